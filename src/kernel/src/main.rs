@@ -1,0 +1,1 @@
+fn main() { evcxr::runtime_hook(); let _ = evcxr_jupyter::main(); }

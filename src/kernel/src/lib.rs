@@ -1,1 +1,3 @@
-//! katlab-kernel
+//! The Jupyter side of katlab.
+
+pub mod event;

@@ -1,4 +1,5 @@
 //! katlab-lab
 
+pub mod document;
 pub mod home;
 pub mod settings;

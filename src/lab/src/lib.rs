@@ -5,6 +5,10 @@
 
 pub mod credentials;
 pub mod docker;
+pub mod download;
 pub mod file;
+pub mod home;
 pub mod reference;
+pub mod registry;
+pub mod settings;
 pub mod tls;

@@ -577,7 +577,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back_as_the_same(text in "([a-z0-9]{1,6}\\.[a-z]{2,3}(:[1-9][0-9]{0,3})?/)?[a-z0-9]{1,5}([._-][a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,5}){0,2}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,8})?") {
+        fn what_is_shown_reads_back_as_the_same(text in "([a-z0-9]{1,6}\\.[a-z]{2,3}(:[1-9][0-9]{0,3})?/)?[a-z0-9]{1,5}([_-][a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,5}(\\.[a-z0-9]{1,3})?){0,2}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,8})?") {
             let once = Reference::parse(&text).unwrap();
             let again = Reference::parse(&once.to_string()).unwrap();
             prop_assert_eq!(once.to_string(), again.to_string());

@@ -3,4 +3,7 @@
 //! Knows no Jupyter and prints nothing: every function returns a typed outcome.
 
 pub mod cluster;
+pub mod document;
+pub mod home;
 pub mod kubernetes;
+pub mod settings;

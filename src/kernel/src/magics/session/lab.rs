@@ -120,6 +120,19 @@ impl Magic for Lab {
     }
 }
 
+/// Shows the cluster alone.
+pub(super) async fn show_cluster(ctx: &Context) -> Result<(), MagicError> {
+    let part = ctx
+        .or_interrupted(async { Ok::<_, MagicError>(cluster(ctx).await) })
+        .await?;
+    let mut details = Details::untitled();
+    for (name, cell) in part.rows {
+        details.row(name, cell);
+    }
+    ctx.output.show(details.bundle());
+    Ok(())
+}
+
 /// An answer, unless it takes too long.
 async fn soon<T, E: Into<MagicError>>(
     what: &str,

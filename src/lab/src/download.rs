@@ -131,16 +131,32 @@ impl Error {
     /// What to do next, in one sentence.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Url { .. } => "Write the whole URL, beginning with http:// or https://.".to_owned(),
-            Self::Unreachable { .. } => "Check the spelling of the host and your network; behind a proxy, set HTTPS_PROXY.".to_owned(),
-            Self::Refused { status, .. } if status.as_u16() == 404 => "Check the path: the server has no such file.".to_owned(),
-            Self::Refused { status, .. } if matches!(status.as_u16(), 401 | 403) => "The file wants a login, which this magic does not give; open it in a browser.".to_owned(),
-            Self::Refused { status, .. } if status.is_server_error() => "The server has a problem of its own; try again later.".to_owned(),
+            Self::Url { .. } => {
+                "Write the whole URL, beginning with http:// or https://.".to_owned()
+            }
+            Self::Unreachable { .. } => {
+                "Check the spelling of the host and your network; behind a proxy, set HTTPS_PROXY."
+                    .to_owned()
+            }
+            Self::Refused { status, .. } if status.as_u16() == 404 => {
+                "Check the path: the server has no such file.".to_owned()
+            }
+            Self::Refused { status, .. } if matches!(status.as_u16(), 401 | 403) => {
+                "The file wants a login, which this magic does not give; open it in a browser."
+                    .to_owned()
+            }
+            Self::Refused { status, .. } if status.is_server_error() => {
+                "The server has a problem of its own; try again later.".to_owned()
+            }
             Self::Refused { .. } => return None,
             Self::Broken { .. } => "Nothing was written; try again.".to_owned(),
-            Self::Digest { .. } => "Nothing was written: the file was changed on the server or on the way.".to_owned(),
+            Self::Digest { .. } => {
+                "Nothing was written: the file was changed on the server or on the way.".to_owned()
+            }
             Self::Exists { .. } => "Look at it with `:show`; `--force` replaces it.".to_owned(),
-            Self::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => "Make room on the disk.".to_owned(),
+            Self::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "Make room on the disk.".to_owned()
+            }
             Self::Write { .. } => "Choose another place with -o.".to_owned(),
             Self::Interrupted => return None,
         })
@@ -157,13 +173,20 @@ pub async fn download(
     cancel: &CancellationToken,
 ) -> Result<Downloaded, Error> {
     let started = Instant::now();
-    let bad = |why: &str| Error::Url { url: wanted.url.clone(), why: why.to_owned() };
+    let bad = |why: &str| Error::Url {
+        url: wanted.url.clone(),
+        why: why.to_owned(),
+    };
     let url = reqwest::Url::parse(&wanted.url).map_err(|error| bad(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad("only http:// and https:// are understood"));
     }
-    let path = target(&wanted.output, &url).ok_or_else(|| bad("it does not end in a file name; name the file with -o"))?;
-    let failed = |source| Error::Write { path: path.clone(), source };
+    let path = target(&wanted.output, &url)
+        .ok_or_else(|| bad("it does not end in a file name; name the file with -o"))?;
+    let failed = |source| Error::Write {
+        path: path.clone(),
+        source,
+    };
 
     let client = client(&url).map_err(|error| bad(&innermost(&error)))?;
     let host = url.host_str().unwrap_or_default().to_owned();
@@ -175,7 +198,10 @@ pub async fn download(
     };
     let url = response.url().to_string();
     if !response.status().is_success() {
-        return Err(Error::Refused { url, status: response.status() });
+        return Err(Error::Refused {
+            url,
+            status: response.status(),
+        });
     }
 
     let folder = match path.parent() {
@@ -184,9 +210,16 @@ pub async fn download(
     };
     file::make_folder(&folder, 0o755).map_err(failed)?;
     // Removed by itself unless it is renamed in the end.
-    let mut partial = tempfile::Builder::new().prefix(".katlab-").suffix(".part").tempfile_in(&folder).map_err(failed)?;
+    let mut partial = tempfile::Builder::new()
+        .prefix(".katlab-")
+        .suffix(".part")
+        .tempfile_in(&folder)
+        .map_err(failed)?;
     let mut hasher = Sha256::new();
-    let mut progress = Progress { received: 0, total: response.content_length() };
+    let mut progress = Progress {
+        received: 0,
+        total: response.content_length(),
+    };
     report(progress);
     loop {
         let chunk = tokio::select! {
@@ -194,7 +227,11 @@ pub async fn download(
             () = cancel.cancelled() => return Err(Error::Interrupted),
             chunk = response.chunk() => chunk,
         };
-        let broken = |why: String| Error::Broken { url: url.clone(), received: progress.received, why };
+        let broken = |why: String| Error::Broken {
+            url: url.clone(),
+            received: progress.received,
+            why,
+        };
         match chunk {
             Ok(Some(chunk)) => {
                 hasher.update(&chunk);
@@ -203,15 +240,24 @@ pub async fn download(
                 report(progress);
             }
             Ok(None) => break,
-            Err(error) if error.is_timeout() => return Err(broken("nothing came for 30 seconds".to_owned())),
+            Err(error) if error.is_timeout() => {
+                return Err(broken("nothing came for 30 seconds".to_owned()));
+            }
             Err(error) => return Err(broken(innermost(&error))),
         }
     }
     let sha256 = hex::encode(hasher.finalize());
     if let Some(expected) = &wanted.sha256 {
-        let expected = expected.trim().trim_start_matches("sha256:").to_ascii_lowercase();
+        let expected = expected
+            .trim()
+            .trim_start_matches("sha256:")
+            .to_ascii_lowercase();
         if expected != sha256 {
-            return Err(Error::Digest { url, found: sha256, wanted: expected });
+            return Err(Error::Digest {
+                url,
+                found: sha256,
+                wanted: expected,
+            });
         }
     }
     let outcome = match existing(&path).map_err(failed)? {
@@ -224,19 +270,33 @@ pub async fn download(
         use std::os::unix::fs::PermissionsExt;
         // A temporary file is private; a downloaded one is like any other.
         let permissions = std::fs::Permissions::from_mode(0o644);
-        partial.as_file().set_permissions(permissions).map_err(failed)?;
+        partial
+            .as_file()
+            .set_permissions(permissions)
+            .map_err(failed)?;
         partial.as_file().sync_all().map_err(failed)?;
         if outcome == Outcome::Created {
             // Somebody may have been quicker since it was looked at.
-            partial.persist_noclobber(&path).map_err(|error| match error.error.kind() {
-                std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
-                _ => failed(error.error),
-            })?;
+            partial
+                .persist_noclobber(&path)
+                .map_err(|error| match error.error.kind() {
+                    std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
+                    _ => failed(error.error),
+                })?;
         } else {
-            partial.persist(&path).map_err(|error| failed(error.error))?;
+            partial
+                .persist(&path)
+                .map_err(|error| failed(error.error))?;
         }
     }
-    Ok(Downloaded { url, path, bytes: progress.received, sha256, outcome, duration: started.elapsed() })
+    Ok(Downloaded {
+        url,
+        path,
+        bytes: progress.received,
+        sha256,
+        outcome,
+        duration: started.elapsed(),
+    })
 }
 
 /// The file that is meant: a folder gets the URL's last part.
@@ -245,7 +305,10 @@ fn target(output: &Path, url: &reqwest::Url) -> Option<PathBuf> {
     if !is_folder {
         return (!output.as_os_str().is_empty()).then(|| output.to_owned());
     }
-    let last = url.path_segments()?.next_back().filter(|name| !name.is_empty())?;
+    let last = url
+        .path_segments()?
+        .next_back()
+        .filter(|name| !name.is_empty())?;
     // The name is the server's choice: it must not lead out of the folder.
     let name = percent_decoded(last);
     let safe = name != ".." && name != "." && !name.contains(['/', '\\', '\0']);
@@ -256,7 +319,8 @@ fn target(output: &Path, url: &reqwest::Url) -> Option<PathBuf> {
 pub fn suggested_name(url: &str) -> Option<String> {
     let url = reqwest::Url::parse(url).ok()?;
     let path = target(Path::new("./"), &url)?;
-    path.file_name().map(|name| name.to_string_lossy().into_owned())
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -264,7 +328,10 @@ fn percent_decoded(text: &str) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let hex = text
+            .get(at + 1..at + 3)
+            .filter(|_| bytes[at] == b'%')
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match hex {
             Some(byte) => {
                 decoded.push(byte);
@@ -312,10 +379,16 @@ fn client(url: &reqwest::Url) -> reqwest::Result<reqwest::Client> {
             .user_agent(concat!("katlab/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(Duration::from_secs(30));
-        if loopback { builder.no_proxy() } else { builder }
+        if loopback {
+            builder.no_proxy()
+        } else {
+            builder
+        }
     };
     // A machine without authorities can still download over plain HTTP.
-    builder().build().or_else(|_| builder().tls_certs_only([]).build())
+    builder()
+        .build()
+        .or_else(|_| builder().tls_certs_only([]).build())
 }
 
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {

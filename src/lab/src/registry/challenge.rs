@@ -30,7 +30,10 @@ impl Challenge {
     /// The best challenge in these header values: a token before a password.
     pub fn best<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let all: Vec<Self> = headers.flat_map(parse).collect();
-        all.iter().find(|c| c.scheme == Scheme::Bearer).or_else(|| all.iter().find(|c| c.scheme == Scheme::Basic)).cloned()
+        all.iter()
+            .find(|c| c.scheme == Scheme::Bearer)
+            .or_else(|| all.iter().find(|c| c.scheme == Scheme::Basic))
+            .cloned()
     }
 }
 
@@ -40,7 +43,9 @@ fn parse(text: &str) -> Vec<Challenge> {
     let mut current: Option<(String, BTreeMap<String, String>)> = None;
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let end = rest.find(|c: char| c == '=' || c == ',' || c.is_whitespace()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c == '=' || c == ',' || c.is_whitespace())
+            .unwrap_or(rest.len());
         let word = &rest[..end];
         let after = rest[end..].trim_start();
         if let (Some(value), Some((_, parameters))) = (after.strip_prefix('='), current.as_mut()) {
@@ -92,7 +97,13 @@ fn challenge((scheme, mut parameters): (String, BTreeMap<String, String>)) -> Op
     if scheme == Scheme::Bearer && realm.is_none() {
         return None;
     }
-    Some(Challenge { scheme, realm: realm.unwrap_or_default(), service: take("service"), scope: take("scope"), error: take("error") })
+    Some(Challenge {
+        scheme,
+        realm: realm.unwrap_or_default(),
+        service: take("service"),
+        scope: take("scope"),
+        error: take("error"),
+    })
 }
 
 #[cfg(test)]
@@ -107,7 +118,10 @@ mod tests {
     #[test]
     fn a_token_challenge_is_read_with_its_scope() {
         let c = best(r#"Bearer realm="https://auth.io/token?x=1,2",service="reg \"io\"",scope="repository:a/b:pull,push",error="insufficient_scope""#).unwrap();
-        assert_eq!((c.scheme, c.realm.as_str()), (Scheme::Bearer, "https://auth.io/token?x=1,2"));
+        assert_eq!(
+            (c.scheme, c.realm.as_str()),
+            (Scheme::Bearer, "https://auth.io/token?x=1,2")
+        );
         assert_eq!(c.service.as_deref(), Some("reg \"io\""));
         assert_eq!(c.scope.as_deref(), Some("repository:a/b:pull,push"));
         assert_eq!(c.error.as_deref(), Some("insufficient_scope"));
@@ -115,7 +129,11 @@ mod tests {
 
     #[test]
     fn a_token_is_preferred_wherever_it_stands() {
-        for text in [r#"Basic realm="r", Bearer realm="t""#, r#"Bearer realm="t", Basic realm="r""#, r#"Negotiate, basic realm=r, bearer realm=t"#] {
+        for text in [
+            r#"Basic realm="r", Bearer realm="t""#,
+            r#"Bearer realm="t", Basic realm="r""#,
+            r#"Negotiate, basic realm=r, bearer realm=t"#,
+        ] {
             assert_eq!(best(text).unwrap().scheme, Scheme::Bearer, "{text}");
         }
         let two = Challenge::best([r#"Basic realm="r""#, r#"Bearer realm="t""#].into_iter());
@@ -124,7 +142,14 @@ mod tests {
 
     #[test]
     fn what_nobody_speaks_is_no_challenge() {
-        for text in ["", "Negotiate", "Digest realm=\"x\"", "Bearer", "realm=\"x\"", ",,,"] {
+        for text in [
+            "",
+            "Negotiate",
+            "Digest realm=\"x\"",
+            "Bearer",
+            "realm=\"x\"",
+            ",,,",
+        ] {
             assert_eq!(best(text), None, "{text}");
         }
         assert_eq!(best("basic").unwrap().scheme, Scheme::Basic);

@@ -128,57 +128,110 @@ impl Registry {
             return Ok(first);
         }
         let below = self.probe(&format!("{name}/katlab-check")).await?;
-        Ok(if below.push == Access::Allowed { RepositoryCheck { name: name.to_owned(), ..below } } else { first })
+        Ok(if below.push == Access::Allowed {
+            RepositoryCheck {
+                name: name.to_owned(),
+                ..below
+            }
+        } else {
+            first
+        })
     }
 
     async fn probe(&self, name: &str) -> Result<RepositoryCheck> {
         let (pull, tags) = self.probe_pull(name).await?;
         let push = self.probe_push(name).await?;
-        Ok(RepositoryCheck { name: name.to_owned(), pull, push, tags })
+        Ok(RepositoryCheck {
+            name: name.to_owned(),
+            pull,
+            push,
+            tags,
+        })
     }
 
     async fn probe_pull(&self, name: &str) -> Result<(Access, Option<usize>)> {
         let scope = format!("repository:{name}:pull");
-        match self.pages(format!("/v2/{name}/tags/list?n=1000"), &scope, "tags").await {
+        match self
+            .pages(format!("/v2/{name}/tags/list?n=1000"), &scope, "tags")
+            .await
+        {
             Ok(Ok(tags)) => Ok((Access::Allowed, Some(tags.len()))),
             Ok(Err(response)) => match response.status() {
                 StatusCode::NOT_FOUND => Ok((Access::Absent, None)),
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    Ok((Access::Denied { why: super::client::reason(response).await }, None))
-                }
-                _ => Ok((Access::Unknown { why: unexpected(self.host(), "the list of tags", response).await.to_string() }, None)),
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok((
+                    Access::Denied {
+                        why: super::client::reason(response).await,
+                    },
+                    None,
+                )),
+                _ => Ok((
+                    Access::Unknown {
+                        why: unexpected(self.host(), "the list of tags", response)
+                            .await
+                            .to_string(),
+                    },
+                    None,
+                )),
             },
             Err(Error::Refused { why, .. }) => Ok((Access::Denied { why }, None)),
-            Err(Error::NoCredentials { .. }) => Ok((Access::Denied { why: "a login is wanted".to_owned() }, None)),
+            Err(Error::NoCredentials { .. }) => Ok((
+                Access::Denied {
+                    why: "a login is wanted".to_owned(),
+                },
+                None,
+            )),
             Err(error) => Err(error),
         }
     }
 
     async fn probe_push(&self, name: &str) -> Result<Access> {
         let scope = format!("repository:{name}:pull,push");
-        let response = match self.send(Method::POST, &format!("/v2/{name}/blobs/uploads/"), &scope, None).await {
+        let response = match self
+            .send(
+                Method::POST,
+                &format!("/v2/{name}/blobs/uploads/"),
+                &scope,
+                None,
+            )
+            .await
+        {
             Ok(response) => response,
             Err(Error::Refused { why, .. }) => return Ok(Access::Denied { why }),
-            Err(Error::NoCredentials { .. }) => return Ok(Access::Denied { why: "a login is wanted".to_owned() }),
+            Err(Error::NoCredentials { .. }) => {
+                return Ok(Access::Denied {
+                    why: "a login is wanted".to_owned(),
+                });
+            }
             Err(error) => return Err(error),
         };
         match response.status() {
             StatusCode::ACCEPTED | StatusCode::CREATED => {
-                let location = response.headers().get(reqwest::header::LOCATION).and_then(|v| v.to_str().ok());
+                let location = response
+                    .headers()
+                    .get(reqwest::header::LOCATION)
+                    .and_then(|v| v.to_str().ok());
                 if let Some(location) = location.filter(|location| self.is_own(location)) {
                     // Given up; a registry that does not know how lets it run out by itself.
                     let _ = self.send(Method::DELETE, location, &scope, None).await;
                 }
                 Ok(Access::Allowed)
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Access::Denied { why: super::client::reason(response).await }),
-            StatusCode::METHOD_NOT_ALLOWED => Ok(Access::Denied { why: "the registry is read-only".to_owned() }),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Access::Denied {
+                why: super::client::reason(response).await,
+            }),
+            StatusCode::METHOD_NOT_ALLOWED => Ok(Access::Denied {
+                why: "the registry is read-only".to_owned(),
+            }),
             StatusCode::NOT_FOUND => {
                 let body = self.body(response).await?;
                 let code = code_of(&body).unwrap_or_else(|| "not found".to_owned());
-                Ok(Access::Denied { why: format!("the repository must be created first ({code})") })
+                Ok(Access::Denied {
+                    why: format!("the repository must be created first ({code})"),
+                })
             }
-            status => Ok(Access::Unknown { why: format!("it answers {status} to the beginning of an upload") }),
+            status => Ok(Access::Unknown {
+                why: format!("it answers {status} to the beginning of an upload"),
+            }),
         }
     }
 
@@ -198,8 +251,14 @@ fn advice(check: &Check) -> Vec<String> {
         )),
         Login::NotNeeded | Login::Accepted { .. } => {}
     }
-    let Some(repository) = &check.repository else { return advice };
-    let shown = if check.host == HUB { repository.name.clone() } else { format!("{}/{}", check.host, repository.name) };
+    let Some(repository) = &check.repository else {
+        return advice;
+    };
+    let shown = if check.host == HUB {
+        repository.name.clone()
+    } else {
+        format!("{}/{}", check.host, repository.name)
+    };
     if let Access::Denied { .. } = repository.push
         && !matches!(check.login, Login::Missing)
     {
@@ -213,7 +272,9 @@ fn advice(check: &Check) -> Vec<String> {
             advice.push(format!("{shown} is empty: it appears with the first push."));
         }
         (Access::Denied { .. }, Access::Allowed) => {
-            advice.push("Pulling is not allowed: pods could not start from what is pushed here.".to_owned());
+            advice.push(
+                "Pulling is not allowed: pods could not start from what is pushed here.".to_owned(),
+            );
         }
         _ => {}
     }

@@ -46,7 +46,9 @@ pub struct Registry {
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry").field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("Registry")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,38 +70,61 @@ impl Registry {
     /// [`Error::Unreachable`], [`Error::Certificate`], [`Error::PlainHttp`], [`Error::NotARegistry`].
     pub async fn open(host: &str, options: Options) -> Result<Self> {
         if !valid_host(host) {
-            return Err(reference::Error::Host { text: host.to_owned(), host: host.to_owned() }.into());
+            return Err(reference::Error::Host {
+                text: host.to_owned(),
+                host: host.to_owned(),
+            }
+            .into());
         }
         let host = if host == "index.docker.io" { HUB } else { host }.to_owned();
         let http = client(&host, &options)?;
-        let server = if host == HUB { "registry-1.docker.io" } else { &host };
+        let server = if host == HUB {
+            "registry-1.docker.io"
+        } else {
+            &host
+        };
         let mut base = format!("https://{server}");
         let response = match ping(&http, &base).await {
             Ok(response) => response,
             Err(error) => match Trouble::of(&error) {
                 Trouble::NotTls if may_be_plain(&host, &options.plain_http) => {
                     base = format!("http://{server}");
-                    ping(&http, &base).await.map_err(|error| Trouble::of(&error).into_error(&host))?
+                    ping(&http, &base)
+                        .await
+                        .map_err(|error| Trouble::of(&error).into_error(&host))?
                 }
                 trouble => return Err(trouble.into_error(&host)),
             },
         };
         let challenge = match response.status() {
             StatusCode::UNAUTHORIZED => {
-                let headers = response.headers().get_all(WWW_AUTHENTICATE).into_iter().filter_map(|v| v.to_str().ok());
+                let headers = response
+                    .headers()
+                    .get_all(WWW_AUTHENTICATE)
+                    .into_iter()
+                    .filter_map(|v| v.to_str().ok());
                 Some(Challenge::best(headers).ok_or_else(|| Error::NotARegistry {
                     host: host.clone(),
                     why: "it wants a login of a kind that registries do not use".to_owned(),
                 })?)
             }
             status if status.is_success() => None,
-            StatusCode::TOO_MANY_REQUESTS => return Err(unexpected(&host, "GET /v2/", response).await),
+            StatusCode::TOO_MANY_REQUESTS => {
+                return Err(unexpected(&host, "GET /v2/", response).await);
+            }
             status => {
                 let why = format!("GET /v2/ answers {status}");
                 return Err(Error::NotARegistry { host, why });
             }
         };
-        Ok(Self { host, base, http, credential: options.credential, challenge, tokens: Mutex::default() })
+        Ok(Self {
+            host,
+            base,
+            http,
+            credential: options.credential,
+            challenge,
+            tokens: Mutex::default(),
+        })
     }
 
     /// The registry's host as people write it.
@@ -133,27 +158,49 @@ impl Registry {
     /// [`Error::Refused`] with the registry's reason; [`Error::NoCredentials`] when there are none
     /// and some are wanted.
     pub async fn login(&self) -> Result<Login> {
-        let Some(challenge) = &self.challenge else { return Ok(Login::NotNeeded) };
-        let Some(credential) = &self.credential else { return Err(Error::NoCredentials { host: self.host.clone() }) };
-        let user = credential.username().unwrap_or("an access token").to_owned();
+        let Some(challenge) = &self.challenge else {
+            return Ok(Login::NotNeeded);
+        };
+        let Some(credential) = &self.credential else {
+            return Err(Error::NoCredentials {
+                host: self.host.clone(),
+            });
+        };
+        let user = credential
+            .username()
+            .unwrap_or("an access token")
+            .to_owned();
         let authorization = match challenge.scheme {
             Scheme::Basic => basic(credential),
             Scheme::Bearer => bearer(&self.fetch_token(challenge, "").await?),
         };
-        let request = self.http.get(format!("{}/v2/", self.base)).header(AUTHORIZATION, authorization.expose_secret());
+        let request = self
+            .http
+            .get(format!("{}/v2/", self.base))
+            .header(AUTHORIZATION, authorization.expose_secret());
         let response = self.dispatch(request).await?;
         match response.status() {
             status if status.is_success() => Ok(Login::Accepted { user }),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let why = reason(response).await;
-                Err(Error::Refused { host: self.host.clone(), user, why })
+                Err(Error::Refused {
+                    host: self.host.clone(),
+                    user,
+                    why,
+                })
             }
             _ => Err(unexpected(&self.host, "GET /v2/", response).await),
         }
     }
 
     /// Sends a request with what it takes to be let in, and answers whatever the registry does.
-    pub(super) async fn send(&self, method: Method, url: &str, scope: &str, accept: Option<&str>) -> Result<Response> {
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        scope: &str,
+        accept: Option<&str>,
+    ) -> Result<Response> {
         let url = self.absolute(url);
         let build = || {
             let mut request = self.http.request(method.clone(), &url);
@@ -172,8 +219,14 @@ impl Registry {
             return Ok(response);
         }
         // The registry knows best which scope it wants, and a token may have run out.
-        let headers = response.headers().get_all(WWW_AUTHENTICATE).into_iter().filter_map(|v| v.to_str().ok());
-        let Some(challenge) = Challenge::best(headers).filter(|challenge| challenge.scheme == Scheme::Bearer) else {
+        let headers = response
+            .headers()
+            .get_all(WWW_AUTHENTICATE)
+            .into_iter()
+            .filter_map(|v| v.to_str().ok());
+        let Some(challenge) =
+            Challenge::best(headers).filter(|challenge| challenge.scheme == Scheme::Bearer)
+        else {
             return Ok(response);
         };
         let wanted = challenge.scope.clone().unwrap_or_else(|| scope.to_owned());
@@ -188,7 +241,12 @@ impl Registry {
     }
 
     /// Every page of a list, following the registry's links.
-    pub(super) async fn pages(&self, first: String, scope: &str, key: &str) -> Result<Result<Vec<String>, Response>> {
+    pub(super) async fn pages(
+        &self,
+        first: String,
+        scope: &str,
+        key: &str,
+    ) -> Result<Result<Vec<String>, Response>> {
         let mut entries = Vec::new();
         let mut next = Some(first);
         // A registry whose links lead in a circle must not keep us for ever.
@@ -198,7 +256,11 @@ impl Registry {
             if !response.status().is_success() {
                 return Ok(Err(response));
             }
-            next = response.headers().get(LINK).and_then(|v| v.to_str().ok()).and_then(next_link);
+            next = response
+                .headers()
+                .get(LINK)
+                .and_then(|v| v.to_str().ok())
+                .and_then(next_link);
             let body: Value = self.json(response, &url).await?;
             let page = body[key].as_array().map(Vec::as_slice).unwrap_or_default();
             entries.extend(page.iter().filter_map(Value::as_str).map(str::to_owned));
@@ -227,7 +289,12 @@ impl Registry {
                 Ok(Some(chunk)) if body.len() + chunk.len() > LIMIT => {
                     let status = response.status().as_u16();
                     let request = response.url().path().to_owned();
-                    return Err(Error::Unexpected { host: self.host.clone(), status, request, why: "its answer is too big".to_owned() });
+                    return Err(Error::Unexpected {
+                        host: self.host.clone(),
+                        status,
+                        request,
+                        why: "its answer is too big".to_owned(),
+                    });
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(body.freeze()),
@@ -237,9 +304,16 @@ impl Registry {
     }
 
     /// Words for an answer that is no success.
-    pub(super) async fn complain(&self, response: Response, action: &'static str, name: &str) -> Error {
+    pub(super) async fn complain(
+        &self,
+        response: Response,
+        action: &'static str,
+        name: &str,
+    ) -> Error {
         match response.status() {
-            StatusCode::UNAUTHORIZED if self.credential.is_none() => Error::NoCredentials { host: self.host.clone() },
+            StatusCode::UNAUTHORIZED if self.credential.is_none() => Error::NoCredentials {
+                host: self.host.clone(),
+            },
             StatusCode::UNAUTHORIZED if self.scheme() == Some(Scheme::Basic) => Error::Refused {
                 host: self.host.clone(),
                 user: self.user().unwrap_or("an access token").to_owned(),
@@ -260,19 +334,36 @@ impl Registry {
     }
 
     async fn dispatch(&self, request: RequestBuilder) -> Result<Response> {
-        request.send().await.map_err(|error| Trouble::of(&error).into_error(&self.host))
+        request
+            .send()
+            .await
+            .map_err(|error| Trouble::of(&error).into_error(&self.host))
     }
 
     fn absolute(&self, url: &str) -> String {
-        if url.starts_with("http://") || url.starts_with("https://") { url.to_owned() } else { format!("{}{url}", self.base) }
+        if url.starts_with("http://") || url.starts_with("https://") {
+            url.to_owned()
+        } else {
+            format!("{}{url}", self.base)
+        }
     }
 
-    async fn authorization(&self, challenge: Option<&Challenge>, scope: &str) -> Result<Option<SecretString>> {
+    async fn authorization(
+        &self,
+        challenge: Option<&Challenge>,
+        scope: &str,
+    ) -> Result<Option<SecretString>> {
         match (challenge, &self.credential) {
             (None, _) => Ok(None),
-            (Some(challenge), credential) if challenge.scheme == Scheme::Basic => Ok(credential.as_ref().map(basic)),
+            (Some(challenge), credential) if challenge.scheme == Scheme::Basic => {
+                Ok(credential.as_ref().map(basic))
+            }
             (Some(challenge), _) => {
-                let cached = self.tokens.lock().ok().and_then(|tokens| tokens.get(scope).cloned());
+                let cached = self
+                    .tokens
+                    .lock()
+                    .ok()
+                    .and_then(|tokens| tokens.get(scope).cloned());
                 let token = match cached {
                     Some(token) => token,
                     None => {
@@ -293,20 +384,49 @@ impl Registry {
         let realm = reqwest::Url::parse(&challenge.realm)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"))
-            .ok_or_else(|| Error::NotARegistry { host: self.host.clone(), why: format!("its token service `{}` is no URL", challenge.realm) })?;
+            .ok_or_else(|| Error::NotARegistry {
+                host: self.host.clone(),
+                why: format!("its token service `{}` is no URL", challenge.realm),
+            })?;
         let realm_host = realm.host_str().unwrap_or_default();
-        if self.credential.is_some() && realm.scheme() == "http" && !is_loopback(realm_host) && !self.is_plain() {
-            return Err(Error::UnsafeRealm { host: self.host.clone(), realm: challenge.realm.clone() });
+        if self.credential.is_some()
+            && realm.scheme() == "http"
+            && !is_loopback(realm_host)
+            && !self.is_plain()
+        {
+            return Err(Error::UnsafeRealm {
+                host: self.host.clone(),
+                realm: challenge.realm.clone(),
+            });
         }
         let mut query: Vec<(&str, &str)> = Vec::new();
-        query.extend(challenge.service.as_deref().map(|service| ("service", service)));
+        query.extend(
+            challenge
+                .service
+                .as_deref()
+                .map(|service| ("service", service)),
+        );
         query.extend(scope.split_whitespace().map(|scope| ("scope", scope)));
         let request = match &self.credential {
             Some(Credential::IdentityToken { token, .. }) => {
-                let mut form = vec![("grant_type", "refresh_token"), ("client_id", "katlab"), ("refresh_token", token.expose_secret())];
+                let mut form = vec![
+                    ("grant_type", "refresh_token"),
+                    ("client_id", "katlab"),
+                    ("refresh_token", token.expose_secret()),
+                ];
                 form.extend(query);
-                let body = form.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&");
-                self.http.post(realm).header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+                let body = form
+                    .iter()
+                    .map(|(name, value)| format!("{name}={}", encode(value)))
+                    .collect::<Vec<_>>()
+                    .join("&");
+                self.http
+                    .post(realm)
+                    .header(
+                        reqwest::header::CONTENT_TYPE,
+                        "application/x-www-form-urlencoded",
+                    )
+                    .body(body)
             }
             credential => {
                 let mut url = realm;
@@ -323,10 +443,15 @@ impl Registry {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
                 let why = reason(response).await;
                 return Err(match &self.credential {
-                    None => Error::NoCredentials { host: self.host.clone() },
+                    None => Error::NoCredentials {
+                        host: self.host.clone(),
+                    },
                     Some(credential) => Error::Refused {
                         host: self.host.clone(),
-                        user: credential.username().unwrap_or("an access token").to_owned(),
+                        user: credential
+                            .username()
+                            .unwrap_or("an access token")
+                            .to_owned(),
                         why,
                     },
                 });
@@ -334,11 +459,15 @@ impl Registry {
             _ => return Err(unexpected(&self.host, "its token service", response).await),
         }
         let answer = self.json(response, "its token service").await?;
-        let token = answer["token"].as_str().or_else(|| answer["access_token"].as_str());
-        token.map(SecretString::from).ok_or_else(|| Error::NotARegistry {
-            host: self.host.clone(),
-            why: "its token service gave no token".to_owned(),
-        })
+        let token = answer["token"]
+            .as_str()
+            .or_else(|| answer["access_token"].as_str());
+        token
+            .map(SecretString::from)
+            .ok_or_else(|| Error::NotARegistry {
+                host: self.host.clone(),
+                why: "its token service gave no token".to_owned(),
+            })
     }
 }
 
@@ -346,10 +475,16 @@ fn client(host: &str, options: &Options) -> Result<reqwest::Client> {
     tls::install_provider();
     let mut extra = Vec::new();
     for path in authorities(host, options) {
-        let found = tls::certificates(&path).map_err(|source| Error::CaFile { path: path.clone(), source })?;
+        let found = tls::certificates(&path).map_err(|source| Error::CaFile {
+            path: path.clone(),
+            source,
+        })?;
         for certificate in found {
-            let certificate = reqwest::Certificate::from_der(&certificate)
-                .map_err(|error| Error::CaFile { path: path.clone(), source: std::io::Error::other(error) })?;
+            let certificate =
+                reqwest::Certificate::from_der(&certificate).map_err(|error| Error::CaFile {
+                    path: path.clone(),
+                    source: std::io::Error::other(error),
+                })?;
             extra.push(certificate);
         }
     }
@@ -361,22 +496,34 @@ fn client(host: &str, options: &Options) -> Result<reqwest::Client> {
             // A redirect to a blob store is followed; reqwest drops the login on another host.
             .redirect(reqwest::redirect::Policy::limited(5));
         // A proxy cannot reach this machine's own loopback.
-        if is_loopback(host) { builder.no_proxy() } else { builder }
+        if is_loopback(host) {
+            builder.no_proxy()
+        } else {
+            builder
+        }
     };
     builder()
         .tls_certs_merge(extra.clone())
         .build()
         // A machine without any authorities can still speak to its own registry.
         .or_else(|_| builder().tls_certs_only(extra).build())
-        .map_err(|error| Error::Setup { why: innermost(&error) })
+        .map_err(|error| Error::Setup {
+            why: innermost(&error),
+        })
 }
 
 fn authorities(host: &str, options: &Options) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = options.ca.iter().cloned().collect();
-    let folder = options.certificates.clone().unwrap_or_else(|| PathBuf::from("/etc/docker/certs.d")).join(host);
+    let folder = options
+        .certificates
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("/etc/docker/certs.d"))
+        .join(host);
     if let Ok(entries) = std::fs::read_dir(&folder) {
-        let mut files: Vec<PathBuf> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| has_extension(path, "crt")).collect();
+        let mut files: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| has_extension(path, "crt"))
+            .collect();
         files.sort();
         found.extend(files);
     }
@@ -398,9 +545,16 @@ fn may_be_plain(host: &str, insecure: &[String]) -> bool {
             return true;
         }
         // The engine also lists networks: 10.0.0.0/8.
-        let (Some(address), Some((network, bits))) = (address, entry.split_once('/')) else { return false };
-        let (Ok(network), Ok(bits)) = (network.parse::<std::net::Ipv4Addr>(), bits.parse::<u32>()) else { return false };
-        let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits)).unwrap_or(0);
+        let (Some(address), Some((network, bits))) = (address, entry.split_once('/')) else {
+            return false;
+        };
+        let (Ok(network), Ok(bits)) = (network.parse::<std::net::Ipv4Addr>(), bits.parse::<u32>())
+        else {
+            return false;
+        };
+        let mask = u32::MAX
+            .checked_shl(32_u32.saturating_sub(bits))
+            .unwrap_or(0);
         bits <= 32 && (u32::from(address) & mask) == (u32::from(network) & mask)
     })
 }
@@ -413,7 +567,11 @@ fn basic(credential: &Credential) -> SecretString {
     use base64::Engine as _;
     let user = credential.username().unwrap_or("<token>");
     let pair = zeroize::Zeroizing::new(format!("{user}:{}", credential.secret().expose_secret()));
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair.as_bytes())).into()
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(pair.as_bytes())
+    )
+    .into()
 }
 
 fn bearer(token: &SecretString) -> SecretString {
@@ -421,7 +579,9 @@ fn bearer(token: &SecretString) -> SecretString {
 }
 
 fn with(request: RequestBuilder, authorization: Option<&SecretString>) -> RequestBuilder {
-    let Some(authorization) = authorization else { return request };
+    let Some(authorization) = authorization else {
+        return request;
+    };
     match reqwest::header::HeaderValue::from_str(authorization.expose_secret()) {
         Ok(mut value) => {
             value.set_sensitive(true);
@@ -435,7 +595,9 @@ fn with(request: RequestBuilder, authorization: Option<&SecretString>) -> Reques
 fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -452,15 +614,27 @@ fn next_link(header: &str) -> Option<String> {
 pub(super) async fn reason(response: Response) -> String {
     let status = response.status();
     let body = response.bytes().await.unwrap_or_default();
-    words(&body).unwrap_or_else(|| status.canonical_reason().unwrap_or("refused").to_lowercase())
+    words(&body).unwrap_or_else(|| {
+        status
+            .canonical_reason()
+            .unwrap_or("refused")
+            .to_lowercase()
+    })
 }
 
 fn words(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let first = &value["errors"][0];
-    let message = first["message"].as_str().or_else(|| value["message"].as_str()).or_else(|| value["details"].as_str());
-    let message = message.or_else(|| value["error_description"].as_str()).or_else(|| first["code"].as_str())?;
-    let detail = first["detail"].as_str().filter(|detail| !detail.is_empty() && *detail != message);
+    let message = first["message"]
+        .as_str()
+        .or_else(|| value["message"].as_str())
+        .or_else(|| value["details"].as_str());
+    let message = message
+        .or_else(|| value["error_description"].as_str())
+        .or_else(|| first["code"].as_str())?;
+    let detail = first["detail"]
+        .as_str()
+        .filter(|detail| !detail.is_empty() && *detail != message);
     Some(match detail {
         Some(detail) => format!("{message} ({detail})"),
         None => message.to_owned(),
@@ -475,12 +649,25 @@ pub(super) fn code_of(body: &[u8]) -> Option<String> {
 
 pub(super) async fn unexpected(host: &str, request: &str, response: Response) -> Error {
     let status = response.status();
-    let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok());
     let why = reason(response).await;
     if status == StatusCode::TOO_MANY_REQUESTS {
-        return Error::RateLimited { host: host.to_owned(), why, after };
+        return Error::RateLimited {
+            host: host.to_owned(),
+            why,
+            after,
+        };
     }
-    Error::Unexpected { host: host.to_owned(), status: status.as_u16(), request: request.to_owned(), why }
+    Error::Unexpected {
+        host: host.to_owned(),
+        status: status.as_u16(),
+        request: request.to_owned(),
+        why,
+    }
 }
 
 /// What kept a request from being answered.
@@ -495,13 +682,17 @@ impl Trouble {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(current) = cause {
             match current.downcast_ref::<rustls::Error>() {
-                Some(rustls::Error::InvalidCertificate(why)) => return Self::Certificate(certificate_words(why)),
+                Some(rustls::Error::InvalidCertificate(why)) => {
+                    return Self::Certificate(certificate_words(why));
+                }
                 Some(rustls::Error::InvalidMessage(_)) => return Self::NotTls,
                 Some(other) => return Self::Other(format!("the TLS handshake failed: {other}")),
                 None => {}
             }
             // An I/O error hides what it wraps from `source()`.
-            let wrapped = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            let wrapped = current
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref);
             cause = match wrapped {
                 Some(wrapped) => Some(wrapped),
                 None => current.source(),
@@ -528,8 +719,12 @@ fn certificate_words(error: &rustls::CertificateError) -> String {
     match error {
         C::UnknownIssuer => "it is signed by an authority this machine does not know".to_owned(),
         C::Expired | C::ExpiredContext { .. } => "it has expired".to_owned(),
-        C::NotValidYet | C::NotValidYetContext { .. } => "it is not valid yet; is this machine's clock right?".to_owned(),
-        C::NotValidForName | C::NotValidForNameContext { .. } => "it is for another host".to_owned(),
+        C::NotValidYet | C::NotValidYetContext { .. } => {
+            "it is not valid yet; is this machine's clock right?".to_owned()
+        }
+        C::NotValidForName | C::NotValidForNameContext { .. } => {
+            "it is for another host".to_owned()
+        }
         C::Revoked => "it was revoked".to_owned(),
         other => other.to_string(),
     }
@@ -542,7 +737,10 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     }
     let text = cause.to_string();
     // "Connection refused (os error 111)": the number helps nobody.
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .to_lowercase()
 }
 
 #[cfg(test)]
@@ -551,27 +749,56 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_and_what_the_engine_calls_insecure() {
-        let insecure = ["10.0.0.0/8".to_owned(), "reg.lan:5000".to_owned(), "0.0.0.0/33".to_owned()];
-        for host in ["127.0.0.1:5000", "localhost", "10.1.2.3:5000", "reg.lan:5000"] {
+        let insecure = [
+            "10.0.0.0/8".to_owned(),
+            "reg.lan:5000".to_owned(),
+            "0.0.0.0/33".to_owned(),
+        ];
+        for host in [
+            "127.0.0.1:5000",
+            "localhost",
+            "10.1.2.3:5000",
+            "reg.lan:5000",
+        ] {
             assert!(may_be_plain(host, &insecure), "{host}");
         }
-        for host in ["11.1.2.3", "reg.lan:5001", "example.com", "192.168.1.1:5000"] {
+        for host in [
+            "11.1.2.3",
+            "reg.lan:5001",
+            "example.com",
+            "192.168.1.1:5000",
+        ] {
             assert!(!may_be_plain(host, &insecure), "{host}");
         }
     }
 
     #[test]
     fn the_registrys_own_words_are_found() {
-        assert_eq!(words(br#"{"errors":[{"code":"DENIED","message":"no","detail":"quota"}]}"#).unwrap(), "no (quota)");
-        assert_eq!(words(br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]}]}"#).unwrap(), "no");
-        assert_eq!(words(br#"{"details":"incorrect username or password"}"#).unwrap(), "incorrect username or password");
+        assert_eq!(
+            words(br#"{"errors":[{"code":"DENIED","message":"no","detail":"quota"}]}"#).unwrap(),
+            "no (quota)"
+        );
+        assert_eq!(
+            words(br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]}]}"#).unwrap(),
+            "no"
+        );
+        assert_eq!(
+            words(br#"{"details":"incorrect username or password"}"#).unwrap(),
+            "incorrect username or password"
+        );
         assert_eq!(words(b"<html>"), None);
-        assert_eq!(code_of(br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#).unwrap(), "NAME_UNKNOWN");
+        assert_eq!(
+            code_of(br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#).unwrap(),
+            "NAME_UNKNOWN"
+        );
     }
 
     #[test]
     fn the_next_page_is_found_in_the_link() {
-        assert_eq!(next_link(r#"</v2/_catalog?last=b&n=2>; rel="next""#).unwrap(), "/v2/_catalog?last=b&n=2");
+        assert_eq!(
+            next_link(r#"</v2/_catalog?last=b&n=2>; rel="next""#).unwrap(),
+            "/v2/_catalog?last=b&n=2"
+        );
         assert_eq!(next_link("</x>; rel=\"prev\""), None);
         assert_eq!(next_link("nonsense"), None);
     }

@@ -114,7 +114,14 @@ impl Registry {
     /// # Errors
     /// [`Error::NoCatalog`] where the registry keeps that to itself.
     pub async fn repositories(&self) -> Result<Vec<String>> {
-        match self.pages("/v2/_catalog?n=1000".to_owned(), "registry:catalog:*", "repositories").await? {
+        match self
+            .pages(
+                "/v2/_catalog?n=1000".to_owned(),
+                "registry:catalog:*",
+                "repositories",
+            )
+            .await?
+        {
             Ok(mut names) => {
                 names.sort();
                 Ok(names)
@@ -124,9 +131,13 @@ impl Registry {
                 StatusCode::UNAUTHORIZED if self.scheme() == Some(super::Scheme::Basic) => {
                     self.complain(response, "list", "its repositories").await
                 }
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                    Error::NoCatalog { host: self.host().to_owned(), why: super::client::reason(response).await }
-                }
+                StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED => Error::NoCatalog {
+                    host: self.host().to_owned(),
+                    why: super::client::reason(response).await,
+                },
                 _ => self.complain(response, "list", "its repositories").await,
             }),
         }
@@ -137,12 +148,21 @@ impl Registry {
     /// # Errors
     /// [`Error::NoRepository`] with near misses.
     pub async fn tag_names(&self, repository: &str) -> Result<Vec<String>> {
-        match self.pages(format!("/v2/{repository}/tags/list?n=1000"), &pull_scope(repository), "tags").await? {
+        match self
+            .pages(
+                format!("/v2/{repository}/tags/list?n=1000"),
+                &pull_scope(repository),
+                "tags",
+            )
+            .await?
+        {
             Ok(mut names) => {
                 names.sort();
                 Ok(names)
             }
-            Err(response) if response.status() == StatusCode::NOT_FOUND => Err(self.no_repository(repository).await),
+            Err(response) if response.status() == StatusCode::NOT_FOUND => {
+                Err(self.no_repository(repository).await)
+            }
             Err(response) => Err(self.complain(response, "read", repository).await),
         }
     }
@@ -153,10 +173,11 @@ impl Registry {
     /// As [`Registry::tag_names`]. A tag that cannot be read is listed with the reason.
     pub async fn tags(&self, repository: &str) -> Result<Vec<Tag>> {
         let names = self.tag_names(repository).await?;
-        let mut tags: Vec<Tag> = futures::stream::iter(names.into_iter().map(|name| self.tag(repository, name)))
-            .buffered(AT_ONCE)
-            .collect()
-            .await;
+        let mut tags: Vec<Tag> =
+            futures::stream::iter(names.into_iter().map(|name| self.tag(repository, name)))
+                .buffered(AT_ONCE)
+                .collect()
+                .await;
         tags.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.name.cmp(&b.name)));
         Ok(tags)
     }
@@ -171,9 +192,14 @@ impl Registry {
                 platforms: image.platforms.iter().map(ToString::to_string).collect(),
                 problem: None,
             },
-            Err(error) => {
-                Tag { name, digest: None, size: None, created: None, platforms: Vec::new(), problem: Some(error.to_string()) }
-            }
+            Err(error) => Tag {
+                name,
+                digest: None,
+                size: None,
+                created: None,
+                platforms: Vec::new(),
+                problem: Some(error.to_string()),
+            },
         }
     }
 
@@ -197,11 +223,21 @@ impl Registry {
     pub async fn inspect(&self, image: &Reference) -> Result<Image> {
         let repository = image.repository();
         match self.image(&repository, image.api_reference()).await {
-            Err(Error::NoImage { host, name, reference, .. }) => {
+            Err(Error::NoImage {
+                host,
+                name,
+                reference,
+                ..
+            }) => {
                 // Told apart only now, since it costs a question more.
                 let tags = self.tag_names(&repository).await?;
                 let near = nearest(&reference, tags.into_iter());
-                Err(Error::NoImage { host, name, reference, near })
+                Err(Error::NoImage {
+                    host,
+                    name,
+                    reference,
+                    near,
+                })
             }
             other => other,
         }
@@ -234,11 +270,20 @@ impl Registry {
         let manifest = match top.body["manifests"].as_array() {
             Some(entries) => {
                 // Attestations are listed among the platforms, as of platform `unknown`.
-                let usable: Vec<(&Value, Platform)> =
-                    entries.iter().filter_map(|entry| Some((entry, platform(&entry["platform"])?))).collect();
-                image.platforms = usable.iter().map(|(_, platform)| platform.clone()).collect();
-                let own = usable.iter().find(|(_, p)| p.os == "linux" && p.architecture == own_architecture());
-                let Some((entry, _)) = own.or(usable.first()) else { return Ok(image) };
+                let usable: Vec<(&Value, Platform)> = entries
+                    .iter()
+                    .filter_map(|entry| Some((entry, platform(&entry["platform"])?)))
+                    .collect();
+                image.platforms = usable
+                    .iter()
+                    .map(|(_, platform)| platform.clone())
+                    .collect();
+                let own = usable
+                    .iter()
+                    .find(|(_, p)| p.os == "linux" && p.architecture == own_architecture());
+                let Some((entry, _)) = own.or(usable.first()) else {
+                    return Ok(image);
+                };
                 let digest = entry["digest"].as_str().unwrap_or_default();
                 self.manifest(repository, digest).await?
             }
@@ -265,7 +310,9 @@ impl Registry {
 
     async fn manifest(&self, repository: &str, reference: &str) -> Result<Manifest> {
         let url = format!("/v2/{repository}/manifests/{reference}");
-        let response = self.send(Method::GET, &url, &pull_scope(repository), Some(MANIFESTS)).await?;
+        let response = self
+            .send(Method::GET, &url, &pull_scope(repository), Some(MANIFESTS))
+            .await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Err(Error::NoImage {
                 host: self.host().to_owned(),
@@ -275,10 +322,14 @@ impl Registry {
             });
         }
         if !response.status().is_success() {
-            return Err(self.complain(response, "read", &format!("{repository}:{reference}")).await);
+            return Err(self
+                .complain(response, "read", &format!("{repository}:{reference}"))
+                .await);
         }
-        let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let media_type = text(response.headers().get(reqwest::header::CONTENT_TYPE)).unwrap_or_default();
+        let text =
+            |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let media_type =
+            text(response.headers().get(reqwest::header::CONTENT_TYPE)).unwrap_or_default();
         let status = response.status().as_u16();
         let body = self.body(response).await?;
         // Computed, not believed: the digest is what a pull will be checked against.
@@ -289,15 +340,26 @@ impl Registry {
             request: url,
             why: format!("the manifest is not JSON ({error})"),
         })?;
-        let media_type = body["mediaType"].as_str().map(str::to_owned).unwrap_or(media_type);
-        Ok(Manifest { body, digest, media_type })
+        let media_type = body["mediaType"]
+            .as_str()
+            .map(str::to_owned)
+            .unwrap_or(media_type);
+        Ok(Manifest {
+            body,
+            digest,
+            media_type,
+        })
     }
 
     async fn config(&self, repository: &str, digest: &str) -> Result<Value> {
         let url = format!("/v2/{repository}/blobs/{digest}");
-        let response = self.send(Method::GET, &url, &pull_scope(repository), None).await?;
+        let response = self
+            .send(Method::GET, &url, &pull_scope(repository), None)
+            .await?;
         if !response.status().is_success() {
-            return Err(self.complain(response, "read", &format!("{repository}@{digest}")).await);
+            return Err(self
+                .complain(response, "read", &format!("{repository}@{digest}"))
+                .await);
         }
         self.json(response, &url).await
     }
@@ -307,7 +369,11 @@ impl Registry {
             Ok(names) => nearest(repository, names.into_iter()),
             Err(_) => Vec::new(),
         };
-        Error::NoRepository { host: self.host().to_owned(), name: repository.to_owned(), near }
+        Error::NoRepository {
+            host: self.host().to_owned(),
+            name: repository.to_owned(),
+            near,
+        }
     }
 }
 
@@ -316,8 +382,17 @@ fn pull_scope(repository: &str) -> String {
 }
 
 fn platform(value: &Value) -> Option<Platform> {
-    let text = |key: &str| value[key].as_str().filter(|text| !text.is_empty() && *text != "unknown").map(str::to_owned);
-    Some(Platform { os: text("os")?, architecture: text("architecture")?, variant: text("variant") })
+    let text = |key: &str| {
+        value[key]
+            .as_str()
+            .filter(|text| !text.is_empty() && *text != "unknown")
+            .map(str::to_owned)
+    };
+    Some(Platform {
+        os: text("os")?,
+        architecture: text("architecture")?,
+        variant: text("variant"),
+    })
 }
 
 /// This machine's processor in the words of image manifests.
@@ -334,29 +409,55 @@ fn describe(image: &mut Image, config: &Value) {
     if image.platforms.is_empty() {
         image.platforms.extend(image.platform.clone());
     }
-    image.created = config["created"].as_str().and_then(|text| text.parse().ok());
+    image.created = config["created"]
+        .as_str()
+        .and_then(|text| text.parse().ok());
     let inner = &config["config"];
     let words = |key: &str| -> Vec<String> {
-        inner[key].as_array().map(|a| a.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
+        inner[key]
+            .as_array()
+            .map(|a| {
+                a.iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .unwrap_or_default()
     };
-    let text = |key: &str| inner[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |key: &str| {
+        inner[key]
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     image.entrypoint = words("Entrypoint");
     image.command = words("Cmd");
     image.workdir = text("WorkingDir");
     image.user = text("User");
-    image.env = words("Env").into_iter().map(|pair| pair.split('=').next().unwrap_or_default().to_owned()).collect();
+    image.env = words("Env")
+        .into_iter()
+        .map(|pair| pair.split('=').next().unwrap_or_default().to_owned())
+        .collect();
     if let Some(ports) = inner["ExposedPorts"].as_object() {
         image.ports = ports.keys().cloned().collect();
     }
     if let Some(labels) = inner["Labels"].as_object() {
-        image.labels = labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect();
+        image.labels = labels
+            .iter()
+            .map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned()))
+            .collect();
         image.labels.sort();
     }
     if let Some(history) = config["history"].as_array() {
         image.history = history
             .iter()
             .filter_map(|step| step["created_by"].as_str())
-            .map(|step| step.strip_prefix("/bin/sh -c #(nop) ").unwrap_or(step).trim().to_owned())
+            .map(|step| {
+                step.strip_prefix("/bin/sh -c #(nop) ")
+                    .unwrap_or(step)
+                    .trim()
+                    .to_owned()
+            })
             .collect();
     }
 }

@@ -19,6 +19,7 @@ pub mod names;
 pub mod path;
 pub mod re2;
 pub mod schema;
+pub mod summary;
 pub mod template;
 pub mod time;
 pub mod types;

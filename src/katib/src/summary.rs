@@ -260,7 +260,10 @@ fn set(conditions: &mut Vec<Condition>, kind: &str, reason: Reason, now: &str) {
 pub fn wants_restart(experiment: &Experiment) -> bool {
     let trials = experiment.status.as_ref().map_or(0, |status| status.trials);
     is_restartable(experiment)
-        && experiment.spec.max_trial_count.is_some_and(|wanted| wanted > trials)
+        && experiment
+            .spec
+            .max_trial_count
+            .is_some_and(|wanted| wanted > trials)
 }
 
 /// Takes an ended Experiment up again. The old completion time stays until the next end.

@@ -55,11 +55,7 @@ const CONCURRENCY: usize = 8;
 const FIRST_JOB_DELAY: Duration = Duration::from_secs(1);
 
 /// Runs all controllers until shutdown.
-pub async fn run(
-    client: Client,
-    observation: ObservationStore,
-    shutdown: CancellationToken,
-) {
+pub async fn run(client: Client, observation: ObservationStore, shutdown: CancellationToken) {
     let (recorder, outbox) = events::recorder("katlab");
     let writer = events::write(client.clone(), outbox);
     let context = Arc::new(Context::new(client, observation, &recorder));

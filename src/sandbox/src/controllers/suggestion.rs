@@ -19,15 +19,15 @@ use std::sync::Arc;
 
 use katlab_katib::condition::{Conditioned, FALSE, TRUE, set_condition};
 use katlab_katib::name::trial_name;
-use katlab_katib::names::condition::{
-    CREATED, DEPLOYMENT_READY, FAILED, RUNNING, SUCCEEDED,
-};
+use katlab_katib::names::condition::{CREATED, DEPLOYMENT_READY, FAILED, RUNNING, SUCCEEDED};
 use katlab_katib::names::{Reason, suggestion as reasons};
 use katlab_katib::types::{
     AlgorithmSpec, Experiment, ExperimentSpec, Setting, Suggestion, SuggestionStatus,
     TrialAssignment,
 };
-use katlab_suggestion::{Assignments, Request, SuggestionError, seed_of, suggest, validate_settings};
+use katlab_suggestion::{
+    Assignments, Request, SuggestionError, seed_of, suggest, validate_settings,
+};
 
 use super::cache::Key;
 use super::context::{Context, now};
@@ -77,7 +77,14 @@ async fn store(
 }
 
 fn set(status: &mut SuggestionStatus, kind: &str, reason: Reason, now: &str) {
-    set_condition(&mut status.conditions, kind, TRUE, reason.reason, reason.message, now);
+    set_condition(
+        &mut status.conditions,
+        kind,
+        TRUE,
+        reason.reason,
+        reason.message,
+        now,
+    );
 }
 
 /// The Experiment's spec with the algorithm as the Suggestion has it, and the settings the
@@ -91,9 +98,14 @@ fn effective_spec(
     if suggestion.spec.algorithm.is_some() {
         spec.algorithm = suggestion.spec.algorithm.clone();
     }
-    if let Some(AlgorithmSpec { algorithm_settings, .. }) = &mut spec.algorithm {
+    if let Some(AlgorithmSpec {
+        algorithm_settings, ..
+    }) = &mut spec.algorithm
+    {
         for returned in &status.algorithm_settings {
-            let own = algorithm_settings.iter_mut().find(|own| own.name == returned.name);
+            let own = algorithm_settings
+                .iter_mut()
+                .find(|own| own.name == returned.name);
             match own {
                 Some(Setting { value, .. }) => value.clone_from(&returned.value),
                 None => algorithm_settings.push(returned.clone()),
@@ -121,7 +133,10 @@ fn advance(
         }
         set(status, RUNNING, reasons::RUNNING, &now);
     }
-    let wanted = suggestion.spec.requests.saturating_sub(status.suggestion_count);
+    let wanted = suggestion
+        .spec
+        .requests
+        .saturating_sub(status.suggestion_count);
     let Ok(wanted @ 1..) = usize::try_from(wanted) else {
         return Ok(());
     };
@@ -133,9 +148,30 @@ fn advance(
         Err(error) if error.is_exhausted() => {
             let conditions = &mut status.conditions;
             let (running, ready) = (reasons::END_NOT_RUNNING, reasons::END_NOT_READY);
-            set_condition(conditions, RUNNING, FALSE, running.reason, running.message, &now);
-            set_condition(conditions, DEPLOYMENT_READY, FALSE, ready.reason, ready.message, &now);
-            set_condition(conditions, SUCCEEDED, TRUE, END_REACHED, &error.to_string(), &now);
+            set_condition(
+                conditions,
+                RUNNING,
+                FALSE,
+                running.reason,
+                running.message,
+                &now,
+            );
+            set_condition(
+                conditions,
+                DEPLOYMENT_READY,
+                FALSE,
+                ready.reason,
+                ready.message,
+                &now,
+            );
+            set_condition(
+                conditions,
+                SUCCEEDED,
+                TRUE,
+                END_REACHED,
+                &error.to_string(),
+                &now,
+            );
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -166,8 +202,11 @@ fn next(
 
 /// Names the assignments and notes them.
 fn append(suggestion: &Suggestion, status: &mut SuggestionStatus, assignments: Vec<Assignments>) {
-    let mut taken: HashSet<String> =
-        status.suggestions.iter().map(|given| given.name.clone()).collect();
+    let mut taken: HashSet<String> = status
+        .suggestions
+        .iter()
+        .map(|given| given.name.clone())
+        .collect();
     for parameter_assignments in assignments {
         let name = loop {
             let name = trial_name(suggestion.name(), rand::random::<u64>);

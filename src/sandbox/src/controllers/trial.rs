@@ -10,16 +10,16 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use katlab_katib::condition::{Conditioned, TRUE, has_condition, lower_condition, set_condition};
 use katlab_katib::job_condition::{JobCondition, JobState, job_state};
+use katlab_katib::metrics::{MetricRow, objective_available, observe, unavailable_row};
 use katlab_katib::names::condition::{
     CREATED, EARLY_STOPPED, FAILED, METRICS_UNAVAILABLE, RUNNING, SUCCEEDED,
 };
 use katlab_katib::names::{FINALIZER_TRIAL, Reason, trial as reasons};
-use katlab_katib::metrics::{MetricRow, objective_available, observe, unavailable_row};
 use katlab_katib::types::{CollectorKind, ObjectiveSpec, Observation, Trial, TrialStatus};
 use kube::api::PropagationPolicy;
-use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -150,8 +150,7 @@ fn wanted_job(trial: &Trial) -> Result<Value> {
             api_version: api_version.to_owned(),
         });
     }
-    let owner = serde_json::to_value([trial.owner_reference()])
-        .map_err(|error| Error::Template(format!("owner reference of {}: {error}", trial.key())))?;
+    let owner = encode(trial, &[trial.owner_reference()])?;
     if text("/metadata/name").is_empty() {
         wanted["metadata"]["name"] = trial.name().into();
     }
@@ -300,11 +299,10 @@ async fn succeed(
     let mut status = trial.status.clone().unwrap_or_default();
     // Katib leaves the observation of a pushing trial that reported nothing out.
     status.observation = match (observation, is_push) {
-        (None, false) => trial
-            .spec
-            .objective
-            .as_ref()
-            .map(|objective| observe(objective, &[])),
+        (None, false) => match objective {
+            Some(objective) => Some(seen(&trial, objective, &[])?),
+            None => None,
+        },
         (observation, _) => observation,
     };
     if trial.has(EARLY_STOPPED) {
@@ -387,7 +385,10 @@ async fn observation(context: &Context, trial: &Trial) -> Result<Option<Observat
         return Ok(None);
     };
     let (namespace, name) = (trial.namespace(), trial.name());
-    let rows = context.observation.rows(namespace, name, Filter::default()).await?;
+    let rows = context
+        .observation
+        .rows(namespace, name, Filter::default())
+        .await?;
     if rows.is_empty() {
         return Ok(None);
     }
@@ -421,6 +422,7 @@ async fn report_unavailable(
     // Once, even if we are stopped before the trial's status says so.
     let (namespace, name) = (trial.namespace(), trial.name());
     let log = &context.observation;
-    log.report_once(namespace, name, "trial-controller", vec![row]).await?;
+    log.report_once(namespace, name, "trial-controller", vec![row])
+        .await?;
     Ok(())
 }

@@ -20,7 +20,9 @@ fn grid(settings: serde_json::Value) -> ExperimentSpec {
 
 fn kinds(status: &SuggestionStatus) -> Vec<String> {
     let conditions = status.conditions.iter();
-    conditions.map(|c| format!("{} {} {}", c.kind, c.status, c.reason)).collect()
+    conditions
+        .map(|c| format!("{} {} {}", c.kind, c.status, c.reason))
+        .collect()
 }
 
 #[test]
@@ -29,7 +31,10 @@ fn readiness_and_the_first_assignments_come_together() {
     advance(&suggestion(2), &grid(json!([])), &mut status).unwrap();
     assert_eq!(
         kinds(&status),
-        ["DeploymentReady True DeploymentReady", "Running True SuggestionRunning"]
+        [
+            "DeploymentReady True DeploymentReady",
+            "Running True SuggestionRunning"
+        ]
     );
     assert_eq!((status.suggestion_count, status.suggestions.len()), (2, 2));
     let names: HashSet<&str> = status.suggestions.iter().map(|s| s.name.as_str()).collect();
@@ -44,7 +49,10 @@ fn a_refused_setting_fails_in_katibs_words() {
     advance(&suggestion(2), &spec, &mut status).unwrap();
     assert_eq!(
         kinds(&status),
-        ["DeploymentReady True DeploymentReady", "Failed True SuggestionFailed"]
+        [
+            "DeploymentReady True DeploymentReady",
+            "Failed True SuggestionFailed"
+        ]
     );
     assert_eq!(
         status.conditions[1].message,
@@ -93,7 +101,9 @@ fn settings_the_algorithm_returned_come_back_to_it() {
     .unwrap();
     let spec = effective_spec(&experiment, &suggestion(1), &status);
     let settings = spec.algorithm.unwrap().algorithm_settings;
-    let settings: Vec<(&str, &str)> =
-        settings.iter().map(|s| (s.name.as_str(), s.value.as_str())).collect();
+    let settings: Vec<(&str, &str)> = settings
+        .iter()
+        .map(|s| (s.name.as_str(), s.value.as_str()))
+        .collect();
     assert_eq!(settings, [("random_state", "2"), ("s", "3")]);
 }

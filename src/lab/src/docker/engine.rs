@@ -186,7 +186,8 @@ impl Engine {
             candidate,
             product,
             api,
-            credentials: Store::from_variables(|name| surroundings.variables.get(name).cloned()).ok(),
+            credentials: Store::from_variables(|name| surroundings.variables.get(name).cloned())
+                .ok(),
         };
         Ok(Self {
             inner: Arc::new(inner),

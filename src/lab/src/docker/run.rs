@@ -512,7 +512,8 @@ fn bind(volume: &str, directory: Option<&Path>) -> Result<String> {
             false => Ok(volume.to_owned()),
         };
     }
-    let anchored = directory.map_or_else(|| expanded.clone().into(), |folder| folder.join(&expanded));
+    let anchored =
+        directory.map_or_else(|| expanded.clone().into(), |folder| folder.join(&expanded));
     let path = std::path::absolute(anchored)
         .map_err(|error| wrong(error.to_string(), "Name a folder that exists."))?;
     if !Path::new(&path).exists() {

@@ -90,7 +90,11 @@ impl Magic for Build {
         let title = format!("building {}", name.as_deref().unwrap_or("an image"));
         let progress = Progress::start(&ctx.output, title);
         let outcome = engine
-            .build(&wanted, &mut |event| show(ctx, &progress, event), &ctx.cancel)
+            .build(
+                &wanted,
+                &mut |event| show(ctx, &progress, event),
+                &ctx.cancel,
+            )
             .await;
         match outcome {
             Ok(built) => {
@@ -166,10 +170,7 @@ fn show(ctx: &Context, progress: &Progress, event: Event) {
             } else {
                 String::new()
             };
-            progress.detail(format!(
-                "{files} files, {}{left_out}",
-                age::size(bytes)
-            ));
+            progress.detail(format!("{files} files, {}{left_out}", age::size(bytes)));
         }
         Event::Warning(warning) => ctx.output.warn(warning),
         Event::Sending { sent } if sent > 1_000_000 => {

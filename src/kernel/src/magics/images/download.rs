@@ -71,11 +71,7 @@ impl Magic for Download {
                 Err(MagicError::interrupted())
             }
             Err(error) => {
-                progress.finish(
-                    Status::Failed,
-                    format!("{name} was not downloaded"),
-                    false,
-                );
+                progress.finish(Status::Failed, format!("{name} was not downloaded"), false);
                 Err(error.into())
             }
         }

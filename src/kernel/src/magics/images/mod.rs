@@ -34,12 +34,7 @@ const VARIABLES: [&str; 6] = [
 pub struct EngineArgs {
     /// The Docker Engine to use, such as `unix:///run/user/1000/docker.sock` or `tcp://HOST:2376`;
     /// otherwise DOCKER_HOST, the docker context, and the usual sockets decide
-    #[arg(
-        short = 'H',
-        long,
-        value_name = "URL",
-        help_heading = "Engine",
-    )]
+    #[arg(short = 'H', long, value_name = "URL", help_heading = "Engine")]
     pub host: Option<String>,
 }
 

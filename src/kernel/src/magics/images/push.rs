@@ -79,13 +79,7 @@ pub(super) fn show(progress: &Progress, event: Event) {
                 _ if layer.is_done() => Status::Ok,
                 _ => Status::Running,
             };
-            progress.item_with(
-                &layer.id,
-                &word(&layer),
-                layer.current,
-                layer.total,
-                status,
-            );
+            progress.item_with(&layer.id, &word(&layer), layer.current, layer.total, status);
         }
         Event::Status(status) => progress.detail(status),
     }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Parser;
 use katlab_lab::credentials::{Credential, Place};
 use katlab_lab::reference::{self, HUB, Reference, is_loopback};
-use katlab_lab::registry::{Access, Check as Checked, Image, Login as LoggedIn, Options, Registry, Tag};
+use katlab_lab::registry::{
+    Access, Check as Checked, Image, Login as LoggedIn, Options, Registry, Tag,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{EngineArgs, quoted, short, store, surroundings};
@@ -265,9 +267,8 @@ impl Magic for Repos {
         let host = host_of(Some(&self.host))?;
         let registry = connect(ctx, &self.tls, &host).await?;
         let names = ctx.or_interrupted(registry.repositories()).await?;
-        let mut table = Table::new([Column::new("REPOSITORY")]).empty(format!(
-            "{host} has no repositories yet; `:push` makes one"
-        ));
+        let mut table = Table::new([Column::new("REPOSITORY")])
+            .empty(format!("{host} has no repositories yet; `:push` makes one"));
         for name in names {
             table.row([Cell::text(format!("{host}/{name}"))]);
         }
@@ -354,10 +355,7 @@ fn target(text: &str) -> Result<(String, Option<String>), MagicError> {
     }
     // Whether it may be a push target is asked of the repository: a tag changes nothing.
     let repository = Reference::parse(text)?;
-    Ok((
-        repository.host().to_owned(),
-        Some(repository.repository()),
-    ))
+    Ok((repository.host().to_owned(), Some(repository.repository())))
 }
 
 async fn options(ctx: &Context, tls: &TlsArgs, host: &str) -> Result<Options, MagicError> {
@@ -455,8 +453,9 @@ fn tag_table(repository: &Reference, tags: &[Tag], now: jiff::Timestamp) -> Tabl
     .empty(format!("{} has no tags", repository.name()));
     for tag in tags {
         let digest = match (&tag.digest, &tag.problem) {
-            (Some(digest), _) => Cell::of(digest.clone(), format!("sha256:{}", short(digest)))
-                .hover(digest.clone()),
+            (Some(digest), _) => {
+                Cell::of(digest.clone(), format!("sha256:{}", short(digest))).hover(digest.clone())
+            }
             (None, Some(problem)) => Cell::text(problem).with_status(Status::Warn),
             (None, None) => Cell::none(),
         };
@@ -521,7 +520,10 @@ fn details(image: &Image, now: jiff::Timestamp) -> Details {
     if !image.layers.is_empty() {
         details.section("Layers");
         for layer in &image.layers {
-            details.row(format!("sha256:{}", short(&layer.digest)), Cell::size(layer.size));
+            details.row(
+                format!("sha256:{}", short(&layer.digest)),
+                Cell::size(layer.size),
+            );
         }
     }
     details
@@ -529,7 +531,8 @@ fn details(image: &Image, now: jiff::Timestamp) -> Details {
 
 /// A path as people write it, with `~` for their own home.
 fn tilde(path: &std::path::Path) -> String {
-    match std::env::home_dir().and_then(|home| path.strip_prefix(home).ok().map(ToOwned::to_owned)) {
+    match std::env::home_dir().and_then(|home| path.strip_prefix(home).ok().map(ToOwned::to_owned))
+    {
         Some(rest) => format!("~/{}", rest.display()),
         None => path.display().to_string(),
     }

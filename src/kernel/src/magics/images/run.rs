@@ -22,7 +22,11 @@ pub struct Run {
     #[arg(value_name = "IMAGE")]
     image: String,
     /// The command to run instead of the image's own
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     command: Vec<String>,
     /// A variable for the program; NAME alone passes the setting or variable of that name on
     #[arg(short, long, value_name = "NAME=VALUE")]

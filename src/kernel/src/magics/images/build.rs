@@ -74,7 +74,7 @@ impl Magic for Build {
                 if here.is_file() { here } else { file.clone() }
             }),
             tags,
-            arguments: arguments(ctx, &self.build_arg)?,
+            arguments: arguments(ctx, &self.build_arg).await?,
             target: self.target,
             no_cache: self.no_cache,
             pull: self.pull,
@@ -133,7 +133,10 @@ impl Magic for Build {
     }
 }
 
-fn arguments(ctx: &Context, given: &[String]) -> Result<BTreeMap<String, String>, MagicError> {
+async fn arguments(
+    ctx: &Context,
+    given: &[String],
+) -> Result<BTreeMap<String, String>, MagicError> {
     let mut arguments = BTreeMap::new();
     for argument in given {
         match argument.split_once('=') {
@@ -145,7 +148,7 @@ fn arguments(ctx: &Context, given: &[String]) -> Result<BTreeMap<String, String>
                 }
                 arguments.insert(name.to_owned(), value.to_owned());
             }
-            None => match ctx.session.value(argument)? {
+            None => match ctx.value(argument).await? {
                 Some(value) => {
                     arguments.insert(argument.clone(), value);
                 }

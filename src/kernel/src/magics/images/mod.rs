@@ -3,7 +3,7 @@
 use katlab_lab::credentials::Store;
 use katlab_lab::docker::Engine;
 use katlab_lab::docker::endpoint::Surroundings;
-use katlab_lab::{credentials, docker, download as downloading, reference, registry as registries};
+use katlab_lab::{docker, download as downloading, reference, registry as registries};
 
 use crate::magics::{Context, MagicError};
 
@@ -148,12 +148,6 @@ impl From<docker::Error> for MagicError {
 
 impl From<registries::Error> for MagicError {
     fn from(error: registries::Error) -> Self {
-        Self::new(error.to_string()).maybe_hint(error.hint())
-    }
-}
-
-impl From<credentials::Error> for MagicError {
-    fn from(error: credentials::Error) -> Self {
         Self::new(error.to_string()).maybe_hint(error.hint())
     }
 }

@@ -127,7 +127,7 @@ impl Magic for Login {
         }
         let password = match (self.password, &self.password_from) {
             (Some(password), _) => SecretString::from(password),
-            (None, Some(name)) => match ctx.session.value(name)? {
+            (None, Some(name)) => match ctx.value(name).await? {
                 Some(value) => SecretString::from(value),
                 None => return Err(ctx.session.unknown_setting(name)),
             },

@@ -83,7 +83,7 @@ impl Magic for Run {
         let wanted = Wanted {
             image: self.image.clone(),
             command: self.command.clone(),
-            env: variables(ctx, &self.env)?,
+            env: variables(ctx, &self.env).await?,
             volumes: self.volume.clone(),
             directory: Some(ctx.session.directory()),
             workdir: self.workdir.clone(),
@@ -148,14 +148,14 @@ impl Magic for Run {
     }
 }
 
-fn variables(ctx: &Context, given: &[String]) -> Result<Vec<String>, MagicError> {
+async fn variables(ctx: &Context, given: &[String]) -> Result<Vec<String>, MagicError> {
     let mut variables = Vec::new();
     for variable in given {
         if variable.contains('=') {
             variables.push(variable.clone());
             continue;
         }
-        match ctx.session.value(variable)? {
+        match ctx.value(variable).await? {
             Some(value) => variables.push(format!("{variable}={value}")),
             None => return Err(ctx.session.unknown_setting(variable)),
         }

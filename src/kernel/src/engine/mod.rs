@@ -15,6 +15,7 @@ mod progress;
 mod request;
 mod toolchain;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,10 +77,9 @@ impl Engine {
         }
     }
 
-    /// Sets a variable for the engine's next start.
-    pub fn set_variable(&self, name: &str, value: &str) {
-        let mut environment = self.shared.environment.lock().unwrap_or_else(PoisonError::into_inner);
-        environment.variables.insert(name.to_owned(), value.to_owned());
+    /// Sets the variables that Rust cells see; a running program is told before its next cell.
+    pub fn set_variables(&self, variables: BTreeMap<String, String>) {
+        self.shared.environment.lock().unwrap_or_else(PoisonError::into_inner).variables = variables;
     }
 
     /// Whether an engine is up.
@@ -301,6 +301,16 @@ impl Engine {
                 self.settle(process, ended)?;
             }
         }
+        let variables = self.shared.environment.lock().unwrap_or_else(PoisonError::into_inner).variables.clone();
+        let news = {
+            let told = process.told.lock().unwrap_or_else(PoisonError::into_inner);
+            news(&told, &variables)
+        };
+        if let Some(news) = news {
+            let ended = request::run(process, &news, None, cancel, &self.shared.hinted).await;
+            self.settle(process, ended)?;
+            *process.told.lock().unwrap_or_else(PoisonError::into_inner) = variables;
+        }
         if helper::is_named(code) && process::first_time(&process.equipped) {
             let ready = match helper::unpack(&self.shared.home) {
                 Ok(path) => {
@@ -326,6 +336,8 @@ impl Engine {
             Ended::Well => Ok(()),
             Ended::Failed(failure) => Err(failure),
             Ended::ProgramLost(failure) => {
+                // A new program inherits the engine's environment, not what was set since.
+                *process.told.lock().unwrap_or_else(PoisonError::into_inner) = process.inherited.clone();
                 process.hooked.store(false, std::sync::atomic::Ordering::SeqCst);
                 Err(failure)
             }
@@ -339,6 +351,20 @@ impl Engine {
             }
         }
     }
+}
+
+/// Rust that brings the environment of the program up to date; `None` when it is.
+fn news(told: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> Option<String> {
+    let set = wanted
+        .iter()
+        .filter(|(name, value)| told.get(*name) != Some(*value))
+        .map(|(name, value)| format!("std::env::set_var({name:?}, {value:?});"));
+    let gone = told
+        .keys()
+        .filter(|name| !wanted.contains_key(*name))
+        .map(|name| format!("std::env::remove_var({name:?});"));
+    let changes: String = set.chain(gone).collect();
+    (!changes.is_empty()).then(|| format!("unsafe {{ {changes} }}"))
 }
 
 fn first_line(text: &str) -> &str {

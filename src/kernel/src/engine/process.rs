@@ -120,6 +120,11 @@ pub struct Process {
     pub hooked: AtomicBool,
     /// Whether the crate `katlab` was added.
     pub equipped: AtomicBool,
+    /// Variables the program of the cells was told of since it began.
+    pub told: Mutex<BTreeMap<String, String>>,
+    /// Variables the engine was started with, which every new program of the cells inherits.
+    pub inherited: BTreeMap<String, String>,
+    lingering: Mutex<Option<tokio::task::AbortHandle>>,
     tasks: Vec<tokio::task::AbortHandle>,
 }
 
@@ -212,6 +217,9 @@ impl Process {
             has_source: toolchain.has_source,
             hooked: AtomicBool::new(false),
             equipped: AtomicBool::new(false),
+            told: Mutex::new(environment.variables.clone()),
+            inherited: environment.variables.clone(),
+            lingering: Mutex::default(),
             tasks,
         };
         let deadline = Instant::now() + START_LIMIT;
@@ -351,6 +359,14 @@ impl Process {
         receiver
     }
 
+    /// Whoever shows the late output of a cell does so until the next cell begins.
+    pub fn linger(&self, task: Option<tokio::task::AbortHandle>) {
+        let mut lingering = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = std::mem::replace(&mut *lingering, task) {
+            before.abort();
+        }
+    }
+
     /// A line of the crate that was compiled last, for messages that name a place in it.
     pub fn compiled_line(&self, place: &str) -> Option<String> {
         let (file, line) = place.rsplit_once(':')?;
@@ -373,6 +389,7 @@ impl Process {
 
     /// Ends the engine and everything below it at once.
     pub fn kill(&self) {
+        self.linger(None);
         if self.is_alive() && self.pid > 0 {
             let mut all = Snapshot::take().below(self.pid);
             all.push(self.pid);

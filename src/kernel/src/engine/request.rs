@@ -55,6 +55,7 @@ pub async fn run(
         "allow_stdin": output.is_some(),
         "stop_on_error": false,
     });
+    process.linger(None);
     let mut cell = Cell::new(process.clone(), process.ask("execute_request", content), output.cloned());
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let mut ladder: Option<tokio::task::JoinHandle<()>> = None;
@@ -377,15 +378,15 @@ impl Cell {
 
     /// Shows what still comes for this cell (a thread it started), until the next one begins.
     fn linger(self, output: Output) {
+        let process = self.process.clone();
         let mut cell = self;
-        cell.output = Some(output.clone());
-        tokio::spawn(async move {
-            let end = Instant::now() + Duration::from_secs(600);
-            while let Ok(Some(incoming)) = tokio::time::timeout_at(end, cell.conversation.next()).await {
+        let task = tokio::spawn(async move {
+            while let Some(incoming) = cell.conversation.next().await {
                 cell.take(incoming);
                 output.flush();
             }
         });
+        process.linger(Some(task.abort_handle()));
     }
 }
 

@@ -65,8 +65,7 @@ fn usage(entry: &Entry, error: &clap::Error) -> MagicError {
     let mut message = Vec::new();
     let mut usage = None;
     let mut tips = Vec::new();
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
+    for line in text.lines() {
         let trimmed = line.trim();
         if let Some(line) = trimmed.strip_prefix("Usage: ") {
             usage = Some(line.to_owned());

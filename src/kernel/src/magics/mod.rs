@@ -221,6 +221,11 @@ async fn run_line(line: &str, ctx: &Context) -> Result<(), MagicError> {
             explain: false,
         } => call,
     };
+    supervise(call, ctx).await
+}
+
+/// Runs a magic, and drops it when it goes on for too long after an interrupt.
+async fn supervise(call: Box<dyn registry::Call>, ctx: &Context) -> Result<(), MagicError> {
     let grace = call.grace();
     let mut run = call.run(ctx);
     let cut = async {

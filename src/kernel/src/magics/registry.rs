@@ -112,6 +112,8 @@ pub static MAGICS: &[Entry] = &[
     entry::<session::env::Ask>(Family::Session),
     entry::<session::env::List>(Family::Session),
     entry::<session::env::Unset>(Family::Session),
+    entry::<session::write::Write>(Family::Session),
+    entry::<session::show::Show>(Family::Session),
     // Images.
     // Registry.
     // Kubernetes.

@@ -4,6 +4,8 @@
 //! they do not trust. Colours are chosen to be readable on white and on black.
 
 pub mod age;
+pub mod code;
+pub mod diff;
 pub mod error;
 pub mod findings;
 pub mod html;

@@ -499,13 +499,20 @@ mod tests {
         assert!(recorder.displays()[0].plain().starts_with("✓ Built it  ("));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_was_said_last_is_shown_although_nothing_follows() {
         let (recorder, output) = recorded();
         let progress = Progress::start(&output, "Pushing");
         progress.item("abc", "Pushing", Some(50), Some(100));
         assert_eq!(recorder.events().len(), 1);
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let shown = async {
+            while recorder.events().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), shown)
+            .await
+            .unwrap();
         assert!(
             recorder.displays()[0]
                 .plain()

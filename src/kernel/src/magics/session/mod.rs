@@ -2,3 +2,5 @@
 
 pub mod env;
 pub mod help;
+pub mod show;
+pub mod write;

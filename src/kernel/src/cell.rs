@@ -59,7 +59,10 @@ pub trait Grammar {
 /// Takes a cell apart.
 pub fn split(code: &str, grammar: &dyn Grammar) -> Vec<Segment> {
     if let Some(name) = help(code, grammar) {
-        return vec![Segment { at: 0..code.len(), part: Part::Help(name) }];
+        return vec![Segment {
+            at: 0..code.len(),
+            part: Part::Help(name),
+        }];
     }
     let mut parts = Parts::default();
     let lines = lines(code);
@@ -77,10 +80,22 @@ pub fn split(code: &str, grammar: &dyn Grammar) -> Vec<Segment> {
                 let after = lines[end].end;
                 if body {
                     let rest = code[after..].to_owned();
-                    parts.push(at.start..code.len(), Part::Magic { line: joined, body: Some(rest) });
+                    parts.push(
+                        at.start..code.len(),
+                        Part::Magic {
+                            line: joined,
+                            body: Some(rest),
+                        },
+                    );
                     return parts.done;
                 }
-                parts.push(at.start..after, Part::Magic { line: joined, body: None });
+                parts.push(
+                    at.start..after,
+                    Part::Magic {
+                        line: joined,
+                        body: None,
+                    },
+                );
                 index = end + 1;
                 continue;
             }
@@ -92,7 +107,10 @@ pub fn split(code: &str, grammar: &dyn Grammar) -> Vec<Segment> {
         } else if parts.at_boundary() && shell(text).is_some() {
             let (end, joined) = continued(code, &lines, index);
             parts.close();
-            parts.push(at.start..lines[end].end, Part::Shell(joined.trim_start_matches('!').trim().to_owned()));
+            parts.push(
+                at.start..lines[end].end,
+                Part::Shell(joined.trim_start_matches('!').trim().to_owned()),
+            );
             index = end;
         } else {
             parts.rust(at, line);
@@ -106,7 +124,9 @@ pub fn split(code: &str, grammar: &dyn Grammar) -> Vec<Segment> {
 /// The name a line begins with, after its colon.
 pub fn word(line: &str) -> Option<&str> {
     let rest = line.trim_start().strip_prefix(':')?;
-    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
+        .unwrap_or(rest.len());
     let name = &rest[..end];
     let next = rest[end..].chars().next();
     let ends = next.is_none_or(|c| c.is_whitespace() || c == '?');
@@ -166,12 +186,18 @@ fn help(code: &str, grammar: &dyn Grammar) -> Option<String> {
         return (!magic.is_empty() && magic.chars().all(plain)).then(|| asked.to_owned());
     }
     let name = asked.split_whitespace().next()?;
-    if grammar.is_magic(name) && asked.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' ')) {
+    if grammar.is_magic(name)
+        && asked
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' '))
+    {
         return Some(format!(":{asked}"));
     }
     let path = |part: &str| {
         part.starts_with(|c: char| c.is_alphabetic() || c == '_')
-            && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '!')
+            && part
+                .chars()
+                .all(|c| c.is_alphanumeric() || c == '_' || c == '!')
     };
     asked.split("::").all(path).then(|| asked.to_owned())
 }
@@ -259,7 +285,10 @@ mod tests {
     }
 
     fn magic(line: &str) -> Part {
-        Part::Magic { line: line.into(), body: None }
+        Part::Magic {
+            line: line.into(),
+            body: None,
+        }
     }
 
     #[test]
@@ -306,35 +335,53 @@ mod tests {
     fn a_body_is_the_rest_of_the_cell_as_it_stands() {
         assert_eq!(
             parts(":write a.py\nimport os\n:images\n"),
-            [Part::Magic { line: ":write a.py".into(), body: Some("import os\n:images\n".into()) }]
+            [Part::Magic {
+                line: ":write a.py".into(),
+                body: Some("import os\n:images\n".into())
+            }]
         );
         assert_eq!(
             parts(":experiment create -\napiVersion: v1\n"),
-            [Part::Magic { line: ":experiment create -".into(), body: Some("apiVersion: v1\n".into()) }]
+            [Part::Magic {
+                line: ":experiment create -".into(),
+                body: Some("apiVersion: v1\n".into())
+            }]
         );
     }
 
     #[test]
     fn comments_alone_start_no_engine() {
-        assert_eq!(parts("// look\n\n:images\n/* done */\n"), [magic(":images")]);
+        assert_eq!(
+            parts("// look\n\n:images\n/* done */\n"),
+            [magic(":images")]
+        );
         assert_eq!(parts("   \n"), []);
     }
 
     #[test]
     fn quit_and_restart_are_caught() {
         assert_eq!(parts(":quit"), [Part::Engine(Verb::Quit)]);
-        assert_eq!(parts("let a: i32 = 1;\n:restart"), [
-            Part::Rust("let a: i32 = 1;\n".into()),
-            Part::Engine(Verb::Restart)
-        ]);
+        assert_eq!(
+            parts("let a: i32 = 1;\n:restart"),
+            [
+                Part::Rust("let a: i32 = 1;\n".into()),
+                Part::Engine(Verb::Restart)
+            ]
+        );
     }
 
     #[test]
     fn a_question_mark_asks_for_help_and_a_try_does_not() {
         assert_eq!(parts("images?"), [Part::Help(":images".into())]);
-        assert_eq!(parts(":experiment create?"), [Part::Help(":experiment create".into())]);
+        assert_eq!(
+            parts(":experiment create?"),
+            [Part::Help(":experiment create".into())]
+        );
         assert_eq!(parts("?build"), [Part::Help(":build".into())]);
-        assert_eq!(parts("std::mem::swap??"), [Part::Help("std::mem::swap".into())]);
+        assert_eq!(
+            parts("std::mem::swap??"),
+            [Part::Help("std::mem::swap".into())]
+        );
         assert_eq!(parts("foo()?"), [Part::Rust("foo()?".into())]);
         assert_eq!(parts("a.b?"), [Part::Rust("a.b?".into())]);
     }

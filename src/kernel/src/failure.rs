@@ -18,7 +18,11 @@ impl Failure {
     /// A failure that is its message.
     pub fn new(name: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { name: name.to_owned(), traceback: vec![format!("\u{1b}[1;31m✗\u{1b}[0m {message}")], message }
+        Self {
+            name: name.to_owned(),
+            traceback: vec![format!("\u{1b}[1;31m✗\u{1b}[0m {message}")],
+            message,
+        }
     }
 
     /// Adds a line of advice.

@@ -50,11 +50,17 @@ impl InstallError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoEnvironment => Some("activate one, or use `--user` or `--prefix DIRECTORY`".into()),
+            Self::NoEnvironment => {
+                Some("activate one, or use `--user` or `--prefix DIRECTORY`".into())
+            }
             Self::NoHome => Some("use `--prefix DIRECTORY`".into()),
-            Self::File { .. } => Some("choose another place with `--user` or `--prefix DIRECTORY`".into()),
+            Self::File { .. } => {
+                Some("choose another place with `--user` or `--prefix DIRECTORY`".into())
+            }
             Self::Spec(_) => None,
-            Self::NotInstalled(_) => Some("`jupyter kernelspec list` shows what is installed where".into()),
+            Self::NotInstalled(_) => {
+                Some("`jupyter kernelspec list` shows what is installed where".into())
+            }
         }
     }
 }
@@ -65,7 +71,11 @@ impl Target {
     /// # Errors
     /// When the environment does not say where that is.
     pub fn directory(&self) -> Result<PathBuf, InstallError> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let data = match self {
             Self::Prefix(prefix) => prefix.join("share/jupyter"),
             Self::Environment => variable("VIRTUAL_ENV")
@@ -75,7 +85,9 @@ impl Target {
             Self::User => match (variable("JUPYTER_DATA_DIR"), variable("XDG_DATA_HOME")) {
                 (Some(data), _) => data,
                 (None, Some(data)) => data.join("jupyter"),
-                (None, None) => variable("HOME").ok_or(InstallError::NoHome)?.join(".local/share/jupyter"),
+                (None, None) => variable("HOME")
+                    .ok_or(InstallError::NoHome)?
+                    .join(".local/share/jupyter"),
             },
         };
         Ok(data.join("kernels/katlab"))
@@ -88,8 +100,10 @@ impl Target {
 /// When a file cannot be written.
 pub fn install(target: &Target, executable: &Path) -> Result<PathBuf, InstallError> {
     let directory = target.directory()?;
-    std::fs::create_dir_all(&directory)
-        .map_err(|source| InstallError::File { path: directory.clone(), source })?;
+    std::fs::create_dir_all(&directory).map_err(|source| InstallError::File {
+        path: directory.clone(),
+        source,
+    })?;
     let mut spec: serde_json::Value = serde_json::from_str(KERNEL_JSON)?;
     // The built-in file names the program alone, for packages that put it on PATH.
     spec["argv"][0] = json!(executable.display().to_string());
@@ -116,8 +130,10 @@ pub fn uninstall(target: &Target) -> Result<PathBuf, InstallError> {
     if !directory.join("kernel.json").exists() {
         return Err(InstallError::NotInstalled(directory));
     }
-    std::fs::remove_dir_all(&directory)
-        .map_err(|source| InstallError::File { path: directory.clone(), source })?;
+    std::fs::remove_dir_all(&directory).map_err(|source| InstallError::File {
+        path: directory.clone(),
+        source,
+    })?;
     Ok(directory)
 }
 
@@ -125,7 +141,8 @@ fn write(directory: &Path, path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
@@ -139,14 +156,25 @@ mod tests {
         let prefix = tempfile::tempdir().expect("a directory");
         let target = Target::Prefix(prefix.path().to_owned());
         let directory = install(&target, Path::new("/opt/katlab")).expect("installed");
-        assert_eq!(directory, prefix.path().join("share/jupyter/kernels/katlab"));
-        let spec: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(directory.join("kernel.json")).expect("kernel.json")).expect("JSON");
-        assert_eq!(spec["argv"], json!(["/opt/katlab", "kernel", "-f", "{connection_file}"]));
+        assert_eq!(
+            directory,
+            prefix.path().join("share/jupyter/kernels/katlab")
+        );
+        let spec: serde_json::Value = serde_json::from_slice(
+            &std::fs::read(directory.join("kernel.json")).expect("kernel.json"),
+        )
+        .expect("JSON");
+        assert_eq!(
+            spec["argv"],
+            json!(["/opt/katlab", "kernel", "-f", "{connection_file}"])
+        );
         assert_eq!(spec["interrupt_mode"], "message");
         install(&target, Path::new("/opt/other")).expect("installed over the old one");
         uninstall(&target).expect("removed");
         assert!(!directory.exists());
-        assert!(matches!(uninstall(&target), Err(InstallError::NotInstalled(_))));
+        assert!(matches!(
+            uninstall(&target),
+            Err(InstallError::NotInstalled(_))
+        ));
     }
 }

@@ -43,7 +43,11 @@ impl Grammar for Magics {
 impl Interpreter {
     /// An interpreter; `base` are variables that Rust cells and shell lines see besides settings.
     pub fn new(session: Arc<Session>, engine: Engine, base: BTreeMap<String, String>) -> Self {
-        Self { session, engine, base }
+        Self {
+            session,
+            engine,
+            base,
+        }
     }
 
     /// What lasts from cell to cell.
@@ -71,35 +75,57 @@ impl Interpreter {
         let run = AssertUnwindSafe(self.parts(code, &context, when_busy)).catch_unwind();
         // A fault of ours must end one cell, not the notebook.
         let outcome = run.await.unwrap_or_else(|_| {
-            Err(Failure::new("InternalError", "katlab itself failed at this cell; this is a fault of katlab"))
+            Err(Failure::new(
+                "InternalError",
+                "katlab itself failed at this cell; this is a fault of katlab",
+            ))
         });
         context.output.flush();
         outcome.map_err(|failure| self.masked(failure))
     }
 
-    async fn parts(&self, code: &str, context: &Context, when_busy: WhenBusy) -> Result<(), Failure> {
+    async fn parts(
+        &self,
+        code: &str,
+        context: &Context,
+        when_busy: WhenBusy,
+    ) -> Result<(), Failure> {
         for segment in cell::split(code, &Magics) {
             if context.cancel.is_cancelled() {
                 return Err(Failure::interrupted(""));
             }
             match segment.part {
                 Part::Magic { line, body } => {
-                    let context = Context { body, ..context.clone() };
-                    magics::dispatch(&line, &context).await.map_err(|error| failure(&error))?;
+                    let context = Context {
+                        body,
+                        ..context.clone()
+                    };
+                    magics::dispatch(&line, &context)
+                        .await
+                        .map_err(|error| failure(&error))?;
                     if line.trim() == ":help" {
                         context.output.show(engine_help());
                     }
                 }
                 Part::Shell(command) => {
                     let directory = self.session.directory();
-                    shell::run(&command, &directory, &self.variables(), &context.output, &context.cancel).await?;
+                    shell::run(
+                        &command,
+                        &directory,
+                        &self.variables(),
+                        &context.output,
+                        &context.cancel,
+                    )
+                    .await?;
                 }
                 Part::Rust(code) => {
                     if let Some(error) = unknown_command(&code) {
                         return Err(failure(&error));
                     }
                     self.engine.set_variables(self.variables());
-                    self.engine.execute(&code, &context.output, &context.cancel, when_busy).await?;
+                    self.engine
+                        .execute(&code, &context.output, &context.cancel, when_busy)
+                        .await?;
                 }
                 Part::Engine(Verb::Quit) => {
                     let was_running = self.engine.stop().await;
@@ -109,7 +135,11 @@ impl Interpreter {
                         "The Rust engine is not running. The kernel runs on; shut it down from the Kernel menu."
                     });
                 }
-                Part::Engine(Verb::Restart) => self.engine.restart(&context.output, &context.cancel).await?,
+                Part::Engine(Verb::Restart) => {
+                    self.engine
+                        .restart(&context.output, &context.cancel)
+                        .await?
+                }
                 Part::Help(name) => {
                     let page = self.help(&name).await.ok_or_else(|| {
                         Failure::new("UsageError", format!("nothing is known about `{name}`"))
@@ -138,7 +168,11 @@ impl Interpreter {
         Failure {
             name: failure.name,
             message: redactor.text(&failure.message),
-            traceback: failure.traceback.iter().map(|line| redactor.text(line)).collect(),
+            traceback: failure
+                .traceback
+                .iter()
+                .map(|line| redactor.text(line))
+                .collect(),
         }
     }
 
@@ -147,7 +181,9 @@ impl Interpreter {
             return Some(page);
         }
         if let Some(text) = commands::describe(name) {
-            return Some(Bundle::text(format!("{name}: {text} (a command of the Rust engine)")));
+            return Some(Bundle::text(format!(
+                "{name}: {text} (a command of the Rust engine)"
+            )));
         }
         self.engine.inspect(name, name.chars().count()).await
     }
@@ -159,13 +195,18 @@ impl Interpreter {
             let found = completion::complete(&self.session, place.line, place.column);
             let start = place.start + found.start;
             let end = place.start + found.end;
-            let mut matches: Vec<(String, &str, String)> =
-                found.matches.into_iter().map(|found| (found.text, found.kind, found.help)).collect();
+            let mut matches: Vec<(String, &str, String)> = found
+                .matches
+                .into_iter()
+                .map(|found| (found.text, found.kind, found.help))
+                .collect();
             let typed = place.line.trim_start();
             let begun: String = place.line.chars().take(place.column).collect();
             if !begun.trim_start().contains(' ') && typed.starts_with(':') {
                 for (name, text) in commands::COMMANDS {
-                    if name.starts_with(begun.trim_start()) && !matches.iter().any(|(known, _, _)| known == name) {
+                    if name.starts_with(begun.trim_start())
+                        && !matches.iter().any(|(known, _, _)| known == name)
+                    {
                         matches.push(((*name).to_owned(), "magic", (*text).to_owned()));
                     }
                 }
@@ -187,12 +228,20 @@ impl Interpreter {
         let nothing = json!({
             "status": "ok", "matches": [], "cursor_start": cursor, "cursor_end": cursor, "metadata": {},
         });
-        let Some((rust, start)) = rust_at(code, cursor) else { return nothing };
-        let Some(mut answer) = self.engine.complete(rust, cursor - start).await else { return nothing };
+        let Some((rust, start)) = rust_at(code, cursor) else {
+            return nothing;
+        };
+        let Some(mut answer) = self.engine.complete(rust, cursor - start).await else {
+            return nothing;
+        };
         for name in ["cursor_start", "cursor_end"] {
             answer[name] = json!(answer[name].as_u64().unwrap_or_default() + start as u64);
         }
-        for item in answer["metadata"]["_jupyter_types_experimental"].as_array_mut().into_iter().flatten() {
+        for item in answer["metadata"]["_jupyter_types_experimental"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
             item["start"] = json!(item["start"].as_u64().unwrap_or_default() + start as u64);
             item["end"] = json!(item["end"].as_u64().unwrap_or_default() + start as u64);
         }
@@ -206,7 +255,9 @@ impl Interpreter {
             match completion::inspect(place.line.trim(), place.column) {
                 Some(page) => Some(page),
                 None => {
-                    let name = cell::word(place.line).map(|name| format!(":{name}")).unwrap_or_default();
+                    let name = cell::word(place.line)
+                        .map(|name| format!(":{name}"))
+                        .unwrap_or_default();
                     commands::describe(&name).map(|text| Bundle::text(format!("{name}: {text}")))
                 }
             }
@@ -217,7 +268,9 @@ impl Interpreter {
             }
         };
         match found {
-            Some(bundle) => json!({ "status": "ok", "found": true, "data": bundle.0, "metadata": {} }),
+            Some(bundle) => {
+                json!({ "status": "ok", "found": true, "data": bundle.0, "metadata": {} })
+            }
             None => json!({ "status": "ok", "found": false, "data": {}, "metadata": {} }),
         }
     }
@@ -238,11 +291,19 @@ impl<'a> Place<'a> {
         for line in code.split('\n') {
             let length = line.chars().count();
             if cursor <= start + length {
-                return Self { line, start, column: cursor - start };
+                return Self {
+                    line,
+                    start,
+                    column: cursor - start,
+                };
             }
             start += length + 1;
         }
-        Self { line: "", start: cursor, column: 0 }
+        Self {
+            line: "",
+            start: cursor,
+            column: 0,
+        }
     }
 
     fn is_command(&self) -> bool {
@@ -253,13 +314,20 @@ impl<'a> Place<'a> {
 
 /// The Rust around a cursor, and the code points before it.
 fn rust_at(code: &str, cursor: usize) -> Option<(&str, usize)> {
-    let at = code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at);
+    let at = code
+        .char_indices()
+        .nth(cursor)
+        .map_or(code.len(), |(at, _)| at);
     let segments = cell::split(code, &Magics);
-    let found = segments.iter().rev().find(|segment| segment.at.start <= at && at <= segment.at.end);
+    let found = segments
+        .iter()
+        .rev()
+        .find(|segment| segment.at.start <= at && at <= segment.at.end);
     match found {
-        Some(segment) if matches!(segment.part, Part::Rust(_)) => {
-            Some((&code[segment.at.clone()], code[..segment.at.start].chars().count()))
-        }
+        Some(segment) if matches!(segment.part, Part::Rust(_)) => Some((
+            &code[segment.at.clone()],
+            code[..segment.at.start].chars().count(),
+        )),
         // A name with a question mark, or nothing but comments: ask about the cell as it stands.
         Some(segment) if matches!(segment.part, Part::Help(_)) => Some((code, 0)),
         None => Some((code, 0)),
@@ -285,7 +353,11 @@ fn unknown_command(code: &str) -> Option<MagicError> {
 
 fn failure(error: &MagicError) -> Failure {
     let rendered = error::render(error);
-    Failure { name: rendered.ename, message: rendered.evalue, traceback: rendered.traceback }
+    Failure {
+        name: rendered.ename,
+        message: rendered.evalue,
+        traceback: rendered.traceback,
+    }
 }
 
 fn engine_help() -> Bundle {
@@ -294,12 +366,23 @@ fn engine_help() -> Bundle {
     let mut rows = Vec::new();
     for (name, what) in commands::COMMANDS {
         text.push_str(&format!("  {name:<24} {what}\n"));
-        let cells = [html::element("td", &[], &html::text_element("code", &[], name)), html::text_element("td", &[], what)];
+        let cells = [
+            html::element("td", &[], &html::text_element("code", &[], name)),
+            html::text_element("td", &[], what),
+        ];
         rows.push(html::element("tr", &[], &html::join(cells)));
     }
     let table = html::element("table", &[("class", "katlab")], &html::join(rows));
-    let summary = html::text_element("summary", &[], "Commands of the Rust engine (before the Rust of a cell)");
-    let html: Html = html::element("details", &[("class", "katlab-help")], &html::join([summary, table]));
+    let summary = html::text_element(
+        "summary",
+        &[],
+        "Commands of the Rust engine (before the Rust of a cell)",
+    );
+    let html: Html = html::element(
+        "details",
+        &[("class", "katlab-help")],
+        &html::join([summary, table]),
+    );
     Bundle::text(text.trim_end()).with("text/html", html.into_string())
 }
 

@@ -14,7 +14,9 @@ use katlab_kernel::{install, jupyter, run};
 use katlab_lab::home::Home;
 
 fn main() -> ExitCode {
-    let engine = std::env::args().nth(1).is_some_and(|argument| argument == "--control_file");
+    let engine = std::env::args()
+        .nth(1)
+        .is_some_and(|argument| argument == "--control_file");
     if engine || std::env::var_os("EVCXR_IS_RUNTIME").is_some() {
         end_with_parent();
     }
@@ -61,8 +63,8 @@ fn act(command: Command) -> Result<ExitCode, Complaint> {
                 parameters: arguments.parameters,
                 timeout: arguments.timeout,
             };
-            let outcome =
-                on_runtime(run::run(options))?.map_err(|error| (error.to_string(), error.hint()))?;
+            let outcome = on_runtime(run::run(options))?
+                .map_err(|error| (error.to_string(), error.hint()))?;
             Ok(match outcome {
                 run::Outcome::Well => ExitCode::SUCCESS,
                 run::Outcome::Failed => ExitCode::FAILURE,
@@ -77,8 +79,8 @@ fn act(command: Command) -> Result<ExitCode, Complaint> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Uninstall(place) => {
-            let directory =
-                install::uninstall(&place.target()).map_err(|error| (error.to_string(), error.hint()))?;
+            let directory = install::uninstall(&place.target())
+                .map_err(|error| (error.to_string(), error.hint()))?;
             println!("The katlab kernel was removed from {}", directory.display());
             Ok(ExitCode::SUCCESS)
         }
@@ -105,14 +107,28 @@ fn on_runtime<T>(future: impl Future<Output = T>) -> Result<T, Complaint> {
     Ok(outcome)
 }
 
-/// Warnings go to stderr; `KATLAB_LOG` asks for more, in tracing's filter syntax.
+/// Warnings go to stderr; `KATLAB_LOG` asks for more, as `info` or `katlab_kernel=debug`.
 fn logging() {
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
-    match std::env::var("KATLAB_LOG") {
-        Ok(filter) => builder.with_env_filter(tracing_subscriber::EnvFilter::new(filter)).init(),
-        // Building a filter takes longer than the rest of the start.
-        Err(_) => builder.with_max_level(tracing::Level::WARN).init(),
-    }
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    let filter = match std::env::var("KATLAB_LOG")
+        .ok()
+        .and_then(|filter| filter.parse().ok())
+    {
+        Some(filter) => filter,
+        // The engine's sockets try again whenever the engine ends, which is no news.
+        None => Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("zeromq", LevelFilter::ERROR),
+    };
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .init();
 }
 
 /// The engine and the program of the cells end when whoever started them is gone, even by

@@ -124,7 +124,14 @@ pub async fn run(options: Options) -> Result<Outcome, RunError> {
         count += 1;
         terminal.begin(position + 1, cells.len(), &code);
         recorder.begin(index);
-        let result = one(&interpreter, &code, recorder.clone(), &stop, options.timeout).await;
+        let result = one(
+            &interpreter,
+            &code,
+            recorder.clone(),
+            &stop,
+            options.timeout,
+        )
+        .await;
         terminal.end();
         if let Err(failure) = &result {
             recorder.error(failure);
@@ -138,7 +145,11 @@ pub async fn run(options: Options) -> Result<Outcome, RunError> {
             if notebook.has_tag(index, "raises-exception") && !stop.is_cancelled() {
                 continue;
             }
-            outcome = if stop.is_cancelled() { Outcome::Interrupted } else { Outcome::Failed };
+            outcome = if stop.is_cancelled() {
+                Outcome::Interrupted
+            } else {
+                Outcome::Failed
+            };
             terminal.failed(position + 1, cells.len(), &target);
             break;
         }
@@ -152,10 +163,14 @@ pub async fn run(options: Options) -> Result<Outcome, RunError> {
 }
 
 fn interpreter(source: &Path, settings: Vec<(String, String)>) -> Result<Interpreter, RunError> {
-    let home = Home::from_env()
-        .map_err(|error| RunError::Session { hint: error.hint(), message: error.to_string() })?;
-    let session = Session::new(home, false)
-        .map_err(|error| RunError::Session { hint: error.hint(), message: error.to_string() })?;
+    let home = Home::from_env().map_err(|error| RunError::Session {
+        hint: error.hint(),
+        message: error.to_string(),
+    })?;
+    let session = Session::new(home, false).map_err(|error| RunError::Session {
+        hint: error.hint(),
+        message: error.to_string(),
+    })?;
     // A notebook's relative paths start at the notebook, as in Jupyter.
     if let Some(directory) = source.parent() {
         session.set_directory(directory.to_owned());
@@ -163,11 +178,15 @@ fn interpreter(source: &Path, settings: Vec<(String, String)>) -> Result<Interpr
     for (name, value) in settings {
         session
             .set_here(&name, SecretString::from(value))
-            .map_err(|error| RunError::Session { hint: error.hint(), message: error.to_string() })?;
+            .map_err(|error| RunError::Session {
+                hint: error.hint(),
+                message: error.to_string(),
+            })?;
     }
-    let executable = session
-        .executable()
-        .map_err(|error| RunError::Session { message: error.message, hint: error.hint })?;
+    let executable = session.executable().map_err(|error| RunError::Session {
+        message: error.message,
+        hint: error.hint,
+    })?;
     let engine = Engine::new(executable, session.home().path().to_owned());
     Ok(Interpreter::new(session, engine, BTreeMap::new()))
 }
@@ -181,7 +200,9 @@ async fn one(
 ) -> Result<(), Failure> {
     let cancel = stop.child_token();
     let run = interpreter.execute(code, sink, &cancel, WhenBusy::Wait);
-    let Some(limit) = timeout else { return run.await };
+    let Some(limit) = timeout else {
+        return run.await;
+    };
     tokio::pin!(run);
     tokio::select! {
         result = &mut run => result,
@@ -204,9 +225,10 @@ async fn one(
 /// The first interrupt ends the running cell and the run; the second ends the process.
 async fn stop_on_signals(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupts), Ok(mut terminations)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupts), Ok(mut terminations)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return;
     };
     tokio::select! {

@@ -38,7 +38,9 @@ pub async fn run(
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Failure::new("ShellError", format!("`sh` could not be started: {error}")))?;
+        .map_err(|error| {
+            Failure::new("ShellError", format!("`sh` could not be started: {error}"))
+        })?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok());
     let signal = |signal| {
         if let Some(group) = group {
@@ -49,7 +51,10 @@ pub async fn run(
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();
     let copied = async {
-        tokio::join!(copy(stdout, Stream::Stdout, output), copy(stderr, Stream::Stderr, output));
+        tokio::join!(
+            copy(stdout, Stream::Stdout, output),
+            copy(stderr, Stream::Stderr, output)
+        );
     };
     let done = async {
         copied.await;
@@ -75,9 +80,15 @@ pub async fn run(
                 Some(code) => format!("exit status {code}"),
                 None => status.to_string(),
             };
-            Err(Failure::new("ShellError", format!("`{command}` failed ({how})")))
+            Err(Failure::new(
+                "ShellError",
+                format!("`{command}` failed ({how})"),
+            ))
         }
-        Err(error) => Err(Failure::new("ShellError", format!("`{command}` was lost: {error}"))),
+        Err(error) => Err(Failure::new(
+            "ShellError",
+            format!("`{command}` was lost: {error}"),
+        )),
     }
 }
 

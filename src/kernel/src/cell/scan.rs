@@ -37,7 +37,12 @@ impl Scan {
 
     /// Whether a new statement could begin here.
     pub fn at_statement(&self) -> bool {
-        self.is_complete() && self.tail.chars().next_back().is_none_or(|c| c == ';' || c == '}')
+        self.is_complete()
+            && self
+                .tail
+                .chars()
+                .next_back()
+                .is_none_or(|c| c == ';' || c == '}')
     }
 
     /// Whether anything but blanks and comments was read.
@@ -75,7 +80,10 @@ impl Scan {
         let next = chars.get(index + 1).copied();
         match c {
             '/' if next == Some('/') => {
-                return chars[index..].iter().position(|c| *c == '\n').map_or(chars.len(), |n| index + n);
+                return chars[index..]
+                    .iter()
+                    .position(|c| *c == '\n')
+                    .map_or(chars.len(), |n| index + n);
             }
             '/' if next == Some('*') => {
                 self.mode = Mode::Comment(1);
@@ -149,7 +157,11 @@ impl Scan {
     fn comment(&mut self, chars: &[char], index: usize, depth: u32) -> usize {
         match (chars[index], chars.get(index + 1)) {
             ('*', Some('/')) => {
-                self.mode = if depth == 1 { Mode::Code } else { Mode::Comment(depth - 1) };
+                self.mode = if depth == 1 {
+                    Mode::Code
+                } else {
+                    Mode::Comment(depth - 1)
+                };
                 index + 2
             }
             ('/', Some('*')) => {
@@ -173,7 +185,12 @@ impl Scan {
 
     fn raw(&mut self, chars: &[char], index: usize, hashes: usize) -> usize {
         let closes = chars[index] == '"'
-            && chars[index + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
+            && chars[index + 1..]
+                .iter()
+                .take(hashes)
+                .filter(|c| **c == '#')
+                .count()
+                == hashes;
         if closes {
             self.mode = Mode::Code;
             index + 1 + hashes
@@ -191,7 +208,9 @@ impl Scan {
         // Only the end matters; keep it short however long the cell is.
         if self.tail.len() > 64 {
             let cut = self.tail.len() - 16;
-            let cut = (cut..self.tail.len()).find(|at| self.tail.is_char_boundary(*at)).unwrap_or(0);
+            let cut = (cut..self.tail.len())
+                .find(|at| self.tail.is_char_boundary(*at))
+                .unwrap_or(0);
             self.tail.drain(..cut);
         }
     }

@@ -18,8 +18,14 @@ impl Snapshot {
     pub fn take() -> Self {
         let mut entries = HashMap::new();
         if let Ok(dir) = std::fs::read_dir("/proc") {
-            for pid in dir.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-                if let Some(entry) = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|s| parse(&s)) {
+            for pid in dir
+                .flatten()
+                .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+            {
+                if let Some(entry) = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                    .ok()
+                    .and_then(|s| parse(&s))
+                {
                     entries.insert(pid, entry);
                 }
             }
@@ -33,7 +39,12 @@ impl Snapshot {
         let mut next = 0;
         while next < found.len() {
             let parent = found[next];
-            found.extend(self.0.iter().filter(|(_, entry)| entry.parent == parent).map(|(pid, _)| *pid));
+            found.extend(
+                self.0
+                    .iter()
+                    .filter(|(_, entry)| entry.parent == parent)
+                    .map(|(pid, _)| *pid),
+            );
             next += 1;
         }
         found.remove(0);
@@ -43,9 +54,17 @@ impl Snapshot {
     /// The compilers below the engine: everything but the program that runs the cells, which is
     /// the engine's own executable, and what that program started.
     pub fn compilers(&self, engine: i32) -> Vec<i32> {
-        let name = self.0.get(&engine).map(|entry| entry.name.as_str()).unwrap_or_default();
+        let name = self
+            .0
+            .get(&engine)
+            .map(|entry| entry.name.as_str())
+            .unwrap_or_default();
         let is_program = |pid: &i32| self.0.get(pid).is_some_and(|entry| entry.name == name);
-        let children = self.0.iter().filter(|(_, entry)| entry.parent == engine).map(|(pid, _)| *pid);
+        let children = self
+            .0
+            .iter()
+            .filter(|(_, entry)| entry.parent == engine)
+            .map(|(pid, _)| *pid);
         children
             .filter(|pid| !is_program(pid))
             .flat_map(|pid| std::iter::once(pid).chain(self.below(pid)))
@@ -87,8 +106,16 @@ mod tests {
     use super::*;
 
     fn snapshot(rows: &[(i32, i32, &str)]) -> Snapshot {
-        let entry = |parent, name: &str| Entry { parent, name: name.to_owned(), ticks: 0 };
-        Snapshot(rows.iter().map(|(pid, parent, name)| (*pid, entry(*parent, name))).collect())
+        let entry = |parent, name: &str| Entry {
+            parent,
+            name: name.to_owned(),
+            ticks: 0,
+        };
+        Snapshot(
+            rows.iter()
+                .map(|(pid, parent, name)| (*pid, entry(*parent, name)))
+                .collect(),
+        )
     }
 
     #[test]
@@ -110,8 +137,12 @@ mod tests {
 
     #[test]
     fn a_name_with_blanks_and_brackets_is_read() {
-        let entry = parse("42 (tokio (rt) w) S 7 1 1 0 -1 0 0 0 0 0 30 12 0 0 20 0").expect("an entry");
-        assert_eq!((entry.parent, entry.name.as_str(), entry.ticks), (7, "tokio (rt) w", 42));
+        let entry =
+            parse("42 (tokio (rt) w) S 7 1 1 0 -1 0 0 0 0 0 30 12 0 0 20 0").expect("an entry");
+        assert_eq!(
+            (entry.parent, entry.name.as_str(), entry.ticks),
+            (7, "tokio (rt) w", 42)
+        );
         assert!(parse("42 (x) Z 7 1 1 0 -1 0 0 0 0 0 30 12 0 0 20 0").is_none());
     }
 }

@@ -51,11 +51,23 @@ mod tests {
 
     #[test]
     fn every_module_of_the_crate_is_carried() {
-        let lib = SOURCES.iter().find(|(name, _)| *name == "lib.rs").expect("lib.rs").1;
+        let lib = SOURCES
+            .iter()
+            .find(|(name, _)| *name == "lib.rs")
+            .expect("lib.rs")
+            .1;
         for line in lib.lines() {
             let line = line.trim_start_matches("pub ");
-            if let Some(module) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-                assert!(SOURCES.iter().any(|(name, _)| *name == format!("{module}.rs")), "{module} is not carried");
+            if let Some(module) = line
+                .strip_prefix("mod ")
+                .and_then(|rest| rest.strip_suffix(';'))
+            {
+                assert!(
+                    SOURCES
+                        .iter()
+                        .any(|(name, _)| *name == format!("{module}.rs")),
+                    "{module} is not carried"
+                );
             }
         }
     }

@@ -34,7 +34,9 @@ pub async fn end_cell(process: Arc<Process>) {
             ticks = snapshot.ticks(process.pid());
         } else if since.elapsed() >= WATCH {
             // SAFETY: sysconf only reads a constant of the system.
-            let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1).unsigned_abs();
+            let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }
+                .max(1)
+                .unsigned_abs();
             let used = snapshot.ticks(process.pid()).saturating_sub(ticks);
             let share = used as f64 / per_second as f64 / since.elapsed().as_secs_f64();
             if share < 0.2 {

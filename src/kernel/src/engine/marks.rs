@@ -55,7 +55,11 @@ pub fn append(code: &str) -> (String, bool) {
     }
     let statement = scan.tail().ends_with(';')
         || (scan.tail().ends_with('}') && matches!(scan.first_word(), "for" | "while"))
-        || (scan.tail().ends_with(')') && matches!(scan.first_word(), "print" | "println" | "eprint" | "eprintln"));
+        || (scan.tail().ends_with(')')
+            && matches!(
+                scan.first_word(),
+                "print" | "println" | "eprint" | "eprintln"
+            ));
     if !scan.is_complete() || scan.is_broken() || !statement {
         return (code.to_owned(), false);
     }
@@ -78,7 +82,10 @@ pub struct Reading {
 /// Takes marks out of text.
 pub fn read(text: &str) -> Reading {
     if !text.contains(START) && !text.contains(ENGINE_NOTICE) {
-        return Reading { text: text.to_owned(), ..Reading::default() };
+        return Reading {
+            text: text.to_owned(),
+            ..Reading::default()
+        };
     }
     let mut reading = Reading::default();
     for line in text.split_inclusive('\n') {
@@ -115,10 +122,23 @@ mod tests {
 
     #[test]
     fn statements_get_an_end_mark_and_values_do_not() {
-        for code in ["let x: i32 = 1;", "for i in 0..3 { f(i) }", "print!(\"a\")", "f(); // done", ":dep a = \"1\"\nuse a;"] {
+        for code in [
+            "let x: i32 = 1;",
+            "for i in 0..3 { f(i) }",
+            "print!(\"a\")",
+            "f(); // done",
+            ":dep a = \"1\"\nuse a;",
+        ] {
             assert!(append(code).1, "{code}");
         }
-        for code in ["x", "f()", "if a { 1 } else { 2 }", ":vars", "fn f() {}", "let s = \"open;"] {
+        for code in [
+            "x",
+            "f()",
+            "if a { 1 } else { 2 }",
+            ":vars",
+            "fn f() {}",
+            "let s = \"open;",
+        ] {
             assert!(!append(code).1, "{code}");
         }
     }

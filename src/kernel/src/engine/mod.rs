@@ -65,7 +65,10 @@ impl Engine {
     /// An engine that starts when a Rust cell needs it. `executable` is this program; `home` is
     /// where the crate for Rust cells is unpacked.
     pub fn new(executable: std::path::PathBuf, home: std::path::PathBuf) -> Self {
-        let environment = Environment { executable, ..Environment::default() };
+        let environment = Environment {
+            executable,
+            ..Environment::default()
+        };
         Self {
             shared: Arc::new(Shared {
                 environment: Mutex::new(environment),
@@ -79,7 +82,11 @@ impl Engine {
 
     /// Sets the variables that Rust cells see; a running program is told before its next cell.
     pub fn set_variables(&self, variables: BTreeMap<String, String>) {
-        self.shared.environment.lock().unwrap_or_else(PoisonError::into_inner).variables = variables;
+        self.shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .variables = variables;
     }
 
     /// Whether an engine is up.
@@ -102,8 +109,13 @@ impl Engine {
         let _turn = match (self.shared.gate.try_lock(), when_busy) {
             (Ok(turn), _) => turn,
             (Err(_), WhenBusy::Refuse) => {
-                return Err(Failure::new("EngineBusy", "the Rust engine is busy with another cell")
-                    .with_hint(Some("magics run meanwhile; run this cell again when the other one is done".into())));
+                return Err(Failure::new(
+                    "EngineBusy",
+                    "the Rust engine is busy with another cell",
+                )
+                .with_hint(Some(
+                    "magics run meanwhile; run this cell again when the other one is done".into(),
+                )));
             }
             (Err(_), WhenBusy::Wait) => tokio::select! {
                 turn = self.shared.gate.lock() => turn,
@@ -120,13 +132,19 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::execute`].
-    pub async fn restart(&self, output: &Output, cancel: &CancellationToken) -> Result<(), Failure> {
+    pub async fn restart(
+        &self,
+        output: &Output,
+        cancel: &CancellationToken,
+    ) -> Result<(), Failure> {
         let Some(process) = self.ready() else {
             output.text("The Rust engine is not running; the next Rust cell starts it.");
             return Ok(());
         };
         let _turn = self.shared.gate.lock().await;
-        process.hooked.store(false, std::sync::atomic::Ordering::SeqCst);
+        process
+            .hooked
+            .store(false, std::sync::atomic::Ordering::SeqCst);
         let ended = request::run(&process, ":restart", None, cancel, &self.shared.hinted).await;
         self.settle(&process, ended)?;
         output.text("The program of the Rust cells was started again: variables are gone, items and dependencies stay.");
@@ -142,7 +160,9 @@ impl Engine {
                 true
             }
             Slot::Starting(mut starting) => {
-                if let Some(Ok(process)) = starting.borrow_and_update().clone() {
+                // It may be ready by now; else it ends when it is, for nobody holds it.
+                let outcome = starting.borrow_and_update().clone();
+                if let Some(Ok(process)) = outcome {
                     process.stop().await;
                 }
                 true
@@ -158,7 +178,11 @@ impl Engine {
         let offset = |name: &str| code_points(code, usize::try_from(reply[name].as_u64()?).ok()?);
         let (start, end) = (offset("cursor_start")?, offset("cursor_end")?);
         let mut metadata = reply["metadata"].clone();
-        for item in metadata["_jupyter_types_experimental"].as_array_mut().into_iter().flatten() {
+        for item in metadata["_jupyter_types_experimental"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
             item["start"] = json!(start);
             item["end"] = json!(end);
         }
@@ -178,13 +202,18 @@ impl Engine {
             return None;
         }
         let data = reply["data"].as_object()?;
-        Some(Bundle(data.iter().map(|(mime, content)| (mime.clone(), content.clone())).collect()))
+        Some(Bundle(
+            data.iter()
+                .map(|(mime, content)| (mime.clone(), content.clone()))
+                .collect(),
+        ))
     }
 
     async fn consult(&self, kind: &str, code: &str, cursor: usize) -> Option<Value> {
         let process = self.ready()?;
         let _turn = self.shared.gate.try_lock().ok()?;
-        let content = json!({ "code": code, "cursor_pos": graphemes(code, cursor), "detail_level": 0 });
+        let content =
+            json!({ "code": code, "cursor_pos": graphemes(code, cursor), "detail_level": 0 });
         let mut conversation = process.ask(kind, content);
         let answer = async {
             loop {
@@ -196,12 +225,17 @@ impl Engine {
         };
         // The analyser reads the standard library once, which takes seconds; it goes on reading
         // when nobody waits any more, so the next question is answered.
-        let answer = tokio::time::timeout(Duration::from_secs(5), answer).await.ok()??;
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer)
+            .await
+            .ok()??;
         (answer["status"] == "ok").then_some(answer)
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
-        self.shared.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .slot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ready(&self) -> Option<Arc<Process>> {
@@ -212,7 +246,11 @@ impl Engine {
     }
 
     /// The engine, started if need be, with a line in the cell that says so.
-    async fn ensure(&self, output: &Output, cancel: &CancellationToken) -> Result<Arc<Process>, Failure> {
+    async fn ensure(
+        &self,
+        output: &Output,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Process>, Failure> {
         let (mut starting, lost) = {
             let mut slot = self.slot();
             let mut lost = None;
@@ -232,7 +270,10 @@ impl Engine {
             (starting, lost)
         };
         let lost = lost.map(|how| {
-            format!("The Rust engine had ended ({}): variables, items and dependencies are gone. ", first_line(&how))
+            format!(
+                "The Rust engine had ended ({}): variables, items and dependencies are gone. ",
+                first_line(&how)
+            )
         });
         let lost = lost.unwrap_or_default();
         let began = Instant::now();
@@ -240,9 +281,7 @@ impl Engine {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         let outcome = loop {
             tokio::select! {
-                outcome = starting.wait_for(Option::is_some) => {
-                    break outcome.ok().and_then(|outcome| outcome.clone());
-                }
+                outcome = settled(&mut starting) => break outcome,
                 _ = ticks.tick() => {
                     let seconds = began.elapsed().as_secs();
                     if seconds > 0 {
@@ -259,13 +298,19 @@ impl Engine {
         match outcome {
             Some(Ok(process)) => {
                 let seconds = began.elapsed().as_secs_f64();
-                output.update(&id, Bundle::text(format!("{lost}The Rust engine started in {seconds:.1} s.")));
+                output.update(
+                    &id,
+                    Bundle::text(format!("{lost}The Rust engine started in {seconds:.1} s.")),
+                );
                 *self.slot() = Slot::Ready(process.clone());
                 Ok(process)
             }
             outcome => {
                 *self.slot() = Slot::Absent;
-                output.update(&id, Bundle::text(format!("{lost}The Rust engine did not start.")));
+                output.update(
+                    &id,
+                    Bundle::text(format!("{lost}The Rust engine did not start.")),
+                );
                 let error = match outcome {
                     Some(Err(error)) => error,
                     _ => StartError::System("it was stopped".to_owned()),
@@ -277,7 +322,12 @@ impl Engine {
 
     fn begin(&self) -> Starting {
         let (sender, receiver) = watch::channel(None);
-        let environment = self.shared.environment.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let environment = self
+            .shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         tokio::spawn(async move {
             let outcome = Process::start(&environment).await.map(Arc::new);
             let _ = sender.send(Some(outcome));
@@ -297,11 +347,19 @@ impl Engine {
         if process::first_time(&process.hooked) {
             let ended = request::run(process, marks::HOOK, None, cancel, &self.shared.hinted).await;
             if !matches!(ended, Ended::Well) {
-                process.hooked.store(false, std::sync::atomic::Ordering::SeqCst);
+                process
+                    .hooked
+                    .store(false, std::sync::atomic::Ordering::SeqCst);
                 self.settle(process, ended)?;
             }
         }
-        let variables = self.shared.environment.lock().unwrap_or_else(PoisonError::into_inner).variables.clone();
+        let variables = self
+            .shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .variables
+            .clone();
         let news = {
             let told = process.told.lock().unwrap_or_else(PoisonError::into_inner);
             news(&told, &variables)
@@ -314,18 +372,30 @@ impl Engine {
         if helper::is_named(code) && process::first_time(&process.equipped) {
             let ready = match helper::unpack(&self.shared.home) {
                 Ok(path) => {
-                    let command = format!(":dep katlab = {{ path = {:?} }}", path.display().to_string());
-                    let ended = request::run(process, &command, None, cancel, &self.shared.hinted).await;
+                    let command = format!(
+                        ":dep katlab = {{ path = {:?} }}",
+                        path.display().to_string()
+                    );
+                    let ended =
+                        request::run(process, &command, None, cancel, &self.shared.hinted).await;
                     self.settle(process, ended)
                 }
-                Err(error) => Err(Failure::new("EngineError", format!("the crate `katlab` could not be unpacked: {error}"))),
+                Err(error) => Err(Failure::new(
+                    "EngineError",
+                    format!("the crate `katlab` could not be unpacked: {error}"),
+                )),
             };
             if let Err(failure) = ready {
-                process.equipped.store(false, std::sync::atomic::Ordering::SeqCst);
+                process
+                    .equipped
+                    .store(false, std::sync::atomic::Ordering::SeqCst);
                 if failure.name == crate::failure::INTERRUPTED {
                     return Err(failure);
                 }
-                output.warn(format!("the crate `katlab` is not available to this cell: {}", failure.message));
+                output.warn(format!(
+                    "the crate `katlab` is not available to this cell: {}",
+                    failure.message
+                ));
             }
         }
         Ok(())
@@ -337,8 +407,11 @@ impl Engine {
             Ended::Failed(failure) => Err(failure),
             Ended::ProgramLost(failure) => {
                 // A new program inherits the engine's environment, not what was set since.
-                *process.told.lock().unwrap_or_else(PoisonError::into_inner) = process.inherited.clone();
-                process.hooked.store(false, std::sync::atomic::Ordering::SeqCst);
+                *process.told.lock().unwrap_or_else(PoisonError::into_inner) =
+                    process.inherited.clone();
+                process
+                    .hooked
+                    .store(false, std::sync::atomic::Ordering::SeqCst);
                 Err(failure)
             }
             Ended::EngineLost(failure) => {
@@ -367,6 +440,11 @@ fn news(told: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> O
     (!changes.is_empty()).then(|| format!("unsafe {{ {changes} }}"))
 }
 
+/// How the start went; `None` when whoever started it is gone.
+async fn settled(starting: &mut Starting) -> Option<Result<Arc<Process>, StartError>> {
+    starting.wait_for(Option::is_some).await.ok()?.clone()
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
@@ -374,13 +452,21 @@ fn first_line(text: &str) -> &str {
 /// The engine counts a cursor in grapheme clusters, Jupyter in code points.
 fn graphemes(code: &str, cursor: usize) -> usize {
     use unicode_segmentation::UnicodeSegmentation;
-    let bytes = code.char_indices().nth(cursor).map_or(code.len(), |(at, _)| at);
-    code.grapheme_indices(true).take_while(|(at, _)| *at < bytes).count()
+    let bytes = code
+        .char_indices()
+        .nth(cursor)
+        .map_or(code.len(), |(at, _)| at);
+    code.grapheme_indices(true)
+        .take_while(|(at, _)| *at < bytes)
+        .count()
 }
 
 fn code_points(code: &str, graphemes: usize) -> Option<usize> {
     use unicode_segmentation::UnicodeSegmentation;
-    let bytes = code.grapheme_indices(true).nth(graphemes).map_or(code.len(), |(at, _)| at);
+    let bytes = code
+        .grapheme_indices(true)
+        .nth(graphemes)
+        .map_or(code.len(), |(at, _)| at);
     Some(code.get(..bytes)?.chars().count())
 }
 

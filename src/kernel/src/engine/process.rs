@@ -71,8 +71,12 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { hint, .. } => hint.clone(),
-            Self::System(_) => Some("free disk space and a writable temporary directory are needed (TMPDIR)".into()),
-            Self::Ended { .. } => Some("run the cell again; if it ends again, `rustc --version` may tell why".into()),
+            Self::System(_) => Some(
+                "free disk space and a writable temporary directory are needed (TMPDIR)".into(),
+            ),
+            Self::Ended { .. } => {
+                Some("run the cell again; if it ends again, `rustc --version` may tell why".into())
+            }
             Self::Silent { .. } => Some("run the cell again when the machine is less busy".into()),
         }
     }
@@ -80,7 +84,10 @@ impl StartError {
 
 impl From<MissingToolchain> for StartError {
     fn from(missing: MissingToolchain) -> Self {
-        Self::Missing { message: missing.to_string(), hint: missing.hint() }
+        Self::Missing {
+            message: missing.to_string(),
+            hint: missing.hint(),
+        }
     }
 }
 
@@ -152,11 +159,16 @@ impl Log {
         // Cargo's chatter says nothing about a death.
         let telling = |line: &&String| {
             let line = line.trim_start();
-            !line.is_empty() && !["Compiling", "Finished", "warning"].iter().any(|word| line.starts_with(word))
+            !line.is_empty()
+                && !["Compiling", "Finished", "warning"]
+                    .iter()
+                    .any(|word| line.starts_with(word))
         };
         let last: Vec<&str> = lines.iter().filter(telling).map(String::as_str).collect();
         let from = last.len().saturating_sub(8);
-        last[from..].iter().fold(String::new(), |text, line| text + "\n  " + line)
+        last[from..]
+            .iter()
+            .fold(String::new(), |text, line| text + "\n  " + line)
     }
 }
 
@@ -180,23 +192,34 @@ impl Process {
         Err(last.unwrap_or_else(|| StartError::System("no free ports".to_owned())))
     }
 
-    async fn attempt(environment: &Environment, toolchain: &toolchain::Toolchain) -> Result<Self, StartError> {
+    async fn attempt(
+        environment: &Environment,
+        toolchain: &toolchain::Toolchain,
+    ) -> Result<Self, StartError> {
         let directory = build_directory()?;
         let connection = free_connection()?;
         let file = directory.path().join("connection.json");
-        connection.write(&file).map_err(|error| StartError::System(error.to_string()))?;
+        connection
+            .write(&file)
+            .map_err(|error| StartError::System(error.to_string()))?;
 
         let build = directory.path().join("build");
         std::fs::create_dir(&build)?;
         let mut child = command(environment, toolchain, &file, &build).spawn()?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .unwrap_or_default();
         let log = Arc::new(Log::default());
         let mut tasks = Vec::new();
         tasks.extend(child.stdout.take().map(|pipe| follow(pipe, log.clone())));
         tasks.extend(child.stderr.take().map(|pipe| follow(pipe, log.clone())));
         let (ended, exit) = watch::channel(None);
         tokio::spawn(async move {
-            let status = child.wait().await.unwrap_or_else(|_| ExitStatus::from_raw(0));
+            let status = child
+                .wait()
+                .await
+                .unwrap_or_else(|_| ExitStatus::from_raw(0));
             let _ = ended.send(Some(status));
         });
 
@@ -243,12 +266,33 @@ impl Process {
         let identity = uuid::Uuid::new_v4().simple().to_string();
 
         let mut output = SubSocket::new();
-        self.connect(&mut output, connection.endpoint(connection.iopub_port), deadline).await?;
-        output.subscribe("").await.map_err(|error| StartError::System(error.to_string()))?;
-        self.tasks.push(tokio::spawn(receive(output, signer.clone(), self.routes.clone(), Incoming::Output)).abort_handle());
+        self.connect(
+            &mut output,
+            connection.endpoint(connection.iopub_port),
+            deadline,
+        )
+        .await?;
+        output
+            .subscribe("")
+            .await
+            .map_err(|error| StartError::System(error.to_string()))?;
+        self.tasks.push(
+            tokio::spawn(receive(
+                output,
+                signer.clone(),
+                self.routes.clone(),
+                Incoming::Output,
+            ))
+            .abort_handle(),
+        );
 
-        let ports = [connection.shell_port, connection.control_port, connection.stdin_port];
-        let kinds: [fn(Message) -> Incoming; 3] = [Incoming::Reply, Incoming::Reply, Incoming::Prompt];
+        let ports = [
+            connection.shell_port,
+            connection.control_port,
+            connection.stdin_port,
+        ];
+        let kinds: [fn(Message) -> Incoming; 3] =
+            [Incoming::Reply, Incoming::Reply, Incoming::Prompt];
         for ((port, kind), queue) in ports.into_iter().zip(kinds).zip(queues) {
             let mut options = SocketOptions::default();
             if let Ok(identity) = identity.parse::<PeerIdentity>() {
@@ -256,22 +300,36 @@ impl Process {
             }
             options.connect_timeout(Duration::from_secs(2));
             let mut socket = DealerSocket::with_options(options);
-            self.connect(&mut socket, connection.endpoint(port), deadline).await?;
+            self.connect(&mut socket, connection.endpoint(port), deadline)
+                .await?;
             let (send, recv) = socket.split();
-            self.tasks.push(tokio::spawn(receive(recv, signer.clone(), self.routes.clone(), kind)).abort_handle());
-            self.tasks.push(tokio::spawn(transmit(send, signer.clone(), queue)).abort_handle());
+            self.tasks.push(
+                tokio::spawn(receive(recv, signer.clone(), self.routes.clone(), kind))
+                    .abort_handle(),
+            );
+            self.tasks
+                .push(tokio::spawn(transmit(send, signer.clone(), queue)).abort_handle());
         }
         Ok(())
     }
 
-    async fn connect<S: Socket>(&self, socket: &mut S, endpoint: String, deadline: Instant) -> Result<(), StartError> {
+    async fn connect<S: Socket>(
+        &self,
+        socket: &mut S,
+        endpoint: String,
+        deadline: Instant,
+    ) -> Result<(), StartError> {
         loop {
             if let Some(error) = self.ended() {
                 return Err(error);
             }
             match tokio::time::timeout(Duration::from_secs(3), socket.connect(&endpoint)).await {
                 Ok(Ok(())) => return Ok(()),
-                _ if Instant::now() > deadline => return Err(StartError::Silent { log: self.log.tail() }),
+                _ if Instant::now() > deadline => {
+                    return Err(StartError::Silent {
+                        log: self.log.tail(),
+                    });
+                }
                 _ => tokio::time::sleep(Duration::from_millis(25)).await,
             }
         }
@@ -285,7 +343,11 @@ impl Process {
             let patience = Instant::now() + Duration::from_millis(500);
             let (mut replied, mut idle) = (false, false);
             loop {
-                let limit = if replied { patience.max(Instant::now() + Duration::from_millis(200)) } else { deadline };
+                let limit = if replied {
+                    patience.max(Instant::now() + Duration::from_millis(200))
+                } else {
+                    deadline
+                };
                 tokio::select! {
                     answer = answers.next() => match answer {
                         Some(Incoming::Reply(_)) => replied = true,
@@ -302,14 +364,19 @@ impl Process {
                 }
             }
             if Instant::now() > deadline {
-                return Err(StartError::Silent { log: self.log.tail() });
+                return Err(StartError::Silent {
+                    log: self.log.tail(),
+                });
             }
         }
     }
 
     fn ended(&self) -> Option<StartError> {
         let status = *self.exit.borrow();
-        status.map(|status| StartError::Ended { exit: describe(status), log: self.log.tail() })
+        status.map(|status| StartError::Ended {
+            exit: describe(status),
+            log: self.log.tail(),
+        })
     }
 
     /// Sends a request and listens to what comes back for it.
@@ -317,16 +384,32 @@ impl Process {
         let message = Message::new(kind, &self.session, Arc::new(json!({})), content);
         let (sender, receiver) = mpsc::unbounded_channel();
         let id = message.id().to_owned();
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), sender);
+        self.routes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), sender);
         // A closed queue means that the engine is gone; whoever waits sees its exit.
-        let queue = if kind == "interrupt_request" || kind == "shutdown_request" { &self.control } else { &self.shell };
+        let queue = if kind == "interrupt_request" || kind == "shutdown_request" {
+            &self.control
+        } else {
+            &self.shell
+        };
         let _ = queue.send(message);
-        Conversation { id, incoming: receiver, routes: self.routes.clone() }
+        Conversation {
+            id,
+            incoming: receiver,
+            routes: self.routes.clone(),
+        }
     }
 
     /// Answers a prompt.
     pub fn answer(&self, prompt: &Message, value: &str) {
-        let reply = Message::new("input_reply", &self.session, prompt.as_parent(), json!({ "value": value }));
+        let reply = Message::new(
+            "input_reply",
+            &self.session,
+            prompt.as_parent(),
+            json!({ "value": value }),
+        );
         let _ = self.stdin.send(reply);
     }
 
@@ -355,13 +438,20 @@ impl Process {
     /// Sends cargo's messages to this listener, until the next one takes over.
     pub fn listen(&self) -> mpsc::UnboundedReceiver<String> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        *self.log.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *self
+            .log
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(sender);
         receiver
     }
 
     /// Whoever shows the late output of a cell does so until the next cell begins.
     pub fn linger(&self, task: Option<tokio::task::AbortHandle>) {
-        let mut lingering = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lingering = self
+            .lingering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = std::mem::replace(&mut *lingering, task) {
             before.abort();
         }
@@ -373,7 +463,8 @@ impl Process {
         if file != "src/lib.rs" {
             return None;
         }
-        let source = std::fs::read_to_string(self.directory.path().join("build").join(file)).ok()?;
+        let source =
+            std::fs::read_to_string(self.directory.path().join("build").join(file)).ok()?;
         let line: usize = line.parse().ok()?;
         Some(source.lines().nth(line.checked_sub(1)?)?.trim().to_owned())
     }
@@ -423,7 +514,10 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.routes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
     }
 }
 
@@ -459,7 +553,10 @@ fn command(
         .envs(&environment.variables)
         .env("PATH", &toolchain.path)
         // A cell's library looks for libstd relative to the wrong directory.
-        .env("LD_LIBRARY_PATH", std::env::join_paths(libraries).unwrap_or_else(|_| toolchain.libraries.clone().into()))
+        .env(
+            "LD_LIBRARY_PATH",
+            std::env::join_paths(libraries).unwrap_or_else(|_| toolchain.libraries.clone().into()),
+        )
         .env("EVCXR_TMPDIR", build)
         // At its start the engine would "update" a Rust kernel found under this path to itself.
         .env("JUPYTER_PATH", build.join("none"))
@@ -477,20 +574,31 @@ fn build_directory() -> std::io::Result<tempfile::TempDir> {
     let parent = std::env::temp_dir();
     for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        let owner = name.to_str().and_then(|name| {
+            name.strip_prefix(PREFIX)?
+                .split('-')
+                .next()?
+                .parse::<u32>()
+                .ok()
+        });
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             // Another user's leftovers cannot be removed, and need not be.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-    tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir_in(parent)
+    tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .tempdir_in(parent)
 }
 
 fn free_connection() -> std::io::Result<Connection> {
-    let listeners: Vec<TcpListener> =
-        (0..5).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
-    let ports: Vec<u16> =
-        listeners.iter().map(|listener| listener.local_addr().map(|at| at.port())).collect::<Result<_, _>>()?;
+    let listeners: Vec<TcpListener> = (0..5)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)))
+        .collect::<Result<_, _>>()?;
+    let ports: Vec<u16> = listeners
+        .iter()
+        .map(|listener| listener.local_addr().map(|at| at.port()))
+        .collect::<Result<_, _>>()?;
     Ok(Connection {
         transport: "tcp".to_owned(),
         ip: "127.0.0.1".to_owned(),
@@ -504,7 +612,10 @@ fn free_connection() -> std::io::Result<Connection> {
     })
 }
 
-fn follow(pipe: impl AsyncRead + Unpin + Send + 'static, log: Arc<Log>) -> tokio::task::AbortHandle {
+fn follow(
+    pipe: impl AsyncRead + Unpin + Send + 'static,
+    log: Arc<Log>,
+) -> tokio::task::AbortHandle {
     tokio::spawn(async move {
         let mut lines = BufReader::new(pipe).split(b'\n');
         while let Ok(Some(line)) = lines.next_segment().await {
@@ -514,7 +625,12 @@ fn follow(pipe: impl AsyncRead + Unpin + Send + 'static, log: Arc<Log>) -> tokio
     .abort_handle()
 }
 
-async fn receive<S: SocketRecv>(mut socket: S, signer: Signer, routes: Routes, kind: fn(Message) -> Incoming) {
+async fn receive<S: SocketRecv>(
+    mut socket: S,
+    signer: Signer,
+    routes: Routes,
+    kind: fn(Message) -> Incoming,
+) {
     loop {
         let frames = match socket.recv().await {
             Ok(frames) => frames,
@@ -536,7 +652,11 @@ async fn receive<S: SocketRecv>(mut socket: S, signer: Signer, routes: Routes, k
     }
 }
 
-async fn transmit<S: SocketSend>(mut socket: S, signer: Signer, mut queue: mpsc::UnboundedReceiver<Message>) {
+async fn transmit<S: SocketSend>(
+    mut socket: S,
+    signer: Signer,
+    mut queue: mpsc::UnboundedReceiver<Message>,
+) {
     while let Some(message) = queue.recv().await {
         if let Ok(frames) = ZmqMessage::try_from(message.encode(&signer))
             && let Err(error) = socket.send(frames).await

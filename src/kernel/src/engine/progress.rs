@@ -24,7 +24,15 @@ impl Progress {
     /// A line that appears when there is something to say.
     pub fn new(output: Output) -> Self {
         let now = Instant::now();
-        Self { output, id: None, started: now, shown: now, crates: 0, last: String::new(), pending: false }
+        Self {
+            output,
+            id: None,
+            started: now,
+            shown: now,
+            crates: 0,
+            last: String::new(),
+            pending: false,
+        }
     }
 
     /// Reads a line of cargo's.
@@ -58,14 +66,21 @@ impl Progress {
                 1 => "1 crate".to_owned(),
                 many => format!("{many} crates"),
             };
-            self.output.update(&id, Bundle::text(format!("{ended} {what} in {seconds:.1} s")));
+            self.output.update(
+                &id,
+                Bundle::text(format!("{ended} {what} in {seconds:.1} s")),
+            );
         }
     }
 
     fn show(&mut self) {
         self.shown = Instant::now();
         self.pending = false;
-        let bundle = Bundle::text(format!("{} ({:.0} s)", self.last, self.started.elapsed().as_secs_f64()));
+        let bundle = Bundle::text(format!(
+            "{} ({:.0} s)",
+            self.last,
+            self.started.elapsed().as_secs_f64()
+        ));
         match &self.id {
             Some(id) => self.output.update(id, bundle),
             None => self.id = Some(self.output.display(bundle)),
@@ -77,7 +92,17 @@ impl Progress {
 fn step(line: &str) -> Option<String> {
     let line = line.trim();
     let (verb, rest) = line.split_once(' ')?;
-    let known = ["Compiling", "Downloading", "Downloaded", "Updating", "Locking", "Adding", "Blocking", "Fetch", "Building"];
+    let known = [
+        "Compiling",
+        "Downloading",
+        "Downloaded",
+        "Updating",
+        "Locking",
+        "Adding",
+        "Blocking",
+        "Fetch",
+        "Building",
+    ];
     if !known.contains(&verb) || rest.starts_with("ctx v") {
         return None;
     }
@@ -92,8 +117,14 @@ mod tests {
 
     #[test]
     fn only_dependencies_are_news() {
-        assert_eq!(step("   Compiling serde v1.0.0").as_deref(), Some("Compiling serde v1.0.0"));
-        assert_eq!(step("   Compiling mine v0.1.0 (/tmp/x)").as_deref(), Some("Compiling mine v0.1.0"));
+        assert_eq!(
+            step("   Compiling serde v1.0.0").as_deref(),
+            Some("Compiling serde v1.0.0")
+        );
+        assert_eq!(
+            step("   Compiling mine v0.1.0 (/tmp/x)").as_deref(),
+            Some("Compiling mine v0.1.0")
+        );
         assert_eq!(step("   Compiling ctx v1.0.0 (/tmp/x)"), None);
         assert_eq!(step("    Finished `dev` profile"), None);
         assert_eq!(step("warning: unused"), None);

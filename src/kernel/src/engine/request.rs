@@ -44,7 +44,11 @@ pub async fn run(
     cancel: &CancellationToken,
     hinted: &AtomicBool,
 ) -> Ended {
-    let (marked, has_mark) = if output.is_some() { marks::append(code) } else { (code.to_owned(), false) };
+    let (marked, has_mark) = if output.is_some() {
+        marks::append(code)
+    } else {
+        (code.to_owned(), false)
+    };
     let mut build = process.listen();
     let mut progress = output.map(|output| Progress::new(output.clone()));
     let content = json!({
@@ -56,7 +60,11 @@ pub async fn run(
         "stop_on_error": false,
     });
     process.linger(None);
-    let mut cell = Cell::new(process.clone(), process.ask("execute_request", content), output.cloned());
+    let mut cell = Cell::new(
+        process.clone(),
+        process.ask("execute_request", content),
+        output.cloned(),
+    );
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let mut ladder: Option<tokio::task::JoinHandle<()>> = None;
     let ended = loop {
@@ -88,7 +96,11 @@ pub async fn run(
         ladder.abort();
     }
     if let Some(progress) = &mut progress {
-        progress.finish(if cell.errors.is_empty() { "Compiled" } else { "Compiling stopped after" });
+        progress.finish(if cell.errors.is_empty() {
+            "Compiled"
+        } else {
+            "Compiling stopped after"
+        });
     }
     if !ended {
         return cell.engine_lost();
@@ -160,17 +172,31 @@ impl Cell {
     fn show(&mut self, message: Message) {
         match message.kind() {
             "stream" => {
-                let stream = if message.content["name"] == "stderr" { Stream::Stderr } else { Stream::Stdout };
+                let stream = if message.content["name"] == "stderr" {
+                    Stream::Stderr
+                } else {
+                    Stream::Stdout
+                };
                 self.text(stream, message.content["text"].as_str().unwrap_or_default());
             }
             "execute_result" => {
                 self.results += 1;
                 self.after_panic = false;
                 self.panic = None;
-                if let (Some(output), Some(data)) = (&self.output, message.content["data"].as_object()) {
-                    let bundle = Bundle(data.iter().map(|(mime, value)| (mime.clone(), value.clone())).collect());
+                if let (Some(output), Some(data)) =
+                    (&self.output, message.content["data"].as_object())
+                {
+                    let bundle = Bundle(
+                        data.iter()
+                            .map(|(mime, value)| (mime.clone(), value.clone()))
+                            .collect(),
+                    );
                     // A second one is the engine's note on how long the cell took.
-                    if self.results == 1 { output.result(bundle) } else { output.show(bundle) }
+                    if self.results == 1 {
+                        output.result(bundle)
+                    } else {
+                        output.show(bundle)
+                    }
                 }
             }
             "error" => self.errors.push(message.content),
@@ -207,7 +233,9 @@ impl Cell {
                 self.stderr.push_str(&reading.text);
                 if self.stderr.len() > 16 * 1024 {
                     let cut = self.stderr.len() - 8 * 1024;
-                    let cut = (cut..self.stderr.len()).find(|at| self.stderr.is_char_boundary(*at)).unwrap_or(0);
+                    let cut = (cut..self.stderr.len())
+                        .find(|at| self.stderr.is_char_boundary(*at))
+                        .unwrap_or(0);
                     self.stderr.drain(..cut);
                 }
             }
@@ -227,13 +255,22 @@ impl Cell {
         let process = self.process.clone();
         let denied = self.denied.clone();
         tokio::spawn(async move {
-            let prompt = message.content["prompt"].as_str().unwrap_or_default().to_owned();
+            let prompt = message.content["prompt"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             let answer = if message.content["password"] == true {
-                output.ask_secret(&prompt).await.map(|secret| secret.expose_secret().to_owned())
+                output
+                    .ask_secret(&prompt)
+                    .await
+                    .map(|secret| secret.expose_secret().to_owned())
             } else {
                 output.ask(&prompt).await
             };
-            denied.fetch_or(matches!(answer, Err(InputError::NotAllowed)), Ordering::SeqCst);
+            denied.fetch_or(
+                matches!(answer, Err(InputError::NotAllowed)),
+                Ordering::SeqCst,
+            );
             process.answer(&message, answer.as_deref().unwrap_or_default());
         });
     }
@@ -283,9 +320,16 @@ impl Cell {
             return self.failed(first, cancelled, hinted);
         }
         if reply.content["status"] == "error" {
-            return Ended::Failed(Failure::new("Error", "the Rust engine reported an error without saying which"));
+            return Ended::Failed(Failure::new(
+                "Error",
+                "the Rust engine reported an error without saying which",
+            ));
         }
-        let reached_end = if has_mark { self.marks.0 } else { self.results > 0 };
+        let reached_end = if has_mark {
+            self.marks.0
+        } else {
+            self.results > 0
+        };
         if let Some(panic) = &self.panic
             && !reached_end
             && !(self.after_panic && !has_mark)
@@ -294,17 +338,28 @@ impl Cell {
         }
         if self.denied.load(Ordering::SeqCst) {
             return Ended::Failed(
-                Failure::new("InputError", "the cell asked for input, and this client cannot be asked")
-                    .with_hint(Some("use a setting (`:env`) or a file instead of a prompt".to_owned())),
+                Failure::new(
+                    "InputError",
+                    "the cell asked for input, and this client cannot be asked",
+                )
+                .with_hint(Some(
+                    "use a setting (`:env`) or a file instead of a prompt".to_owned(),
+                )),
             );
         }
         // A `?` that returns early prints its error and reports success.
-        let returned = code.contains('?') && !reached_end && !self.stderr.trim().is_empty() && self.output.is_some();
+        let returned = code.contains('?')
+            && !reached_end
+            && !self.stderr.trim().is_empty()
+            && self.output.is_some();
         if returned && (has_mark || crate::cell::scan::ends_in_value(code)) {
             let message = self.stderr.trim().to_owned();
             return Ended::Failed(Failure {
                 name: "Error".to_owned(),
-                traceback: vec!["the cell returned early: a `?` met an error".to_owned(), message.clone()],
+                traceback: vec![
+                    "the cell returned early: a `?` met an error".to_owned(),
+                    message.clone(),
+                ],
                 message,
             });
         }
@@ -313,10 +368,13 @@ impl Cell {
 
     fn failed(&self, first: &Value, cancelled: bool, hinted: &AtomicBool) -> Ended {
         let message = first["evalue"].as_str().unwrap_or_default().to_owned();
-        let program_lost = message.contains("Subprocess terminated") || message.contains("Subprocess didn't start");
+        let program_lost = message.contains("Subprocess terminated")
+            || message.contains("Subprocess didn't start");
         if cancelled {
             return if program_lost {
-                Ended::ProgramLost(Failure::interrupted("the program of the Rust cells was ended, so variables are gone"))
+                Ended::ProgramLost(Failure::interrupted(
+                    "the program of the Rust cells was ended, so variables are gone",
+                ))
             } else {
                 Ended::Failed(Failure::interrupted("variables are kept"))
             };
@@ -329,11 +387,21 @@ impl Cell {
             if !traceback.is_empty() {
                 traceback.push(String::new());
             }
-            let lines = error["traceback"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            traceback.extend(lines.filter(|line| !line.contains("katlab:end")).map(str::to_owned));
+            let lines = error["traceback"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str);
+            traceback.extend(
+                lines
+                    .filter(|line| !line.contains("katlab:end"))
+                    .map(str::to_owned),
+            );
         }
         let asks_for_type = self.errors.iter().any(|error| {
-            error["evalue"].as_str().is_some_and(|text| text.contains("determine type of variable"))
+            error["evalue"]
+                .as_str()
+                .is_some_and(|text| text.contains("determine type of variable"))
         });
         if asks_for_type && !self.process.has_source && first_time(hinted) {
             traceback.push(
@@ -346,7 +414,11 @@ impl Cell {
             1 => message,
             more => format!("{message} (and {} more)", more - 1),
         };
-        Ended::Failed(Failure { name: "CompileError".to_owned(), message, traceback })
+        Ended::Failed(Failure {
+            name: "CompileError".to_owned(),
+            message,
+            traceback,
+        })
     }
 
     fn panicked(&self, panic: &Panic, code: &str) -> Failure {
@@ -362,18 +434,29 @@ impl Cell {
             _ if panic.place.is_empty() || panic.place.starts_with("src/lib.rs") => {}
             _ => traceback.push(format!("  at {}", panic.place)),
         }
-        Failure { name: "panic".to_owned(), message: panic.message.clone(), traceback }
+        Failure {
+            name: "panic".to_owned(),
+            message: panic.message.clone(),
+            traceback,
+        }
     }
 
     fn engine_lost(&self) -> Ended {
-        let how = self.process.post_mortem().unwrap_or_else(|| "it closed its sockets".to_owned());
+        let how = self
+            .process
+            .post_mortem()
+            .unwrap_or_else(|| "it closed its sockets".to_owned());
         let message = format!(
             "the Rust engine ended ({}); variables, items and dependencies are gone",
             how.lines().next().unwrap_or_default()
         );
         let mut failure = Failure::new("EngineError", message);
-        failure.traceback.extend(how.lines().skip(1).map(str::to_owned));
-        Ended::EngineLost(failure.with_hint(Some("the next Rust cell starts a fresh engine".to_owned())))
+        failure
+            .traceback
+            .extend(how.lines().skip(1).map(str::to_owned));
+        Ended::EngineLost(
+            failure.with_hint(Some("the next Rust cell starts a fresh engine".to_owned())),
+        )
     }
 
     /// Shows what still comes for this cell (a thread it started), until the next one begins.
@@ -393,9 +476,14 @@ impl Cell {
 fn program_failure(message: &str) -> Failure {
     let lost = "variables are gone, items and dependencies stay";
     let how = message.lines().last().unwrap_or_default();
-    let before: Vec<&str> = message.lines().filter(|line| !line.contains("Subprocess")).collect();
+    let before: Vec<&str> = message
+        .lines()
+        .filter(|line| !line.contains("Subprocess"))
+        .collect();
     let text = if how.contains("signal: 9") {
-        format!("the program of the Rust cells was killed, most likely because memory ran out; {lost}")
+        format!(
+            "the program of the Rust cells was killed, most likely because memory ran out; {lost}"
+        )
     } else if let Some(status) = how.rsplit_once("status: ").map(|(_, status)| status) {
         format!("the program of the Rust cells ended ({status}); {lost}")
     } else {

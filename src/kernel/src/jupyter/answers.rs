@@ -16,9 +16,13 @@ pub(super) async fn shell(kernel: &Arc<Kernel>, request: Message) {
     kernel.publisher.status(&parent, "busy");
     let content = &request.content;
     let code = content["code"].as_str().unwrap_or_default();
-    let cursor = content["cursor_pos"].as_u64().map_or(code.chars().count(), |cursor| {
-        usize::try_from(cursor).unwrap_or(usize::MAX).min(code.chars().count())
-    });
+    let cursor = content["cursor_pos"]
+        .as_u64()
+        .map_or(code.chars().count(), |cursor| {
+            usize::try_from(cursor)
+                .unwrap_or(usize::MAX)
+                .min(code.chars().count())
+        });
     let answer = match request.kind() {
         "kernel_info_request" => Some(kernel_info()),
         "is_complete_request" => Some(completeness::answer(code, &Magics)),
@@ -65,12 +69,20 @@ pub(super) async fn control(kernel: &Arc<Kernel>, request: Message) {
             let id = uuid::Uuid::new_v4().to_string();
             let shell = Shell::new(Some(id.clone()));
             tokio::spawn(shell.clone().work(kernel.clone()));
-            kernel.subshells.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), shell);
+            kernel
+                .subshells
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(id.clone(), shell);
             json!({ "status": "ok", "subshell_id": id })
         }
         "delete_subshell_request" => {
             let id = request.content["subshell_id"].as_str().unwrap_or_default();
-            let removed = kernel.subshells.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+            let removed = kernel
+                .subshells
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(id);
             match removed {
                 Some(shell) => {
                     shell.close();
@@ -80,7 +92,10 @@ pub(super) async fn control(kernel: &Arc<Kernel>, request: Message) {
             }
         }
         "list_subshell_request" => {
-            let subshells = kernel.subshells.lock().unwrap_or_else(PoisonError::into_inner);
+            let subshells = kernel
+                .subshells
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let mut ids: Vec<&String> = subshells.keys().collect();
             ids.sort();
             json!({ "status": "ok", "subshell_id": ids })
@@ -102,7 +117,13 @@ pub(super) async fn no_subshell(kernel: &Arc<Kernel>, request: &Message) {
     let parent = request.as_parent();
     kernel.publisher.status(&parent, "busy");
     let id = request.header["subshell_id"].as_str().unwrap_or_default();
-    kernel.reply(&kernel.shell, request, error("SubshellError", &format!("there is no subshell {id}"))).await;
+    kernel
+        .reply(
+            &kernel.shell,
+            request,
+            error("SubshellError", &format!("there is no subshell {id}")),
+        )
+        .await;
     kernel.publisher.status(&parent, "idle");
 }
 
@@ -110,7 +131,9 @@ fn shutdown(kernel: &Arc<Kernel>, request: &Message) -> Value {
     let restart = request.content["restart"].as_bool().unwrap_or(false);
     let content = json!({ "status": "ok", "restart": restart });
     // Clients other than the one that asked learn it from here.
-    kernel.publisher.send("shutdown_reply", &request.as_parent(), content.clone());
+    kernel
+        .publisher
+        .send("shutdown_reply", &request.as_parent(), content.clone());
     kernel.ending.cancel();
     content
 }
@@ -120,7 +143,10 @@ fn error(name: &str, message: &str) -> Value {
 }
 
 fn unknown(kind: &str) -> Value {
-    error("UnknownRequest", &format!("this kernel does not know {kind}"))
+    error(
+        "UnknownRequest",
+        &format!("this kernel does not know {kind}"),
+    )
 }
 
 fn kernel_info() -> Value {

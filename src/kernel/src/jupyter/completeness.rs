@@ -10,7 +10,9 @@ pub fn answer(code: &str, grammar: &dyn Grammar) -> Value {
     match state(code, grammar) {
         State::Complete => json!({ "status": "complete" }),
         State::Invalid => json!({ "status": "invalid" }),
-        State::Incomplete(depth) => json!({ "status": "incomplete", "indent": "    ".repeat(depth) }),
+        State::Incomplete(depth) => {
+            json!({ "status": "incomplete", "indent": "    ".repeat(depth) })
+        }
     }
 }
 
@@ -22,12 +24,20 @@ enum State {
 
 fn state(code: &str, grammar: &dyn Grammar) -> State {
     let segments = cell::split(code, grammar);
-    let Some(last) = segments.last() else { return State::Complete };
+    let Some(last) = segments.last() else {
+        return State::Complete;
+    };
     match &last.part {
         // A body grows until an empty line ends it.
-        Part::Magic { body: Some(body), .. } if !body.is_empty() && !body.ends_with("\n\n") => State::Incomplete(0),
-        Part::Magic { body: Some(body), .. } if body.is_empty() => State::Incomplete(0),
-        Part::Magic { line, .. } | Part::Shell(line) if line.ends_with('\\') => State::Incomplete(1),
+        Part::Magic {
+            body: Some(body), ..
+        } if !body.is_empty() && !body.ends_with("\n\n") => State::Incomplete(0),
+        Part::Magic {
+            body: Some(body), ..
+        } if body.is_empty() => State::Incomplete(0),
+        Part::Magic { line, .. } | Part::Shell(line) if line.ends_with('\\') => {
+            State::Incomplete(1)
+        }
         Part::Rust(code) => rust(code),
         _ => State::Complete,
     }
@@ -50,15 +60,17 @@ fn rust(code: &str) -> State {
         return State::Complete;
     }
     let tail = scan.tail();
-    let open_ended = ["=", "+", "-", "*", "/", "%", "&", "|", ",", ".", "->", "=>", "::", "<", "^", "!"];
+    let open_ended = [
+        "=", "+", "-", "*", "/", "%", "&", "|", ",", ".", "->", "=>", "::", "<", "^", "!",
+    ];
     if open_ended.iter().any(|end| tail.ends_with(end)) && !tail.ends_with("..") {
         return State::Incomplete(1);
     }
     let ends = tail.ends_with(';') || tail.ends_with('}');
     // What these words begin is not over before a semicolon or a block.
     let needs_end = [
-        "let", "fn", "struct", "enum", "union", "trait", "impl", "mod", "use", "const", "static", "type", "for",
-        "while", "loop", "if", "match", "unsafe", "pub", "extern", "async", "#",
+        "let", "fn", "struct", "enum", "union", "trait", "impl", "mod", "use", "const", "static",
+        "type", "for", "while", "loop", "if", "match", "unsafe", "pub", "extern", "async", "#",
     ];
     if !ends && needs_end.contains(&scan.first_word()) {
         return State::Incomplete(usize::from(scan.first_word() != "#"));
@@ -83,15 +95,30 @@ mod tests {
     }
 
     fn status(code: &str) -> String {
-        answer(code, &Known)["status"].as_str().unwrap_or_default().to_owned()
+        answer(code, &Known)["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     #[test]
     fn whole_cells_are_complete() {
-        for code in
-            ["", "1 + 1", "let x = 5;", "fn f() {}", ":images", ":dep serde = \"1\"", "!ls", "x.iter().map(|x| x)",
-             "println!(\"{\")", "images?", "let c = 'a';", "let s: &'static str = \"\";", "1..", "if a { b } else { c }"]
-        {
+        for code in [
+            "",
+            "1 + 1",
+            "let x = 5;",
+            "fn f() {}",
+            ":images",
+            ":dep serde = \"1\"",
+            "!ls",
+            "x.iter().map(|x| x)",
+            "println!(\"{\")",
+            "images?",
+            "let c = 'a';",
+            "let s: &'static str = \"\";",
+            "1..",
+            "if a { b } else { c }",
+        ] {
             assert_eq!(status(code), "complete", "{code}");
         }
     }
@@ -99,8 +126,18 @@ mod tests {
     #[test]
     fn what_is_open_needs_another_line() {
         for code in [
-            "fn f() {", "let x =", "let x = 5", "vec![1,", "\"open", "/* open", "r#\"open\"", "foo(a)\n    .", ":images \\",
-            "struct A", "#[derive(Debug)]", ":write a.txt",
+            "fn f() {",
+            "let x =",
+            "let x = 5",
+            "vec![1,",
+            "\"open",
+            "/* open",
+            "r#\"open\"",
+            "foo(a)\n    .",
+            ":images \\",
+            "struct A",
+            "#[derive(Debug)]",
+            ":write a.txt",
         ] {
             assert_eq!(status(code), "incomplete", "{code}");
         }

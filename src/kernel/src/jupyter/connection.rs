@@ -55,7 +55,9 @@ pub enum ConnectionError {
         source: serde_json::Error,
     },
     /// A signature scheme other than HMAC-SHA256.
-    #[error("connection file {path} asks for signature scheme `{scheme}`; only hmac-sha256 is supported")]
+    #[error(
+        "connection file {path} asks for signature scheme `{scheme}`; only hmac-sha256 is supported"
+    )]
     Scheme {
         /// Which file.
         path: PathBuf,
@@ -70,11 +72,20 @@ impl Connection {
     /// # Errors
     /// When the file is missing, is not JSON, lacks a port, or asks for another signature scheme.
     pub fn read(path: &Path) -> Result<Self, ConnectionError> {
-        let text = std::fs::read(path).map_err(|source| ConnectionError::File { path: path.to_owned(), source })?;
-        let connection: Self = serde_json::from_slice(&text)
-            .map_err(|source| ConnectionError::Content { path: path.to_owned(), source })?;
+        let text = std::fs::read(path).map_err(|source| ConnectionError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let connection: Self =
+            serde_json::from_slice(&text).map_err(|source| ConnectionError::Content {
+                path: path.to_owned(),
+                source,
+            })?;
         if !connection.key.is_empty() && connection.signature_scheme != "hmac-sha256" {
-            return Err(ConnectionError::Scheme { path: path.to_owned(), scheme: connection.signature_scheme });
+            return Err(ConnectionError::Scheme {
+                path: path.to_owned(),
+                scheme: connection.signature_scheme,
+            });
         }
         Ok(connection)
     }
@@ -84,15 +95,20 @@ impl Connection {
     /// # Errors
     /// When the file exists already or cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ConnectionError> {
-        let failed = |source| ConnectionError::File { path: path.to_owned(), source };
+        let failed = |source| ConnectionError::File {
+            path: path.to_owned(),
+            source,
+        };
         let mut file = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)
             .map_err(failed)?;
-        let text = serde_json::to_vec_pretty(self)
-            .map_err(|source| ConnectionError::Content { path: path.to_owned(), source })?;
+        let text = serde_json::to_vec_pretty(self).map_err(|source| ConnectionError::Content {
+            path: path.to_owned(),
+            source,
+        })?;
         file.write_all(&text).map_err(failed)
     }
 
@@ -127,10 +143,20 @@ mod tests {
             signature_scheme: default_scheme(),
         };
         connection.write(&path).expect("written");
-        assert_eq!(std::fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path)
+                .expect("metadata")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
         let back = Connection::read(&path).expect("read");
         assert_eq!(back.endpoint(back.hb_port), "tcp://127.0.0.1:5");
-        assert!(connection.write(&path).is_err(), "an existing file is never taken over");
+        assert!(
+            connection.write(&path).is_err(),
+            "an existing file is never taken over"
+        );
     }
 
     #[test]

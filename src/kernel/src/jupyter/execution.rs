@@ -51,19 +51,29 @@ impl Shell {
 
     /// Queues a cell.
     pub fn push(&self, request: Message) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(request);
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(request);
         self.arrived.notify_one();
     }
 
     /// Interrupts the running cell; says whether there was one.
     pub fn interrupt(&self) -> bool {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.as_ref().inspect(|running| running.cancel.cancel()).is_some()
+        running
+            .as_ref()
+            .inspect(|running| running.cancel.cancel())
+            .is_some()
     }
 
     /// The header of the cell that runs.
     pub fn running_parent(&self) -> Option<Arc<Value>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|running| running.parent.clone())
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(|running| running.parent.clone())
     }
 
     /// Waits until no cell runs.
@@ -81,7 +91,11 @@ impl Shell {
     /// Runs cells until the shell is closed or the kernel ends.
     pub async fn work(self: Arc<Self>, kernel: Arc<Kernel>) {
         loop {
-            let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = self
+                .queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
             match next {
                 Some(request) if self.is_over(&kernel) => self.abort(&kernel, &request).await,
                 Some(request) => {
@@ -106,7 +120,8 @@ impl Shell {
     async fn abort(&self, kernel: &Kernel, request: &Message) {
         let parent = request.as_parent();
         kernel.publisher.status(&parent, "busy");
-        let content = json!({ "status": "aborted", "execution_count": kernel.count.load(Ordering::SeqCst) });
+        let content =
+            json!({ "status": "aborted", "execution_count": kernel.count.load(Ordering::SeqCst) });
         kernel.reply(&kernel.shell, request, content).await;
         kernel.publisher.status(&parent, "idle");
     }
@@ -119,8 +134,10 @@ impl Shell {
         let silent = flag("silent", false);
         let stored = !silent && flag("store_history", true);
         let cancel = CancellationToken::new();
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Running { parent: parent.clone(), cancel: cancel.clone() });
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running {
+            parent: parent.clone(),
+            cancel: cancel.clone(),
+        });
         // An interrupt or a shutdown may have come between the queue and here.
         if self.is_over(kernel) {
             cancel.cancel();
@@ -129,9 +146,18 @@ impl Shell {
         kernel.publisher.status(&parent, "busy");
         let count = next_count(&kernel.count, stored);
         if !silent {
-            kernel.publisher.send("execute_input", &parent, json!({ "code": code, "execution_count": count }));
+            kernel.publisher.send(
+                "execute_input",
+                &parent,
+                json!({ "code": code, "execution_count": count }),
+            );
         }
-        let options = CellOptions { count, silent, allow_stdin: flag("allow_stdin", true), cancel: cancel.clone() };
+        let options = CellOptions {
+            count,
+            silent,
+            allow_stdin: flag("allow_stdin", true),
+            cancel: cancel.clone(),
+        };
         let sink = Arc::new(CellSink::new(
             kernel.publisher.clone(),
             kernel.prompts.clone(),
@@ -139,16 +165,26 @@ impl Shell {
             request.identities.clone(),
             options,
         ));
-        let when_busy = if self.id.is_some() { WhenBusy::Refuse } else { WhenBusy::Wait };
-        let outcome = kernel.interpreter.execute(code, sink.clone(), &cancel, when_busy).await;
+        let when_busy = if self.id.is_some() {
+            WhenBusy::Refuse
+        } else {
+            WhenBusy::Wait
+        };
+        let outcome = kernel
+            .interpreter
+            .execute(code, sink.clone(), &cancel, when_busy)
+            .await;
         if stored {
             // After the run: what the cell made secret is masked now.
-            kernel.history.add(count, &kernel.interpreter.session().redactor().text(code));
+            kernel
+                .history
+                .add(count, &kernel.interpreter.session().redactor().text(code));
         }
 
         let reply = match &outcome {
             Ok(()) => {
-                let expressions = evaluate(kernel, &content["user_expressions"], &cancel, when_busy).await;
+                let expressions =
+                    evaluate(kernel, &content["user_expressions"], &cancel, when_busy).await;
                 json!({
                     "status": "ok",
                     "execution_count": count,
@@ -171,7 +207,8 @@ impl Shell {
         let mut aborted = VecDeque::new();
         if outcome.is_err() && flag("stop_on_error", true) {
             tokio::time::sleep(STRAGGLERS).await;
-            aborted = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+            aborted =
+                std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         }
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
         kernel.reply(&kernel.shell, &request, reply).await;
@@ -184,7 +221,11 @@ impl Shell {
 
 /// Cells that are kept in the history are numbered from 1; others show the number they had.
 fn next_count(count: &AtomicU64, stored: bool) -> u64 {
-    if stored { count.fetch_add(1, Ordering::SeqCst) + 1 } else { count.load(Ordering::SeqCst).max(1) }
+    if stored {
+        count.fetch_add(1, Ordering::SeqCst) + 1
+    } else {
+        count.load(Ordering::SeqCst).max(1)
+    }
 }
 
 fn error(failure: &Failure) -> Value {
@@ -192,12 +233,20 @@ fn error(failure: &Failure) -> Value {
 }
 
 /// Evaluates a request's `user_expressions`, each like a cell of its own whose value is the answer.
-async fn evaluate(kernel: &Arc<Kernel>, wanted: &Value, cancel: &CancellationToken, when_busy: WhenBusy) -> Value {
+async fn evaluate(
+    kernel: &Arc<Kernel>,
+    wanted: &Value,
+    cancel: &CancellationToken,
+    when_busy: WhenBusy,
+) -> Value {
     let mut answers = Map::new();
     for (name, code) in wanted.as_object().into_iter().flatten() {
         let capture = Arc::new(Capture::default());
         let code = code.as_str().unwrap_or_default();
-        let outcome = kernel.interpreter.execute(code, capture.clone(), cancel, when_busy).await;
+        let outcome = kernel
+            .interpreter
+            .execute(code, capture.clone(), cancel, when_busy)
+            .await;
         let answer = match outcome {
             Ok(()) => json!({ "status": "ok", "data": capture.value().0, "metadata": {} }),
             Err(failure) => {
@@ -217,18 +266,28 @@ struct Capture(Mutex<Bundle>);
 
 impl Capture {
     fn value(&self) -> Bundle {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 impl Sink for Capture {
     fn emit(&self, event: Event) {
-        if let Event::Result { bundle } | Event::Display { bundle, .. } | Event::Update { bundle, .. } = event {
+        if let Event::Result { bundle }
+        | Event::Display { bundle, .. }
+        | Event::Update { bundle, .. } = event
+        {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bundle;
         }
     }
 
-    fn input<'a>(&'a self, _prompt: &'a str, _password: bool) -> BoxFuture<'a, Result<String, InputError>> {
+    fn input<'a>(
+        &'a self,
+        _prompt: &'a str,
+        _password: bool,
+    ) -> BoxFuture<'a, Result<String, InputError>> {
         Box::pin(std::future::ready(Err(InputError::NotAllowed)))
     }
 }

@@ -39,14 +39,21 @@ struct State {
 impl History {
     /// A history kept in this file; nothing is read or written yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::default() }
+        Self {
+            path,
+            state: Mutex::default(),
+        }
     }
 
     /// Remembers a cell.
     pub fn add(&self, line: u64, input: &str) {
         let mut state = self.lock();
         let session = self.session(&mut state);
-        let entry = Entry { session, line, input: input.to_owned() };
+        let entry = Entry {
+            session,
+            line,
+            input: input.to_owned(),
+        };
         if let Err(error) = self.append(&entry) {
             tracing::debug!(%error, "the history could not be written");
             state.unwritten.push(entry);
@@ -60,7 +67,9 @@ impl History {
         let mut entries = self.entries();
         entries.extend(state.unwritten.iter().cloned());
         let limit = |default: usize| {
-            request["n"].as_u64().map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX))
+            request["n"]
+                .as_u64()
+                .map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX))
         };
         let found: Vec<Entry> = match request["hist_access_type"].as_str() {
             Some("range") => {
@@ -71,12 +80,18 @@ impl History {
                 };
                 let start = request["start"].as_i64().unwrap_or(0).max(0).unsigned_abs();
                 let stop = request["stop"].as_u64().unwrap_or(u64::MAX);
-                entries.retain(|entry| entry.session == session && entry.line >= start && entry.line < stop);
+                entries.retain(|entry| {
+                    entry.session == session && entry.line >= start && entry.line < stop
+                });
                 entries
             }
             Some("search") => {
                 let pattern = glob(request["pattern"].as_str().unwrap_or("*"));
-                entries.retain(|entry| pattern.as_ref().is_some_and(|pattern| pattern.is_match(&entry.input)));
+                entries.retain(|entry| {
+                    pattern
+                        .as_ref()
+                        .is_some_and(|pattern| pattern.is_match(&entry.input))
+                });
                 if request["unique"].as_bool() == Some(true) {
                     let mut seen = std::collections::HashSet::new();
                     entries.reverse();
@@ -107,13 +122,20 @@ impl History {
 
     /// This kernel's session number: one more than any in the file.
     fn session(&self, state: &mut State) -> u64 {
-        *state
-            .session
-            .get_or_insert_with(|| self.entries().iter().map(|entry| entry.session).max().unwrap_or(0) + 1)
+        *state.session.get_or_insert_with(|| {
+            self.entries()
+                .iter()
+                .map(|entry| entry.session)
+                .max()
+                .unwrap_or(0)
+                + 1
+        })
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let Ok(file) = std::fs::File::open(&self.path) else { return Vec::new() };
+        let Ok(file) = std::fs::File::open(&self.path) else {
+            return Vec::new();
+        };
         let mut entries = VecDeque::new();
         for line in std::io::BufReader::new(file).lines().map_while(Result::ok) {
             if let Ok(entry) = serde_json::from_str::<Entry>(&line) {
@@ -150,7 +172,10 @@ impl History {
 
     fn cut(&self, file: &mut std::fs::File) -> std::io::Result<()> {
         file.rewind()?;
-        let lines: Vec<String> = std::io::BufReader::new(&*file).lines().map_while(Result::ok).collect();
+        let lines: Vec<String> = std::io::BufReader::new(&*file)
+            .lines()
+            .map_while(Result::ok)
+            .collect();
         let mut text = String::new();
         let mut size = 0;
         let kept = lines.iter().rev().take(KEPT).take_while(|line| {
@@ -199,7 +224,14 @@ mod tests {
             .as_array()
             .expect("rows")
             .iter()
-            .map(|row| format!("{}/{} {}", row[0], row[1], row[2].as_str().unwrap_or_default()))
+            .map(|row| {
+                format!(
+                    "{}/{} {}",
+                    row[0],
+                    row[1],
+                    row[2].as_str().unwrap_or_default()
+                )
+            })
             .collect()
     }
 
@@ -214,9 +246,12 @@ mod tests {
         second.add(1, ":trials");
         let tail = second.answer(&json!({"hist_access_type": "tail", "n": 2}));
         assert_eq!(inputs(&tail), ["1/2 let x: i32 = 1;", "2/1 :trials"]);
-        let before = second.answer(&json!({"hist_access_type": "range", "session": -1, "start": 1, "stop": 2}));
+        let before = second
+            .answer(&json!({"hist_access_type": "range", "session": -1, "start": 1, "stop": 2}));
         assert_eq!(inputs(&before), ["1/1 :images"]);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).expect("file").permissions());
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(&path).expect("file").permissions(),
+        );
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -228,7 +263,9 @@ mod tests {
             history.add(line as u64 + 1, input);
         }
         let search = |pattern, unique| {
-            inputs(&history.answer(&json!({"hist_access_type": "search", "pattern": pattern, "unique": unique})))
+            inputs(&history.answer(
+                &json!({"hist_access_type": "search", "pattern": pattern, "unique": unique}),
+            ))
         };
         assert_eq!(search("a.*", true), ["1/3 a.b"]);
         assert_eq!(search("a?b", false).len(), 3);
@@ -239,14 +276,18 @@ mod tests {
     fn a_home_that_cannot_be_written_costs_only_persistence() {
         let history = History::new(PathBuf::from("/proc/nowhere/history.jsonl"));
         history.add(1, "x");
-        assert_eq!(inputs(&history.answer(&json!({"hist_access_type": "tail", "n": 5}))), ["1/1 x"]);
+        assert_eq!(
+            inputs(&history.answer(&json!({"hist_access_type": "tail", "n": 5}))),
+            ["1/1 x"]
+        );
     }
 
     #[test]
     fn a_torn_line_is_skipped() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("history.jsonl");
-        std::fs::write(&path, "{\"session\":3,\"line\":1,\"input\":\"a\"}\n{\"sess").expect("written");
+        std::fs::write(&path, "{\"session\":3,\"line\":1,\"input\":\"a\"}\n{\"sess")
+            .expect("written");
         let history = History::new(path);
         let tail = history.answer(&json!({"hist_access_type": "tail", "n": 5}));
         assert_eq!(inputs(&tail), ["3/1 a"]);

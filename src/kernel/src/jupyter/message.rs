@@ -24,7 +24,11 @@ impl Signer {
     pub fn new(key: &str) -> Self {
         // HMAC takes keys of every length, so a failure cannot happen; without a MAC every
         // incoming message would be refused by the shape check below rather than accepted.
-        Self(if key.is_empty() { None } else { Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok() })
+        Self(if key.is_empty() {
+            None
+        } else {
+            Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()
+        })
     }
 
     fn sign(&self, frames: &[Bytes]) -> String {
@@ -42,7 +46,9 @@ impl Signer {
 
     fn verifies(&self, frames: &[Bytes], signature: &[u8]) -> bool {
         let Some(mac) = &self.0 else { return true };
-        let Ok(signature) = hex::decode(signature) else { return false };
+        let Ok(signature) = hex::decode(signature) else {
+            return false;
+        };
         let mut mac = mac.clone();
         for frame in frames {
             mac.update(frame);
@@ -128,7 +134,10 @@ impl Message {
     /// # Errors
     /// When the frames are no message, or the signature is wrong.
     pub fn decode(frames: Vec<Bytes>, signer: &Signer) -> Result<Self, WireError> {
-        let delimiter = frames.iter().position(|frame| frame == DELIMITER).ok_or(WireError::Shape)?;
+        let delimiter = frames
+            .iter()
+            .position(|frame| frame == DELIMITER)
+            .ok_or(WireError::Shape)?;
         let body = delimiter + 2;
         if frames.len() < body + 4 {
             return Err(WireError::Shape);
@@ -155,7 +164,12 @@ impl Message {
     /// The frames of a message, signed.
     pub fn encode(&self, signer: &Signer) -> Vec<Bytes> {
         let json = |value: &Value| Bytes::from(value.to_string());
-        let body = [json(&self.header), json(&self.parent), json(&self.metadata), json(&self.content)];
+        let body = [
+            json(&self.header),
+            json(&self.parent),
+            json(&self.metadata),
+            json(&self.content),
+        ];
         let mut frames = self.identities.clone();
         frames.push(Bytes::from_static(DELIMITER));
         frames.push(Bytes::from(signer.sign(&body)));
@@ -182,7 +196,12 @@ mod tests {
     use super::*;
 
     fn sample() -> Message {
-        let mut message = Message::new("execute_request", "s", Arc::new(json!({})), json!({"code": "한글 🦀"}));
+        let mut message = Message::new(
+            "execute_request",
+            "s",
+            Arc::new(json!({})),
+            json!({"code": "한글 🦀"}),
+        );
         message.identities = vec![Bytes::from_static(b"peer")];
         message.header["subshell_id"] = json!("sub-1");
         message.buffers = vec![Bytes::from_static(&[0, 255, 1])];
@@ -202,7 +221,10 @@ mod tests {
     #[test]
     fn a_message_signed_with_another_key_is_refused() {
         let frames = sample().encode(&Signer::new("one"));
-        assert_eq!(Message::decode(frames, &Signer::new("two")).err(), Some(WireError::Signature));
+        assert_eq!(
+            Message::decode(frames, &Signer::new("two")).err(),
+            Some(WireError::Signature)
+        );
     }
 
     #[test]
@@ -210,19 +232,35 @@ mod tests {
         let signer = Signer::new("secret");
         let mut frames = sample().encode(&signer);
         frames[6] = Bytes::from_static(b"{\"code\":\"rm\"}");
-        assert_eq!(Message::decode(frames, &signer).err(), Some(WireError::Signature));
+        assert_eq!(
+            Message::decode(frames, &signer).err(),
+            Some(WireError::Signature)
+        );
     }
 
     #[test]
     fn noise_is_refused_without_a_panic() {
         let signer = Signer::new("");
-        assert_eq!(Message::decode(vec![], &signer).err(), Some(WireError::Shape));
-        assert_eq!(Message::decode(vec![Bytes::from_static(DELIMITER)], &signer).err(), Some(WireError::Shape));
-        let frames = vec![Bytes::from_static(DELIMITER), Bytes::new(), Bytes::from_static(b"[")]
-            .into_iter()
-            .chain(std::iter::repeat_n(Bytes::from_static(b"{}"), 3))
-            .collect();
-        assert_eq!(Message::decode(frames, &signer).err(), Some(WireError::Json("header")));
+        assert_eq!(
+            Message::decode(vec![], &signer).err(),
+            Some(WireError::Shape)
+        );
+        assert_eq!(
+            Message::decode(vec![Bytes::from_static(DELIMITER)], &signer).err(),
+            Some(WireError::Shape)
+        );
+        let frames = vec![
+            Bytes::from_static(DELIMITER),
+            Bytes::new(),
+            Bytes::from_static(b"["),
+        ]
+        .into_iter()
+        .chain(std::iter::repeat_n(Bytes::from_static(b"{}"), 3))
+        .collect();
+        assert_eq!(
+            Message::decode(frames, &signer).err(),
+            Some(WireError::Json("header"))
+        );
     }
 
     #[test]

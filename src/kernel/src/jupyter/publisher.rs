@@ -19,7 +19,11 @@ const CHUNK: usize = 64 * 1024;
 
 enum Item {
     Message(Box<Message>),
-    Text { parent: Arc<Value>, stream: Stream, text: String },
+    Text {
+        parent: Arc<Value>,
+        stream: Stream,
+        text: String,
+    },
     Flush(oneshot::Sender<()>),
 }
 
@@ -54,7 +58,11 @@ impl Publisher {
     /// Queues text of a stream.
     pub fn text(&self, parent: &Arc<Value>, stream: Stream, text: String) {
         if !text.is_empty() {
-            let _ = self.items.send(Item::Text { parent: parent.clone(), stream, text });
+            let _ = self.items.send(Item::Text {
+                parent: parent.clone(),
+                stream,
+                text,
+            });
         }
     }
 
@@ -85,11 +93,20 @@ impl Held {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
         };
-        Message::new("stream", session, self.parent, json!({ "name": name, "text": self.text }))
+        Message::new(
+            "stream",
+            session,
+            self.parent,
+            json!({ "name": name, "text": self.text }),
+        )
     }
 }
 
-async fn pump(mut queue: mpsc::UnboundedReceiver<Item>, out: mpsc::UnboundedSender<Message>, session: Arc<str>) {
+async fn pump(
+    mut queue: mpsc::UnboundedReceiver<Item>,
+    out: mpsc::UnboundedSender<Message>,
+    session: Arc<str>,
+) {
     let mut held: Option<Held> = None;
     let release = |held: &mut Option<Held>| {
         if let Some(text) = held.take() {
@@ -120,14 +137,23 @@ async fn pump(mut queue: mpsc::UnboundedReceiver<Item>, out: mpsc::UnboundedSend
                 release(&mut held);
                 let _ = out.send(*message);
             }
-            Some(Item::Text { parent, stream, text }) => {
+            Some(Item::Text {
+                parent,
+                stream,
+                text,
+            }) => {
                 match &mut held {
                     Some(open) if open.stream == stream && Arc::ptr_eq(&open.parent, &parent) => {
                         open.text.push_str(&text);
                     }
                     _ => {
                         release(&mut held);
-                        held = Some(Held { parent, stream, text, since: Instant::now() });
+                        held = Some(Held {
+                            parent,
+                            stream,
+                            text,
+                            since: Instant::now(),
+                        });
                     }
                 }
                 if held.as_ref().is_some_and(|open| open.text.len() >= CHUNK) {
@@ -150,7 +176,10 @@ mod tests {
         drop(publisher);
         let mut seen = Vec::new();
         while let Some(message) = messages.recv().await {
-            let text = message.content["text"].as_str().unwrap_or_default().to_owned();
+            let text = message.content["text"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             seen.push((message.kind().to_owned(), text));
         }
         seen
@@ -168,7 +197,10 @@ mod tests {
         }
         let seen = collect(publisher, messages).await;
         assert!(seen.len() < 50, "{} messages", seen.len());
-        assert_eq!(seen.into_iter().map(|(_, text)| text).collect::<String>(), expected);
+        assert_eq!(
+            seen.into_iter().map(|(_, text)| text).collect::<String>(),
+            expected
+        );
     }
 
     #[tokio::test]
@@ -181,15 +213,31 @@ mod tests {
         publisher.send("display_data", &parent, json!({}));
         publisher.text(&parent, Stream::Stdout, "d".into());
         let seen = collect(publisher, messages).await;
-        let texts: Vec<_> = seen.iter().map(|(kind, text)| format!("{kind}:{text}")).collect();
-        assert_eq!(texts, ["stream:a", "stream:b", "stream:c", "display_data:", "stream:d"]);
+        let texts: Vec<_> = seen
+            .iter()
+            .map(|(kind, text)| format!("{kind}:{text}"))
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                "stream:a",
+                "stream:b",
+                "stream:c",
+                "display_data:",
+                "stream:d"
+            ]
+        );
     }
 
     #[tokio::test]
     async fn cells_do_not_mix_their_text() {
         let (publisher, messages) = Publisher::new("s");
         for id in ["one", "two"] {
-            publisher.text(&Arc::new(json!({ "msg_id": id })), Stream::Stdout, id.to_owned());
+            publisher.text(
+                &Arc::new(json!({ "msg_id": id })),
+                Stream::Stdout,
+                id.to_owned(),
+            );
         }
         assert_eq!(collect(publisher, messages).await.len(), 2);
     }

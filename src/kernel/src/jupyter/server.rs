@@ -75,7 +75,12 @@ impl Kernel {
     fn shell_of(&self, request: &Message) -> Option<Arc<Shell>> {
         match request.header["subshell_id"].as_str() {
             None => Some(self.main.clone()),
-            Some(id) => self.subshells.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned(),
+            Some(id) => self
+                .subshells
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(id)
+                .cloned(),
         }
     }
 
@@ -84,7 +89,12 @@ impl Kernel {
         if self.main.interrupt() {
             return;
         }
-        for shell in self.subshells.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for shell in self
+            .subshells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
             shell.interrupt();
         }
     }
@@ -103,8 +113,16 @@ where
     let sockets = transport::bind(&connection).await?;
     let id = uuid::Uuid::new_v4().to_string();
     let (publisher, messages) = Publisher::new(&id);
-    let publishing = tokio::spawn(transport::publish(sockets.iopub, Signer::new(&connection.key), messages));
-    publisher.send("status", &Arc::new(json!({})), json!({ "execution_state": "starting" }));
+    let publishing = tokio::spawn(transport::publish(
+        sockets.iopub,
+        Signer::new(&connection.key),
+        messages,
+    ));
+    publisher.send(
+        "status",
+        &Arc::new(json!({})),
+        json!({ "execution_state": "starting" }),
+    );
 
     let interpreter = interpreter().map_err(ServeError::Session)?;
     let history = History::new(interpreter.session().home().join("history.jsonl"));
@@ -125,7 +143,11 @@ where
     tokio::spawn(kernel.main.clone().work(kernel.clone()));
     let (questions, queue) = mpsc::unbounded_channel();
     tokio::spawn(answer_in_order(kernel.clone(), queue));
-    tokio::spawn(read_shell(kernel.clone(), sockets.shell.incoming, questions));
+    tokio::spawn(read_shell(
+        kernel.clone(),
+        sockets.shell.incoming,
+        questions,
+    ));
     tokio::spawn(read_control(kernel.clone(), sockets.control.incoming));
     tokio::spawn(read_stdin(kernel.clone(), sockets.stdin.incoming));
     tokio::spawn(watch_parent(kernel.ending.clone()));
@@ -147,8 +169,13 @@ where
 async fn part(kernel: &Arc<Kernel>) {
     kernel.ending.cancel();
     kernel.main.interrupt();
-    let subshells: Vec<_> =
-        kernel.subshells.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+    let subshells: Vec<_> = kernel
+        .subshells
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .values()
+        .cloned()
+        .collect();
     for shell in &subshells {
         shell.interrupt();
     }
@@ -165,7 +192,11 @@ async fn part(kernel: &Arc<Kernel>) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-async fn read_shell(kernel: Arc<Kernel>, mut incoming: Incoming, questions: mpsc::UnboundedSender<Message>) {
+async fn read_shell(
+    kernel: Arc<Kernel>,
+    mut incoming: Incoming,
+    questions: mpsc::UnboundedSender<Message>,
+) {
     loop {
         let request = incoming.next().await;
         match request.kind() {
@@ -204,7 +235,12 @@ async fn read_stdin(kernel: Arc<Kernel>, mut incoming: Incoming) {
 
 /// Ends the kernel when the server that started it is gone: nobody could reach it any more.
 async fn watch_parent(ending: CancellationToken) {
-    let Some(parent) = std::env::var("JPY_PARENT_PID").ok().and_then(|pid| pid.parse::<u32>().ok()) else { return };
+    let Some(parent) = std::env::var("JPY_PARENT_PID")
+        .ok()
+        .and_then(|pid| pid.parse::<u32>().ok())
+    else {
+        return;
+    };
     if parent != std::os::unix::process::parent_id() {
         return;
     }

@@ -46,14 +46,32 @@ impl CellSink {
         identities: Vec<Bytes>,
         options: CellOptions,
     ) -> Self {
-        let CellOptions { count, silent, allow_stdin, cancel } = options;
-        Self { publisher, prompts, parent, identities, cancel, count, silent, allow_stdin, pages: Mutex::default() }
+        let CellOptions {
+            count,
+            silent,
+            allow_stdin,
+            cancel,
+        } = options;
+        Self {
+            publisher,
+            prompts,
+            parent,
+            identities,
+            cancel,
+            count,
+            silent,
+            allow_stdin,
+            pages: Mutex::default(),
+        }
     }
 
     /// The pager texts so far, as the payload of the reply.
     pub fn payload(&self) -> Vec<Value> {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.iter().map(|page| json!({ "source": "page", "data": page.0, "start": 0 })).collect()
+        pages
+            .iter()
+            .map(|page| json!({ "source": "page", "data": page.0, "start": 0 }))
+            .collect()
     }
 }
 
@@ -63,8 +81,12 @@ impl Sink for CellSink {
         match event {
             Event::Stream { stream, text } => self.publisher.text(&self.parent, stream, text),
             Event::Display { bundle, display_id } => {
-                let transient = display_id.map_or_else(|| json!({}), |id| json!({ "display_id": id }));
-                send("display_data", json!({ "data": bundle.0, "metadata": {}, "transient": transient }));
+                let transient =
+                    display_id.map_or_else(|| json!({}), |id| json!({ "display_id": id }));
+                send(
+                    "display_data",
+                    json!({ "data": bundle.0, "metadata": {}, "transient": transient }),
+                );
             }
             Event::Update { display_id, bundle } => send(
                 "update_display_data",
@@ -80,12 +102,19 @@ impl Sink for CellSink {
             }
             Event::Clear { wait } => send("clear_output", json!({ "wait": wait })),
             Event::Page { bundle } => {
-                self.pages.lock().unwrap_or_else(PoisonError::into_inner).push(bundle);
+                self.pages
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(bundle);
             }
         }
     }
 
-    fn input<'a>(&'a self, prompt: &'a str, password: bool) -> BoxFuture<'a, Result<String, InputError>> {
+    fn input<'a>(
+        &'a self,
+        prompt: &'a str,
+        password: bool,
+    ) -> BoxFuture<'a, Result<String, InputError>> {
         Box::pin(async move {
             if !self.allow_stdin {
                 return Err(InputError::NotAllowed);

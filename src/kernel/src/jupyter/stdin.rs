@@ -29,7 +29,12 @@ pub struct Prompts {
 impl Prompts {
     /// Prompts over a stdin socket.
     pub fn new(outgoing: Outgoing, session: &str) -> Self {
-        Self { outgoing, session: Arc::from(session), waiting: Arc::default(), turn: Arc::default() }
+        Self {
+            outgoing,
+            session: Arc::from(session),
+            waiting: Arc::default(),
+            turn: Arc::default(),
+        }
     }
 
     /// Asks the client with these identities.
@@ -52,8 +57,15 @@ impl Prompts {
         );
         request.identities = identities.to_vec();
         let (answer, wait) = oneshot::channel();
-        let guard = Waiting { prompts: self, id: request.id().to_owned() };
-        self.lock().push(Question { id: guard.id.clone(), identities: identities.to_vec(), answer });
+        let guard = Waiting {
+            prompts: self,
+            id: request.id().to_owned(),
+        };
+        self.lock().push(Question {
+            id: guard.id.clone(),
+            identities: identities.to_vec(),
+            answer,
+        });
         if let Err(error) = self.outgoing.send(&request).await {
             tracing::debug!(%error, "a prompt could not be sent");
             return Err(InputError::NotAllowed);
@@ -63,13 +75,20 @@ impl Prompts {
 
     /// Hands an `input_reply` to the question it answers.
     pub fn answer(&self, reply: &Message) {
-        let value = reply.content["value"].as_str().unwrap_or_default().to_owned();
+        let value = reply.content["value"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let mut waiting = self.lock();
         // Not every client names the question it answers; then it is the sender's oldest one.
         let found = waiting
             .iter()
             .position(|question| question.id == reply.parent_id())
-            .or_else(|| waiting.iter().position(|question| question.identities == reply.identities));
+            .or_else(|| {
+                waiting
+                    .iter()
+                    .position(|question| question.identities == reply.identities)
+            });
         match found {
             Some(index) => {
                 let _ = waiting.remove(index).answer.send(value);
@@ -91,6 +110,8 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.prompts.lock().retain(|question| question.id != self.id);
+        self.prompts
+            .lock()
+            .retain(|question| question.id != self.id);
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use zeromq::{PubSocket, RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+use zeromq::{
+    PubSocket, RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, SocketSend,
+    ZmqMessage,
+};
 
 use super::connection::Connection;
 use super::message::{Message, Signer, WireError};
@@ -113,8 +116,14 @@ async fn channel(
     open(&mut socket, name, connection, port).await?;
     let (send, recv) = socket.split();
     Ok(Channel {
-        incoming: Incoming { socket: recv, signer: signer.clone() },
-        outgoing: Outgoing { socket: send, signer: signer.clone() },
+        incoming: Incoming {
+            socket: recv,
+            signer: signer.clone(),
+        },
+        outgoing: Outgoing {
+            socket: send,
+            signer: signer.clone(),
+        },
     })
 }
 
@@ -127,7 +136,11 @@ async fn open<S: Socket>(
     let endpoint = connection.endpoint(port);
     match socket.bind(&endpoint).await {
         Ok(_) => Ok(()),
-        Err(source) => Err(BindError { socket: name, endpoint, source }),
+        Err(source) => Err(BindError {
+            socket: name,
+            endpoint,
+            source,
+        }),
     }
 }
 
@@ -150,7 +163,11 @@ async fn echo(mut socket: RouterSocket) {
 }
 
 /// Publishes what the channel brings until its senders are gone.
-pub async fn publish(mut socket: PubSocket, signer: Signer, mut messages: mpsc::UnboundedReceiver<Message>) {
+pub async fn publish(
+    mut socket: PubSocket,
+    signer: Signer,
+    mut messages: mpsc::UnboundedReceiver<Message>,
+) {
     while let Some(mut message) = messages.recv().await {
         // Subscribers may filter by topic; the message type is the topic.
         message.identities = vec![Bytes::from(message.kind().to_owned())];

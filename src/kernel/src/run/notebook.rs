@@ -39,11 +39,16 @@ impl NotebookError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::File { .. } => Some("check the path, and that its directory exists and may be written".into()),
-            Self::Json { .. } => Some("was the file cut off, or has it conflict markers in it?".into()),
-            Self::Format { .. } => {
-                Some("`jupyter nbconvert --to notebook --nbformat 4 FILE` converts older notebooks".into())
+            Self::File { .. } => {
+                Some("check the path, and that its directory exists and may be written".into())
             }
+            Self::Json { .. } => {
+                Some("was the file cut off, or has it conflict markers in it?".into())
+            }
+            Self::Format { .. } => Some(
+                "`jupyter nbconvert --to notebook --nbformat 4 FILE` converts older notebooks"
+                    .into(),
+            ),
         }
     }
 }
@@ -59,17 +64,28 @@ impl Notebook {
     /// # Errors
     /// When it cannot be read, is no JSON, or is of another version.
     pub fn read(path: &Path) -> Result<Self, NotebookError> {
-        let text = std::fs::read(path).map_err(|source| NotebookError::File { path: path.to_owned(), source })?;
-        let document = serde_json::from_slice(&text)
-            .map_err(|source| NotebookError::Json { path: path.to_owned(), source })?;
-        Self::from_document(document)
-            .map_err(|reason| NotebookError::Format { path: path.to_owned(), reason })
+        let text = std::fs::read(path).map_err(|source| NotebookError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        let document = serde_json::from_slice(&text).map_err(|source| NotebookError::Json {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_document(document).map_err(|reason| NotebookError::Format {
+            path: path.to_owned(),
+            reason,
+        })
     }
 
     fn from_document(document: Value) -> Result<Self, String> {
         match document["nbformat"].as_u64() {
             Some(4) => {}
-            Some(version) => return Err(format!("it is of nbformat {version}, and only nbformat 4 is supported")),
+            Some(version) => {
+                return Err(format!(
+                    "it is of nbformat {version}, and only nbformat 4 is supported"
+                ));
+            }
             None => return Err("it does not say its nbformat".to_owned()),
         }
         let language = document["metadata"]["kernelspec"]["language"]
@@ -78,7 +94,9 @@ impl Notebook {
         if let Some(language) = language.filter(|language| !language.eq_ignore_ascii_case("rust")) {
             return Err(format!("its cells are {language}"));
         }
-        let cells = document["cells"].as_array().ok_or("it has no list of cells")?;
+        let cells = document["cells"]
+            .as_array()
+            .ok_or("it has no list of cells")?;
         for (index, cell) in cells.iter().enumerate() {
             if !cell.is_object() || !(cell["source"].is_string() || cell["source"].is_array()) {
                 return Err(format!("cell {} has no source", index + 1));
@@ -90,7 +108,12 @@ impl Notebook {
     /// Removes old outputs and counts, and returns the indices of the code cells.
     pub fn begin(&mut self) -> Vec<usize> {
         let mut found = Vec::new();
-        for (index, cell) in self.document["cells"].as_array_mut().into_iter().flatten().enumerate() {
+        for (index, cell) in self.document["cells"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             if cell["cell_type"] == "code" {
                 cell["outputs"] = json!([]);
                 cell["execution_count"] = Value::Null;
@@ -129,17 +152,24 @@ impl Notebook {
 
     /// The headings of the prose right before a cell.
     pub fn headings_before(&self, index: usize) -> Vec<String> {
-        let cells = self.document["cells"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let cells = self.document["cells"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let mut from = index;
         while from > 0 && cells[from - 1]["cell_type"] != "code" {
             from -= 1;
         }
         let mut headings = Vec::new();
-        for cell in cells[from..index].iter().filter(|cell| cell["cell_type"] == "markdown") {
+        for cell in cells[from..index]
+            .iter()
+            .filter(|cell| cell["cell_type"] == "markdown")
+        {
             let mut fenced = false;
             for line in joined(&cell["source"]).lines() {
                 fenced ^= line.trim_start().starts_with("```");
-                if !fenced && line.starts_with('#') && line.trim_start_matches('#').starts_with(' ') {
+                if !fenced && line.starts_with('#') && line.trim_start_matches('#').starts_with(' ')
+                {
                     headings.push(line.trim_start_matches('#').trim().to_owned());
                 }
             }
@@ -168,21 +198,30 @@ impl Notebook {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), NotebookError> {
-        let failed = |source| NotebookError::File { path: path.to_owned(), source };
+        let failed = |source| NotebookError::File {
+            path: path.to_owned(),
+            source,
+        };
         let mut text = Vec::new();
         let format = serde_json::ser::PrettyFormatter::with_indent(b" ");
         let mut serializer = serde_json::Serializer::with_formatter(&mut text, format);
         self.document
             .serialize(&mut serializer)
-            .map_err(|source| NotebookError::Json { path: path.to_owned(), source })?;
+            .map_err(|source| NotebookError::Json {
+                path: path.to_owned(),
+                source,
+            })?;
         text.push(b'\n');
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
         file.write_all(&text).map_err(failed)?;
         // A temporary file is private; a notebook is a file like any other, or as it was before.
-        let mode = std::fs::metadata(path).map(|found| found.permissions()).unwrap_or_else(|_| {
-            std::os::unix::fs::PermissionsExt::from_mode(0o644)
-        });
+        let mode = std::fs::metadata(path)
+            .map(|found| found.permissions())
+            .unwrap_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644));
         file.as_file().set_permissions(mode).map_err(failed)?;
         file.persist(path).map_err(|error| failed(error.error))?;
         Ok(())
@@ -194,12 +233,20 @@ impl Notebook {
 /// # Errors
 /// When the directory is missing or cannot be written.
 pub fn check_target(path: &Path) -> Result<(), NotebookError> {
-    let failed = |source| NotebookError::File { path: path.to_owned(), source };
+    let failed = |source| NotebookError::File {
+        path: path.to_owned(),
+        source,
+    };
     if path.is_dir() {
         return Err(failed(std::io::Error::other("it is a directory")));
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    tempfile::NamedTempFile::new_in(directory).map(drop).map_err(failed)
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    tempfile::NamedTempFile::new_in(directory)
+        .map(drop)
+        .map_err(failed)
 }
 
 /// Text that a notebook keeps whole or as a list of lines.
@@ -230,7 +277,8 @@ mod tests {
         assert!(refused(json!({"nbformat": 3, "worksheets": []})).contains("nbformat 3"));
         assert!(refused(json!({"cells": []})).contains("nbformat"));
         assert!(refused(json!({"nbformat": 4})).contains("cells"));
-        let python = json!({"nbformat": 4, "cells": [], "metadata": {"kernelspec": {"language": "python"}}});
+        let python =
+            json!({"nbformat": 4, "cells": [], "metadata": {"kernelspec": {"language": "python"}}});
         assert!(refused(python).contains("python"));
     }
 
@@ -246,12 +294,16 @@ mod tests {
         .expect("a notebook");
         assert_eq!(notebook.begin(), [1]);
         assert_eq!(notebook.headings_before(1), ["One", "Two"]);
-        notebook.set_outputs(1, vec![json!({"output_type": "execute_result", "execution_count": null})]);
+        notebook.set_outputs(
+            1,
+            vec![json!({"output_type": "execute_result", "execution_count": null})],
+        );
         notebook.executed(1, 3);
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("out.ipynb");
         notebook.write(&path).expect("written");
-        let back: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
+        let back: Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
         assert_eq!(back["metadata"]["mine"], 1);
         assert_eq!(back["cells"][1]["custom"], true);
         assert_eq!(back["cells"][1]["outputs"][0]["execution_count"], 3);

@@ -53,8 +53,10 @@ impl ParameterError {
 /// # Errors
 /// When the file is missing or is no mapping of names to plain values.
 pub fn read(path: &Path) -> Result<Vec<(String, String)>, ParameterError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ParameterError::File { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ParameterError::File {
+        path: path.to_owned(),
+        source,
+    })?;
     parse(&text, path)
 }
 
@@ -63,17 +65,24 @@ pub fn read(path: &Path) -> Result<Vec<(String, String)>, ParameterError> {
     reason = "values at the notebook's edge are `serde_yaml`'s, whose mapping refuses duplicate names"
 )]
 fn parse(text: &str, path: &Path) -> Result<Vec<(String, String)>, ParameterError> {
-    let mapping: Mapping = serde_yaml::from_str(text)
-        .map_err(|source| ParameterError::Yaml { path: path.to_owned(), source })?;
+    let mapping: Mapping = serde_yaml::from_str(text).map_err(|source| ParameterError::Yaml {
+        path: path.to_owned(),
+        source,
+    })?;
     mapping
         .iter()
         .map(|(name, value)| {
-            let name = name.as_str().map(str::to_owned).ok_or_else(|| ParameterError::Name {
+            let name = name
+                .as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| ParameterError::Name {
+                    path: path.to_owned(),
+                    name: plain(name).unwrap_or_else(|| "of a list or mapping".to_owned()),
+                })?;
+            let value = plain(value).ok_or_else(|| ParameterError::Value {
                 path: path.to_owned(),
-                name: plain(name).unwrap_or_else(|| "of a list or mapping".to_owned()),
+                name: name.clone(),
             })?;
-            let value = plain(value)
-                .ok_or_else(|| ParameterError::Value { path: path.to_owned(), name: name.clone() })?;
             Ok((name, value))
         })
         .collect()
@@ -103,7 +112,13 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             parsed("A: 1\nB: on\nC: 0.10\nD: true\nE:\n"),
-            Ok(vec![pair("A", "1"), pair("B", "on"), pair("C", "0.1"), pair("D", "true"), pair("E", "")])
+            Ok(vec![
+                pair("A", "1"),
+                pair("B", "on"),
+                pair("C", "0.1"),
+                pair("D", "true"),
+                pair("E", "")
+            ])
         );
     }
 

@@ -26,14 +26,24 @@ struct State {
 }
 
 enum Output {
-    Text { stream: Stream, text: String },
-    Shown { kind: &'static str, bundle: Bundle, display_id: Option<String> },
+    Text {
+        stream: Stream,
+        text: String,
+    },
+    Shown {
+        kind: &'static str,
+        bundle: Bundle,
+        display_id: Option<String>,
+    },
     Error(Failure),
 }
 
 impl Recorder {
     pub fn new(terminal: Arc<Terminal>) -> Self {
-        Self { terminal, state: Mutex::default() }
+        Self {
+            terminal,
+            state: Mutex::default(),
+        }
     }
 
     /// What comes from here on belongs to this cell.
@@ -74,8 +84,13 @@ impl State {
         if std::mem::take(&mut self.clear_later) {
             outputs.clear();
         }
-        if let (Output::Text { stream, text }, Some(Output::Text { stream: last, text: before })) =
-            (&output, outputs.last_mut())
+        if let (
+            Output::Text { stream, text },
+            Some(Output::Text {
+                stream: last,
+                text: before,
+            }),
+        ) = (&output, outputs.last_mut())
             && stream == last
         {
             before.push_str(text);
@@ -87,7 +102,11 @@ impl State {
     fn update(&mut self, id: &str, bundle: &Bundle) {
         for (index, outputs) in &mut self.cells {
             for output in outputs {
-                if let Output::Shown { bundle: shown, display_id: Some(known), .. } = output
+                if let Output::Shown {
+                    bundle: shown,
+                    display_id: Some(known),
+                    ..
+                } = output
                     && known == id
                 {
                     *shown = bundle.clone();
@@ -102,12 +121,19 @@ impl Output {
     fn to_json(&self) -> Value {
         match self {
             Self::Text { stream, text } => {
-                let name = if *stream == Stream::Stdout { "stdout" } else { "stderr" };
+                let name = if *stream == Stream::Stdout {
+                    "stdout"
+                } else {
+                    "stderr"
+                };
                 json!({ "name": name, "output_type": "stream", "text": notebook::lines(text) })
             }
             Self::Shown { kind, bundle, .. } => {
-                let data: Map<String, Value> =
-                    bundle.0.iter().map(|(mime, content)| (mime.clone(), content_of(mime, content))).collect();
+                let data: Map<String, Value> = bundle
+                    .0
+                    .iter()
+                    .map(|(mime, content)| (mime.clone(), content_of(mime, content)))
+                    .collect();
                 let mut output = json!({ "data": data, "metadata": {}, "output_type": kind });
                 if *kind == "execute_result" {
                     output["execution_count"] = Value::Null;
@@ -127,7 +153,9 @@ impl Output {
 /// Text goes in by lines; images in base64 and JSON stay whole.
 fn content_of(mime: &str, content: &Value) -> Value {
     match content {
-        Value::String(text) if mime.starts_with("text/") || mime == "image/svg+xml" => notebook::lines(text),
+        Value::String(text) if mime.starts_with("text/") || mime == "image/svg+xml" => {
+            notebook::lines(text)
+        }
         other => other.clone(),
     }
 }
@@ -139,10 +167,18 @@ impl Sink for Recorder {
         match event {
             Event::Stream { stream, text } => state.add(Output::Text { stream, text }),
             Event::Display { bundle, display_id } => {
-                state.add(Output::Shown { kind: "display_data", bundle, display_id });
+                state.add(Output::Shown {
+                    kind: "display_data",
+                    bundle,
+                    display_id,
+                });
             }
             Event::Result { bundle } => {
-                state.add(Output::Shown { kind: "execute_result", bundle, display_id: None });
+                state.add(Output::Shown {
+                    kind: "execute_result",
+                    bundle,
+                    display_id: None,
+                });
             }
             Event::Update { display_id, bundle } => state.update(&display_id, &bundle),
             Event::Clear { wait: true } => state.clear_later = true,
@@ -155,7 +191,11 @@ impl Sink for Recorder {
         }
     }
 
-    fn input<'a>(&'a self, prompt: &'a str, password: bool) -> BoxFuture<'a, Result<String, InputError>> {
+    fn input<'a>(
+        &'a self,
+        prompt: &'a str,
+        password: bool,
+    ) -> BoxFuture<'a, Result<String, InputError>> {
         Box::pin(self.terminal.ask(prompt, password))
     }
 }
@@ -168,13 +208,25 @@ mod tests {
     fn streams_merge_updates_replace_and_clearing_waits() {
         let recorder = Recorder::new(Arc::new(Terminal::silent()));
         recorder.begin(0);
-        let text = |text: &str| Event::Stream { stream: Stream::Stdout, text: text.into() };
+        let text = |text: &str| Event::Stream {
+            stream: Stream::Stdout,
+            text: text.into(),
+        };
         recorder.emit(text("a\n"));
         recorder.emit(text("b\n"));
-        recorder.emit(Event::Display { bundle: Bundle::text("0%"), display_id: Some("d".into()) });
-        recorder.emit(Event::Update { display_id: "d".into(), bundle: Bundle::text("100%") });
+        recorder.emit(Event::Display {
+            bundle: Bundle::text("0%"),
+            display_id: Some("d".into()),
+        });
+        recorder.emit(Event::Update {
+            display_id: "d".into(),
+            bundle: Bundle::text("100%"),
+        });
         let outputs = |recorder: &Recorder| -> Vec<Value> {
-            recorder.lock().cells[&0].iter().map(Output::to_json).collect()
+            recorder.lock().cells[&0]
+                .iter()
+                .map(Output::to_json)
+                .collect()
         };
         let shown = outputs(&recorder);
         assert_eq!(shown.len(), 2);
@@ -190,9 +242,18 @@ mod tests {
     fn a_later_cell_updates_an_earlier_one() {
         let recorder = Recorder::new(Arc::new(Terminal::silent()));
         recorder.begin(0);
-        recorder.emit(Event::Display { bundle: Bundle::text("old"), display_id: Some("d".into()) });
+        recorder.emit(Event::Display {
+            bundle: Bundle::text("old"),
+            display_id: Some("d".into()),
+        });
         recorder.begin(1);
-        recorder.emit(Event::Update { display_id: "d".into(), bundle: Bundle::text("new") });
-        assert_eq!(recorder.lock().cells[&0][0].to_json()["data"]["text/plain"], json!(["new"]));
+        recorder.emit(Event::Update {
+            display_id: "d".into(),
+            bundle: Bundle::text("new"),
+        });
+        assert_eq!(
+            recorder.lock().cells[&0][0].to_json()["data"]["text/plain"],
+            json!(["new"])
+        );
     }
 }

@@ -27,13 +27,19 @@ struct State {
 impl Terminal {
     /// A terminal that is looked at live, or a log.
     pub fn new(live: bool) -> Self {
-        Self { live, out: Some(Mutex::default()) }
+        Self {
+            live,
+            out: Some(Mutex::default()),
+        }
     }
 
     /// Prints nothing.
     #[cfg(test)]
     pub fn silent() -> Self {
-        Self { live: false, out: None }
+        Self {
+            live: false,
+            out: None,
+        }
     }
 
     /// A heading of the notebook's prose.
@@ -47,8 +53,16 @@ impl Terminal {
             let mut text = String::new();
             let label = format!("[{number}/{of}]");
             for (index, line) in code.trim_end().lines().enumerate() {
-                let margin = if index == 0 { label.clone() } else { " ".repeat(label.len()) };
-                text.push_str(&format!("{} {}\n", self.paint("2", &margin), self.paint("36", line)));
+                let margin = if index == 0 {
+                    label.clone()
+                } else {
+                    " ".repeat(label.len())
+                };
+                text.push_str(&format!(
+                    "{} {}\n",
+                    self.paint("2", &margin),
+                    self.paint("36", line)
+                ));
             }
             self.print(state, &text);
         });
@@ -77,7 +91,11 @@ impl Terminal {
             } else {
                 format!("{}: {}\n{text}", failure.name, failure.message)
             };
-            let text = if self.live { text } else { without_colours(&text) };
+            let text = if self.live {
+                text
+            } else {
+                without_colours(&text)
+            };
             self.print(state, &format!("{text}\n"));
         });
     }
@@ -85,7 +103,10 @@ impl Terminal {
     /// Where the run stopped.
     pub fn failed(&self, number: usize, of: usize, written: &Path) {
         self.with(|state| {
-            let text = format!("cell {number} of {of} failed; outputs so far are in {}", written.display());
+            let text = format!(
+                "cell {number} of {of} failed; outputs so far are in {}",
+                written.display()
+            );
             self.print(state, &format!("\n{}\n", self.paint("1;31", &text)));
         });
     }
@@ -93,7 +114,11 @@ impl Terminal {
     /// A run went well.
     pub fn summary(&self, cells: u64, took: Duration, written: &Path) {
         self.with(|state| {
-            let text = format!("{cells} cells in {:.1} s; outputs are in {}", took.as_secs_f64(), written.display());
+            let text = format!(
+                "{cells} cells in {:.1} s; outputs are in {}",
+                took.as_secs_f64(),
+                written.display()
+            );
             self.print(state, &format!("\n{}\n", self.paint("1;32", &text)));
         });
     }
@@ -102,15 +127,25 @@ impl Terminal {
     pub fn show(&self, event: &Event) {
         self.with(|state| match event {
             Event::Stream { text, .. } => self.print(state, text),
-            Event::Result { bundle } | Event::Page { bundle } | Event::Display { bundle, display_id: None } => {
+            Event::Result { bundle }
+            | Event::Page { bundle }
+            | Event::Display {
+                bundle,
+                display_id: None,
+            } => {
                 self.fresh_line(state);
                 self.print(state, &block(bundle));
             }
-            Event::Display { bundle, display_id: Some(id) } => {
+            Event::Display {
+                bundle,
+                display_id: Some(id),
+            } => {
                 self.fresh_line(state);
                 let text = block(bundle);
                 self.print(state, &text);
-                state.open.push((id.clone(), bundle.clone(), bundle.clone()));
+                state
+                    .open
+                    .push((id.clone(), bundle.clone(), bundle.clone()));
                 state.last = Some((id.clone(), text.lines().count()));
             }
             Event::Update { display_id, bundle } => self.update(state, display_id, bundle),
@@ -120,12 +155,16 @@ impl Terminal {
     }
 
     fn update(&self, state: &mut State, id: &str, bundle: &Bundle) {
-        let Some(entry) = state.open.iter_mut().find(|entry| entry.0 == id) else { return };
+        let Some(entry) = state.open.iter_mut().find(|entry| entry.0 == id) else {
+            return;
+        };
         entry.1 = bundle.clone();
         if !self.live {
             return;
         }
-        let Some((_, height)) = state.last.take_if(|last| last.0 == id) else { return };
+        let Some((_, height)) = state.last.take_if(|last| last.0 == id) else {
+            return;
+        };
         entry.2 = bundle.clone();
         let text = block(bundle);
         // Up over the old text, clear to the end of the screen, print anew.
@@ -172,7 +211,11 @@ impl Terminal {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.live { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.live {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -191,7 +234,9 @@ fn without_colours(text: &str) -> String {
     while let Some(at) = rest.find("\u{1b}[") {
         plain.push_str(&rest[..at]);
         let tail = &rest[at + 2..];
-        let end = tail.find(|c: char| c.is_ascii_alphabetic()).map_or(tail.len(), |end| end + 1);
+        let end = tail
+            .find(|c: char| c.is_ascii_alphabetic())
+            .map_or(tail.len(), |end| end + 1);
         rest = &tail[end..];
     }
     plain.push_str(rest);
@@ -254,6 +299,9 @@ mod tests {
 
     #[test]
     fn a_bundle_without_text_says_what_it_is() {
-        assert_eq!(block(&Bundle::default().with("image/png", "x")), "(image/png)\n");
+        assert_eq!(
+            block(&Bundle::default().with("image/png", "x")),
+            "(image/png)\n"
+        );
     }
 }

@@ -106,6 +106,8 @@ pub const fn entry<M: Magic>(family: Family) -> Entry {
 /// All magics, by family, in the order of the index.
 pub static MAGICS: &[Entry] = &[
     entry::<session::help::Help>(Family::Session),
+    entry::<session::lab::Lab>(Family::Session),
+    entry::<session::use_::Use>(Family::Session),
     entry::<session::env::Env>(Family::Session),
     entry::<session::env::Set>(Family::Session),
     entry::<session::env::Load>(Family::Session),

@@ -21,6 +21,7 @@ pub mod path;
 pub mod re2;
 pub mod schema;
 pub mod space;
+pub mod summary;
 pub mod template;
 pub mod time;
 pub mod types;

@@ -180,7 +180,15 @@ impl Store {
     /// # Errors
     /// When neither `DOCKER_CONFIG` nor a home directory says where.
     pub fn from_environment() -> Result<Self, Error> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// The store that the docker CLI would use in an environment with these variables.
+    ///
+    /// # Errors
+    /// When neither `DOCKER_CONFIG` nor a home directory says where.
+    pub fn from_variables(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let variable = |name| lookup(name).filter(|value| !value.is_empty());
         let config = match (variable("DOCKER_CONFIG"), variable("HOME")) {
             (Some(folder), _) => PathBuf::from(folder),
             (None, Some(home)) => PathBuf::from(home).join(".docker"),
@@ -200,7 +208,7 @@ impl Store {
         Ok(Self {
             config,
             also_read,
-            search_path: None,
+            search_path: variable("PATH").map(Into::into),
         })
     }
 

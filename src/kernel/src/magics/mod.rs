@@ -22,6 +22,7 @@ pub mod command;
 pub mod completion;
 mod error;
 pub mod help;
+pub mod images;
 pub mod line;
 pub mod nearest;
 mod registry;

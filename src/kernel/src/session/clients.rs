@@ -184,9 +184,3 @@ impl From<cluster::Error> for MagicError {
         Self::new(error.to_string()).maybe_hint(error.hint())
     }
 }
-
-impl From<katlab_lab::docker::Error> for MagicError {
-    fn from(error: katlab_lab::docker::Error) -> Self {
-        Self::new(error.to_string()).maybe_hint(error.hint())
-    }
-}

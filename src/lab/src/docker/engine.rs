@@ -97,7 +97,7 @@ impl Engine {
         let mut tried = Vec::new();
         let mut forbidden = false;
         for candidate in candidates {
-            match Self::open(candidate.clone()).await {
+            match Self::open(candidate.clone(), surroundings).await {
                 Ok(engine) => return Ok(engine),
                 Err(OpenError::Version(version)) => {
                     return Err(Error::TooOld {
@@ -127,7 +127,7 @@ impl Engine {
         Err(Error::NoEngine { tried, forbidden })
     }
 
-    async fn open(candidate: Candidate) -> Result<Self, OpenError> {
+    async fn open(candidate: Candidate, surroundings: &Surroundings) -> Result<Self, OpenError> {
         let transport =
             Transport::new(&candidate.endpoint).map_err(|error| OpenError::Connect {
                 why: error.to_string(),
@@ -186,7 +186,8 @@ impl Engine {
             candidate,
             product,
             api,
-            credentials: Store::from_environment().ok(),
+            credentials: Store::from_variables(|name| surroundings.variables.get(name).cloned())
+                .ok(),
         };
         Ok(Self {
             inner: Arc::new(inner),

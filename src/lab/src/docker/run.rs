@@ -31,6 +31,8 @@ pub struct Run {
     pub env: Vec<String>,
     /// Volumes, `SOURCE:TARGET[:ro]` each; a source that begins with `.` or `~` is a path.
     pub volumes: Vec<String>,
+    /// The folder that relative sources of volumes start from; this process's own when absent.
+    pub directory: Option<std::path::PathBuf>,
     /// The working directory in the container.
     pub workdir: Option<String>,
     /// The program to start instead of the image's own; an empty one takes it away.
@@ -433,7 +435,7 @@ fn body(run: &Run) -> Result<ContainerCreateBody> {
     let binds = run
         .volumes
         .iter()
-        .map(|volume| bind(volume))
+        .map(|volume| bind(volume, run.directory.as_deref()))
         .collect::<Result<Vec<_>>>()?;
     let nano_cpus = match run.cpus {
         Some(cpus) if cpus.is_finite() && cpus > 0.0 => Some((cpus * 1e9).round() as i64),
@@ -478,7 +480,7 @@ fn body(run: &Run) -> Result<ContainerCreateBody> {
 
 /// A volume as the engine wants it: relative paths made absolute, a missing source refused, since
 /// the engine would make an empty folder of it, owned by root.
-fn bind(volume: &str) -> Result<String> {
+fn bind(volume: &str, directory: Option<&Path>) -> Result<String> {
     let wrong = |why: String, hint: &str| Error::Option {
         option: format!("-v {volume}"),
         why,
@@ -510,7 +512,9 @@ fn bind(volume: &str) -> Result<String> {
             false => Ok(volume.to_owned()),
         };
     }
-    let path = std::path::absolute(&expanded)
+    let anchored =
+        directory.map_or_else(|| expanded.clone().into(), |folder| folder.join(&expanded));
+    let path = std::path::absolute(anchored)
         .map_err(|error| wrong(error.to_string(), "Name a folder that exists."))?;
     if !Path::new(&path).exists() {
         return Err(wrong(
@@ -586,13 +590,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let here = home.path().display().to_string();
         assert_eq!(
-            bind(&format!("{here}:/data:ro")).unwrap(),
+            bind(&format!("{here}:/data:ro"), None).unwrap(),
             format!("{here}:/data:ro")
         );
-        assert_eq!(bind("named:/data").unwrap(), "named:/data");
-        assert!(bind(".:/data").unwrap().starts_with('/'));
+        assert_eq!(bind("named:/data", None).unwrap(), "named:/data");
+        assert!(bind(".:/data", None).unwrap().starts_with('/'));
         for volume in ["/nowhere/at/all:/x", "data", "a/b:/x", ".:relative"] {
-            assert!(bind(volume).unwrap_err().hint().is_some(), "{volume}");
+            assert!(bind(volume, None).unwrap_err().hint().is_some(), "{volume}");
         }
     }
 

@@ -121,6 +121,11 @@ async fn an_interrupt_ends_a_download_that_stands_still() {
     let url = format!("http://{}/x", listener.local_addr().unwrap());
     let held = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while lines
+            .next()
+            .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+        {}
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello");
         stream
     });

@@ -31,7 +31,7 @@ use katlab_suggestion::{
 
 use super::cache::Key;
 use super::context::{Context, now};
-use super::error::{Error, Result};
+use super::error::Result;
 use super::objects::Kind;
 use super::queue::Again;
 
@@ -53,11 +53,11 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
         set(&mut status, CREATED, reasons::CREATED, &now);
         suggestion = store(context, &suggestion, &status).await?;
     }
-    let experiment = context.experiments.get(key).ok_or_else(|| Error::Missing {
-        kind: Experiment::KIND,
-        object: key.clone(),
-        dependent: key.clone(),
-    })?;
+    // An orphan has nobody to suggest for. A Suggestion is made by a controller that holds
+    // its Experiment in the same cache, so this is no race.
+    let Some(experiment) = context.experiments.get(key) else {
+        return Ok(None);
+    };
     let mut status = suggestion.status.clone().unwrap_or_default();
     let spec = effective_spec(&experiment, &suggestion, &status);
     let given = advance(&suggestion, &spec, &mut status);

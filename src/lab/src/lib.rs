@@ -5,5 +5,6 @@
 pub mod cluster;
 pub mod document;
 pub mod home;
+pub mod katib;
 pub mod kubernetes;
 pub mod settings;

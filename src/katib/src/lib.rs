@@ -9,6 +9,7 @@
 //! RFC 3339 text, randomness as a source of numbers, and what only a cluster knows (which
 //! algorithms are configured, the text of a ConfigMap) as an argument.
 
+pub mod algorithm;
 pub mod condition;
 pub mod decode;
 pub mod defaults;
@@ -19,6 +20,8 @@ pub mod names;
 pub mod path;
 pub mod re2;
 pub mod schema;
+pub mod space;
+pub mod summary;
 pub mod template;
 pub mod time;
 pub mod types;

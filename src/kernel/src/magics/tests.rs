@@ -429,3 +429,94 @@ async fn a_file_is_shown_with_its_secrets_masked() {
             .contains("no file")
     );
 }
+
+#[tokio::test]
+async fn the_sandboxs_registry_is_known_where_the_sandbox_is_used() {
+    let (_dir, session) = session();
+    let sandbox = session.home().sandbox();
+    std::fs::create_dir_all(&sandbox).unwrap();
+    std::fs::write(
+        sandbox.join("endpoint.json"),
+        r#"{"pid": 1, "registry_host": "127.0.0.1:5000"}"#,
+    )
+    .unwrap();
+    std::fs::write(
+        sandbox.join("registry.json"),
+        r#"{"username": "lab", "password": "swordfish"}"#,
+    )
+    .unwrap();
+    // Whatever the machine's environment says of clusters is left aside.
+    session.choose(crate::session::Chosen {
+        choice: katlab_lab::cluster::Choice::Sandbox,
+        ..Default::default()
+    });
+    assert_eq!(
+        session.value("REGISTRY").unwrap().as_deref(),
+        Some("127.0.0.1:5000")
+    );
+    assert_eq!(
+        session.value("REGISTRY_PASSWORD").unwrap().as_deref(),
+        Some("swordfish")
+    );
+    let (result, shown) = run(&session, ":env").await;
+    result.unwrap();
+    assert!(
+        shown.plain().contains("127.0.0.1:5000") && !shown.plain().contains("swordfish"),
+        "{}",
+        shown.plain()
+    );
+    run(&session, ":env set REGISTRY=mine.example")
+        .await
+        .0
+        .unwrap();
+    assert_eq!(
+        session.value("REGISTRY").unwrap().as_deref(),
+        Some("mine.example")
+    );
+    let kubeconfig = Some("/nowhere/kubeconfig".into());
+    let choice = katlab_lab::cluster::Choice::Cluster { context: None };
+    session.choose(crate::session::Chosen {
+        choice,
+        kubeconfig,
+        namespace: None,
+    });
+    assert_eq!(session.value("REGISTRY_PASSWORD").unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_choice_that_does_not_work_changes_nothing() {
+    let (_dir, session) = session();
+    let before = session.chosen();
+    let error = run(&session, ":use cluster --kubeconfig /nowhere/config")
+        .await
+        .0
+        .unwrap_err();
+    assert!(error.message.contains("/nowhere/config"), "{error}");
+    assert_eq!(session.chosen(), before);
+    let error = run(&session, ":use sandbox prod").await.0.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Usage);
+}
+
+#[tokio::test]
+async fn the_lab_is_shown_although_parts_of_it_are_missing() {
+    let (_dir, session) = session();
+    session.choose(crate::session::Chosen {
+        choice: katlab_lab::cluster::Choice::Sandbox,
+        ..Default::default()
+    });
+    run(&session, ":env set DOCKER_HOST=unix:///nowhere.sock")
+        .await
+        .0
+        .unwrap();
+    let (result, shown) = run(&session, ":lab").await;
+    result.unwrap();
+    let plain = shown.plain();
+    assert!(
+        plain.contains("not started") && plain.contains("asked for with :use"),
+        "{plain}"
+    );
+    assert!(
+        plain.contains("/nowhere.sock") && plain.contains("Missing"),
+        "{plain}"
+    );
+}

@@ -13,7 +13,7 @@ mod helper;
 mod interrupt;
 mod progress;
 mod request;
-mod toolchain;
+pub mod toolchain;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;

@@ -205,11 +205,7 @@ impl Report<'_> {
                 &[("style", "color:#808080")],
                 &place,
             ));
-            parts.push(&html::element(
-                "pre",
-                &[("style", "margin:0;background:transparent")],
-                &line,
-            ));
+            parts.push(&html::pre(&line));
         }
         for (name, text) in [("why", &finding.why), ("mend", &finding.mend)] {
             if let Some(text) = text {

@@ -16,7 +16,7 @@ const TABLE_STYLE: &str = "border-collapse:collapse;margin:0.2em 0;white-space:n
 const CELL_LEFT: &str = "text-align:left";
 const CELL_RIGHT: &str = "text-align:right";
 /// A line that shows on white and on black.
-const RULE: &str = "border-bottom:1px solid #80808080";
+const RULE: &str = "border-bottom:1px solid #808080";
 
 /// Where the texts of a column stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,23 @@
 //! The clients of a session: made when they are first needed, kept as long as nothing they depend on changes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-use katlab_lab::cluster::{self, Choice, Cluster, Plan, Source, Surroundings};
-use katlab_lab::docker::Engine;
-use secrecy::ExposeSecret;
 
 use super::{Session, sandbox};
 use crate::magics::{Context, MagicError};
+use katlab_lab::cluster::{self, Choice, Cluster, Plan, Source};
+use katlab_lab::docker::Engine;
+use katlab_lab::docker::endpoint::Surroundings;
+
+/// What decides on the Docker Engine, in the settings or the environment.
+const DOCKER: [&str; 6] = [
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_TLS",
+];
 
 /// What `:use` chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +33,7 @@ pub struct Chosen {
 /// The clients, each with what it was made from.
 #[derive(Default)]
 pub(super) struct Clients {
-    engine: tokio::sync::Mutex<Option<(Option<String>, Engine)>>,
+    engine: tokio::sync::Mutex<Option<(BTreeMap<String, String>, Engine)>>,
     cluster: tokio::sync::Mutex<Option<(String, Cluster)>>,
 }
 
@@ -39,12 +49,12 @@ impl Session {
     }
 
     /// What the choice of a cluster depends on, with a choice that need not be the session's.
-    pub fn surroundings(&self, chosen: &Chosen) -> Surroundings {
+    pub fn surroundings(&self, chosen: &Chosen) -> cluster::Surroundings {
         let lookup = |name: &str| match (name, &chosen.kubeconfig) {
             ("KUBECONFIG", Some(path)) => Some(path.to_string_lossy().into_owned()),
             _ => self.own_value(name).ok().flatten(),
         };
-        Surroundings::read(lookup, self.home().sandbox().join("kubeconfig"))
+        cluster::Surroundings::read(lookup, self.home().sandbox().join("kubeconfig"))
     }
 
     /// Which cluster magics would talk to, and why. Nothing is dialled or started.
@@ -69,17 +79,20 @@ impl Session {
     /// # Errors
     /// When none answers.
     pub async fn docker(&self) -> Result<Engine, MagicError> {
-        // The process's environment is the engine's own business.
-        let setting = self.settings().get("DOCKER_HOST")?;
-        let host = setting.map(|setting| setting.value.expose_secret().to_owned());
+        let mut surroundings = Surroundings::of_process();
+        for name in DOCKER {
+            if let Some(value) = self.own_value(name)? {
+                surroundings.variables.insert(name.to_owned(), value);
+            }
+        }
         let mut made = self.clients.engine.lock().await;
         if let Some((from, engine)) = &*made
-            && *from == host
+            && *from == surroundings.variables
         {
             return Ok(engine.clone());
         }
-        let engine = Engine::connect(host.as_deref()).await?;
-        *made = Some((host, engine.clone()));
+        let engine = Engine::connect_in(&surroundings, None).await?;
+        *made = Some((surroundings.variables, engine.clone()));
         Ok(engine)
     }
 }
@@ -162,7 +175,7 @@ impl Context {
 }
 
 /// What a client was made from: when it changes, so does the client.
-fn fingerprint(plan: &Plan, surroundings: &Surroundings) -> String {
+fn fingerprint(plan: &Plan, surroundings: &cluster::Surroundings) -> String {
     let files: Vec<&PathBuf> = match &plan.source {
         Source::Files { paths, .. } => paths.iter().collect(),
         Source::Sandbox { kubeconfig } => vec![kubeconfig],

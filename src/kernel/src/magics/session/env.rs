@@ -308,7 +308,7 @@ fn keep(ctx: &Context, changes: Vec<Change>) -> Result<(), MagicError> {
         }
     }
     ctx.output
-        .show(table(kept, jiff::Timestamp::now()).bundle());
+        .show(ListArgs::default().render(table(kept, jiff::Timestamp::now()))?);
     Ok(())
 }
 
@@ -338,7 +338,8 @@ fn table<'a>(
         Column::new("NAME"),
         Column::new("VALUE"),
         Column::new("FROM"),
-        Column::number("AGE"),
+        // Not by default: it would change at every run, and a notebook with it.
+        Column::number("AGE").wide(),
     ])
     .empty(
         "no values are kept; `:env set NAME=VALUE`, `:env ask NAME` or `:env load FILE` keeps some",

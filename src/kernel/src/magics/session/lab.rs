@@ -9,6 +9,7 @@ use katlab_lab::credentials::{Place, Store};
 use katlab_lab::docker::Product;
 use katlab_lab::kubernetes::namespaces::{self, Standing};
 
+use crate::engine::toolchain;
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::age;
 use crate::render::key_values::Details;
@@ -56,12 +57,13 @@ impl Magic for Lab {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let parts = async {
-            let (cluster, docker, registries) =
-                futures::join!(cluster(ctx), docker(ctx), registries());
+            let (cluster, docker, registries, rust) =
+                futures::join!(cluster(ctx), docker(ctx), registries(), rust());
             Ok::<_, MagicError>([
                 ("Cluster", cluster),
                 ("Docker Engine", docker),
                 ("Registries", registries),
+                ("Rust cells", rust),
             ])
         };
         let parts = ctx.or_interrupted(parts).await?;
@@ -118,6 +120,19 @@ impl Magic for Lab {
         .map(str::to_owned)
         .to_vec()
     }
+}
+
+/// Shows the cluster alone.
+pub(super) async fn show_cluster(ctx: &Context) -> Result<(), MagicError> {
+    let part = ctx
+        .or_interrupted(async { Ok::<_, MagicError>(cluster(ctx).await) })
+        .await?;
+    let mut details = Details::untitled();
+    for (name, cell) in part.rows {
+        details.row(name, cell);
+    }
+    ctx.output.show(details.bundle());
+    Ok(())
 }
 
 /// An answer, unless it takes too long.
@@ -300,6 +315,37 @@ async fn registries() -> Part {
             }
         }
         Err(error) => part.lacks("Logins", &error),
+    }
+    part
+}
+
+async fn rust() -> Part {
+    let mut part = Part::default();
+    match tokio::time::timeout(PATIENCE, toolchain::find()).await {
+        Ok(Ok(toolchain)) => {
+            part.row(
+                "Toolchain",
+                Cell::text(toolchain.libraries.display().to_string()).with_status(Status::Ok),
+            );
+            if !toolchain.has_source {
+                part.row(
+                    "rust-src",
+                    Cell::text("not installed").with_status(Status::Warn),
+                );
+                part.missing.push((
+                    "the standard library's source is not installed, so types in Rust cells are not inferred".to_owned(),
+                    Some("run `rustup component add rust-src` in a terminal".to_owned()),
+                ));
+            }
+        }
+        Ok(Err(missing)) => part.lacks(
+            "Toolchain",
+            &MagicError::new(missing.to_string()).maybe_hint(missing.hint()),
+        ),
+        Err(_) => part.row(
+            "Toolchain",
+            Cell::text("rustc does not answer").with_status(Status::Warn),
+        ),
     }
     part
 }

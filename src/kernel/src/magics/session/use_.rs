@@ -8,11 +8,14 @@ use katlab_lab::cluster::{Choice, Cluster};
 use crate::magics::{Context, Magic, MagicError};
 use crate::session::Chosen;
 
+use super::lab;
+
 /// Choose the cluster and the namespace that magics talk to
 ///
 /// Without this, katlab takes the cluster of the pod it runs in, else the one that the variable
 /// KUBECONFIG names, else the sandbox on this machine. A kubeconfig in the home directory is used
-/// only when asked for. The choice holds until the kernel ends; `:use auto` takes it back.
+/// only when asked for. The choice holds until the kernel ends; `:use auto` takes it back. Without
+/// arguments, what is in use is shown.
 #[derive(Debug, Parser)]
 pub struct Use {
     /// What to talk to
@@ -78,6 +81,13 @@ impl Magic for Use {
     const NAME: &'static str = "use";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        if self.target.is_none()
+            && self.context.is_none()
+            && self.namespace.is_none()
+            && self.kubeconfig.is_none()
+        {
+            return lab::show_cluster(ctx).await;
+        }
         let chosen = self.chosen(ctx)?;
         // Only what answers is taken, so that a typing error leaves everything as it was.
         let (cluster, version) = ctx

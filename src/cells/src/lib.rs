@@ -1,1 +1,92 @@
-//! katlab
+//! What a Rust cell of a katlab notebook can ask its kernel for.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), katlab::Error> {
+//! let trials = katlab::trials("mnist-hyperparameter-tuning")?;
+//! let best = trials.best().expect("a trial with a result");
+//! println!("{} reached {:?}", best.name, best.objective);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The kernel does the work, over a Unix socket, with the very clients that the magics use. So this
+//! crate compiles in a second or two, needs no network and no other crate, and holds no connection:
+//! every call opens the socket, asks and closes. It starts no runtime and keeps no statics, since each
+//! cell is a library of its own with its own copy of everything linked into it.
+//!
+//! Outside a katlab notebook every call returns [`Error`] and says so.
+
+mod bridge;
+pub mod json;
+mod table;
+mod trials;
+
+pub use bridge::{Error, Request, Response, SOCKET_VARIABLE, TOKEN_VARIABLE};
+pub use json::Json;
+pub use table::Table;
+pub use trials::{Experiment, MetricPoint, MetricPoints, Trial, Trials, Value};
+
+/// A `Result` whose error is [`Error`] unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The trials of an experiment, oldest first.
+///
+/// # Errors
+/// No experiment of that name, no cluster that answers, or no katlab kernel around this cell.
+pub fn trials(experiment: &str) -> Result<Trials> {
+    let answer = bridge::call("trials", &[("experiment", experiment)])?;
+    Trials::from_json(&answer)
+}
+
+/// One experiment: its state, objective and counts.
+///
+/// # Errors
+/// As [`trials`].
+pub fn experiment(name: &str) -> Result<Experiment> {
+    let answer = bridge::call("experiment", &[("experiment", name)])?;
+    Experiment::from_json(&answer)
+}
+
+/// The experiments of the session's namespace.
+///
+/// # Errors
+/// No cluster that answers, or no katlab kernel around this cell.
+pub fn experiments() -> Result<Vec<Experiment>> {
+    let answer = bridge::call("experiments", &[])?;
+    answer.items()?.iter().map(Experiment::from_json).collect()
+}
+
+/// The whole observation log of a trial: every value of every metric with its time, in order.
+///
+/// # Errors
+/// No trial of that name, or as [`trials`].
+pub fn metrics(trial: &str) -> Result<MetricPoints> {
+    let answer = bridge::call("metrics", &[("trial", trial)])?;
+    MetricPoints::from_json(&answer)
+}
+
+/// A setting of the session (`:env`). Secrets are not handed out.
+///
+/// # Errors
+/// No setting of that name, or a secret one, or no katlab kernel around this cell.
+pub fn env(name: &str) -> Result<String> {
+    Ok(bridge::call("env", &[("name", name)])?.text()?.to_owned())
+}
+
+/// Shows a MIME bundle on the running cell at once and returns its display id for [`update`].
+///
+/// # Errors
+/// No katlab kernel around this cell.
+pub fn display(bundle: &[(&str, &str)]) -> Result<String> {
+    Ok(bridge::call("display", bundle)?.text()?.to_owned())
+}
+
+/// Replaces what [`display`] showed under `display_id`.
+///
+/// # Errors
+/// No katlab kernel around this cell.
+pub fn update(display_id: &str, bundle: &[(&str, &str)]) -> Result<()> {
+    let mut arguments = vec![("display_id", display_id)];
+    arguments.extend_from_slice(bundle);
+    bridge::call("update", &arguments).map(drop)
+}

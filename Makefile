@@ -1,0 +1,72 @@
+# Two commands do everything, each with all its own set-up on a fresh Debian machine with a Rust toolchain:
+#   make lab     runs the whole hyperparameter-tuning lab in a notebook   (OPEN=1 opens it in JupyterLab)
+#   make test    passes every test
+# Besides: make lint, make bench, make clean-lab.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: lab test unit product lint bench build machine setup-test clean-lab
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+KATLAB := $(TARGET)/debug/katlab
+LAB_VENV := $(TARGET)/venv-lab
+TEST_VENV := $(TARGET)/venv-test
+LAB := $(TARGET)/lab
+# The lab keeps its own settings, sandbox and registry, so that it touches nothing of the user's.
+export KATLAB_HOME ?= $(LAB)/home
+
+build:
+	@.ci/packages cc=gcc
+	cargo build --package katlab-kernel
+
+machine:
+	@.ci/packages python3=python3 docker=docker.io
+	@.ci/engine
+	@.ci/base-image
+
+# The tutorial, end to end: an executed notebook, a page to read, and how to open it.
+lab: build machine
+	@.ci/venv $(LAB_VENV) notebooks/requirements.txt
+	@mkdir -p $(LAB)
+	@$(KATLAB) install --prefix $(LAB_VENV) >/dev/null
+	$(KATLAB) run notebooks/hyperparameter-tuning.ipynb -o $(LAB)/hyperparameter-tuning.ipynb
+	@$(LAB_VENV)/bin/jupyter nbconvert --log-level ERROR --to html $(LAB)/hyperparameter-tuning.ipynb
+	@echo
+	@echo "The executed notebook:  $(LAB)/hyperparameter-tuning.ipynb"
+	@echo "The same as a page:     $(LAB)/hyperparameter-tuning.html"
+	@echo "Open it in JupyterLab:  make lab OPEN=1"
+	@if [ -n "$(OPEN)" ]; then cp $(LAB)/hyperparameter-tuning.ipynb notebooks/executed.ipynb; \
+	    exec $(LAB_VENV)/bin/jupyter lab --ip 127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) \
+	    --notebook-dir notebooks notebooks/executed.ipynb; fi
+
+setup-test: build machine
+	@.ci/packages docker-registry=docker-registry htpasswd=apache2-utils openssl=openssl chromium=chromium kubectl=kubernetes-client
+	@.ci/venv $(TEST_VENV) tests/requirements.txt
+
+unit: machine
+	@.ci/packages cc=gcc docker-registry=docker-registry htpasswd=apache2-utils openssl=openssl
+	cargo test --workspace
+
+# Whole-product tests: real Jupyter clients, Docker Engine, registry, kubectl, browser.
+product: setup-test
+	KATLAB_BIN=$(KATLAB) $(TEST_VENV)/bin/python -m pytest -q tests $(PYTEST)
+
+test: lint unit product
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
+	@if command -v cargo-deny >/dev/null 2>&1; then cargo deny --offline check bans licenses sources; \
+	    else echo "cargo-deny is not installed: licences were not checked (cargo install cargo-deny)"; fi
+
+# Speed, beside what a user would pick instead; medians and ratios, no thresholds.
+bench: setup-test
+	cargo build --release --package katlab-kernel
+	KATLAB_BIN=$(TARGET)/release/katlab $(TEST_VENV)/bin/python tests/bench.py
+
+# Stops the lab's sandbox and removes what it made.
+clean-lab:
+	-$(KATLAB) sandbox reset --yes
+	rm -rf $(LAB)

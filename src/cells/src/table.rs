@@ -1,0 +1,143 @@
+//! A small table that shows itself as text and as HTML.
+
+use std::fmt;
+
+/// Rows of text under column titles. Columns whose cells are all numbers are right-aligned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    titles: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table with these column titles.
+    pub fn new(titles: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            titles: titles.into_iter().collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row; missing cells are empty, surplus ones are dropped.
+    pub fn push(&mut self, mut row: Vec<String>) {
+        row.resize(self.titles.len(), String::new());
+        self.rows.push(row);
+    }
+
+    fn is_numeric(&self, column: usize) -> bool {
+        let mut cells = self
+            .rows
+            .iter()
+            .map(|row| &row[column])
+            .filter(|cell| !cell.is_empty())
+            .peekable();
+        cells.peek().is_some() && cells.all(|cell| cell.parse::<f64>().is_ok())
+    }
+
+    /// The table as HTML: escaped, without script or style sheets.
+    pub fn to_html(&self) -> String {
+        let align = |column| {
+            if self.is_numeric(column) {
+                "right"
+            } else {
+                "left"
+            }
+        };
+        let cells = |row: &[String], tag: &str| -> String {
+            let cell = |(column, text): (usize, &String)| {
+                format!(
+                    "<{tag} style=\"text-align:{}\">{}</{tag}>",
+                    align(column),
+                    escape(text)
+                )
+            };
+            row.iter().enumerate().map(cell).collect()
+        };
+        let rows: String = self
+            .rows
+            .iter()
+            .map(|row| format!("<tr>{}</tr>", cells(row, "td")))
+            .collect();
+        format!(
+            "<table><thead><tr>{}</tr></thead><tbody>{rows}</tbody></table>",
+            cells(&self.titles, "th")
+        )
+    }
+
+    /// Shows the table; evcxr calls this for a value that ends a cell.
+    pub fn evcxr_display(&self) {
+        println!("EVCXR_BEGIN_CONTENT text/plain\n{self}\nEVCXR_END_CONTENT");
+        println!(
+            "EVCXR_BEGIN_CONTENT text/html\n{}\nEVCXR_END_CONTENT",
+            self.to_html()
+        );
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<usize> = (0..self.titles.len())
+            .map(|column| {
+                let cells = self
+                    .rows
+                    .iter()
+                    .map(|row| &row[column])
+                    .chain([&self.titles[column]]);
+                cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        for (index, row) in [&self.titles].into_iter().chain(&self.rows).enumerate() {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(|(column, (cell, width))| {
+                    if self.is_numeric(column) {
+                        format!("{cell:>width$}")
+                    } else {
+                        format!("{cell:<width$}")
+                    }
+                });
+            let line = cells.collect::<Vec<_>>().join("  ");
+            if index > 0 {
+                writeln!(out)?;
+            }
+            out.write_str(line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_line_up_on_the_right() {
+        let mut table = Table::new(["name", "value"].map(String::from));
+        table.push(vec!["a".into(), "1".into()]);
+        table.push(vec!["b".into(), "10.5".into()]);
+        assert_eq!(table.to_string(), "name  value\na         1\nb      10.5");
+    }
+
+    #[test]
+    fn markup_in_a_cell_stays_text() {
+        let mut table = Table::new(["<b>".to_owned()]);
+        table.push(vec!["<script>".into()]);
+        assert!(!table.to_html().contains("<script>"));
+    }
+}

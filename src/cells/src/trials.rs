@@ -1,0 +1,372 @@
+//! Experiments, trials and their metrics as values.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::{Error, Json, Result, Table};
+
+/// A parameter or metric: a number where it is one, else the text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A number
+    Number(f64),
+    /// Text, for instance a categorical parameter
+    Text(String),
+}
+
+impl Value {
+    /// The number, or `None` for text.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Value::Number(number) => Some(*number),
+            Value::Text(_) => None,
+        }
+    }
+
+    fn from_json(json: &Json) -> Result<Self> {
+        match json {
+            Json::Number(number) => Ok(Value::Number(*number)),
+            other => Ok(Value::Text(other.text()?.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Number(number) => write!(out, "{number}"),
+            Value::Text(text) => out.write_str(text),
+        }
+    }
+}
+
+/// One trial of an experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// Its name
+    pub name: String,
+    /// Type of its last condition: `Running`, `Succeeded`, `Failed`, `MetricsUnavailable`, …
+    pub status: String,
+    /// Assigned parameters, in the order of the experiment's search space
+    pub parameters: Vec<(String, Value)>,
+    /// Observed metrics, each by the experiment's strategy; metrics that never came are absent
+    pub metrics: Vec<(String, Value)>,
+    /// The objective metric, when there is one
+    pub objective: Option<f64>,
+    /// Whether this is the experiment's best trial so far
+    pub is_best: bool,
+    /// Time from start to end in seconds; `None` while it runs
+    pub seconds: Option<f64>,
+}
+
+impl Trial {
+    /// A parameter as a number; with or without the leading dashes of its name.
+    pub fn parameter(&self, name: &str) -> Option<f64> {
+        find(&self.parameters, name)?.number()
+    }
+
+    /// A parameter as text; with or without the leading dashes of its name.
+    pub fn parameter_text(&self, name: &str) -> Option<String> {
+        find(&self.parameters, name).map(Value::to_string)
+    }
+
+    /// A metric as a number.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        find(&self.metrics, name)?.number()
+    }
+
+    fn from_json(json: &Json) -> Result<Self> {
+        Ok(Self {
+            name: text(json, "name")?,
+            status: text(json, "status")?,
+            parameters: pairs(json, "parameters")?,
+            metrics: pairs(json, "metrics")?,
+            objective: json.get("objective").and_then(Json::number),
+            is_best: json.get("best") == Some(&Json::Bool(true)),
+            seconds: json.get("seconds").and_then(Json::number),
+        })
+    }
+}
+
+fn find<'a>(values: &'a [(String, Value)], name: &str) -> Option<&'a Value> {
+    let exact = values.iter().find(|(key, _)| key == name);
+    exact
+        .or_else(|| {
+            values
+                .iter()
+                .find(|(key, _)| key.trim_start_matches('-') == name)
+        })
+        .map(|(_, value)| value)
+}
+
+fn text(json: &Json, member: &str) -> Result<String> {
+    Ok(json
+        .get(member)
+        .ok_or_else(|| Error::missing(member))?
+        .text()?
+        .to_owned())
+}
+
+fn pairs(json: &Json, member: &str) -> Result<Vec<(String, Value)>> {
+    match json.get(member) {
+        Some(Json::Object(members)) => members
+            .iter()
+            .map(|(name, value)| Ok((name.clone(), Value::from_json(value)?)))
+            .collect(),
+        _ => Err(Error::missing(member)),
+    }
+}
+
+/// The trials of one experiment; behaves as a slice of [`Trial`] and shows itself as a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trials(Vec<Trial>);
+
+impl Trials {
+    /// The experiment's best trial so far, as Katib chose it.
+    pub fn best(&self) -> Option<&Trial> {
+        self.0.iter().find(|trial| trial.is_best)
+    }
+
+    /// The trials that satisfy a condition.
+    pub fn filter(&self, keep: impl Fn(&Trial) -> bool) -> Trials {
+        Trials(self.0.iter().filter(|trial| keep(trial)).cloned().collect())
+    }
+
+    /// The trials in the order of a number, smallest first; trials without it come last.
+    pub fn sorted_by(&self, number: impl Fn(&Trial) -> Option<f64>) -> Trials {
+        let mut trials = self.0.clone();
+        let key = |trial: &Trial| number(trial).unwrap_or(f64::INFINITY);
+        trials.sort_by(|left, right| key(left).total_cmp(&key(right)));
+        Trials(trials)
+    }
+
+    /// The same trials as a table.
+    pub fn table(&self) -> Table {
+        let names = |values: fn(&Trial) -> &Vec<(String, Value)>| {
+            let mut names: Vec<String> = Vec::new();
+            for (name, _) in self.0.iter().flat_map(values) {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+            names
+        };
+        let (parameters, metrics) = (
+            names(|trial| &trial.parameters),
+            names(|trial| &trial.metrics),
+        );
+        let mut table = Table::new(
+            ["trial", "status"].map(String::from).into_iter().chain(
+                parameters
+                    .iter()
+                    .chain(&metrics)
+                    .map(|name| name.trim_start_matches('-').to_owned()),
+            ),
+        );
+        for trial in &self.0 {
+            let mark = if trial.is_best { "★ " } else { "" };
+            let cell = |values: &[(String, Value)], name: &str| {
+                find(values, name).map_or(String::new(), short)
+            };
+            let mut row = vec![format!("{mark}{}", trial.name), trial.status.clone()];
+            row.extend(parameters.iter().map(|name| cell(&trial.parameters, name)));
+            row.extend(metrics.iter().map(|name| cell(&trial.metrics, name)));
+            table.push(row);
+        }
+        table
+    }
+
+    pub(crate) fn from_json(json: &Json) -> Result<Self> {
+        json.items()?
+            .iter()
+            .map(Trial::from_json)
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// Shows the trials as a table; evcxr calls this for a value that ends a cell.
+    pub fn evcxr_display(&self) {
+        self.table().evcxr_display();
+    }
+}
+
+/// Six significant digits are enough to tell trials apart and short enough for a table.
+fn short(value: &Value) -> String {
+    match value {
+        Value::Number(number) if *number != 0.0 && number.is_finite() => {
+            let digits = (5 - number.abs().log10().floor() as i32).clamp(0, 9) as usize;
+            let fixed = format!("{number:.digits$}");
+            if fixed.contains('.') {
+                fixed.trim_end_matches('0').trim_end_matches('.').to_owned()
+            } else {
+                fixed
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+impl Deref for Trials {
+    type Target = [Trial];
+
+    fn deref(&self) -> &[Trial] {
+        &self.0
+    }
+}
+
+impl IntoIterator for Trials {
+    type Item = Trial;
+    type IntoIter = std::vec::IntoIter<Trial>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Trials {
+    type Item = &'a Trial;
+    type IntoIter = std::slice::Iter<'a, Trial>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// An experiment in short.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// Its name
+    pub name: String,
+    /// Its namespace
+    pub namespace: String,
+    /// Type of its last condition: `Created`, `Running`, `Succeeded`, `Failed`, …
+    pub status: String,
+    /// Name of the objective metric
+    pub objective: String,
+    /// The value to reach, if one was set
+    pub goal: Option<f64>,
+    /// Number of trials made so far
+    pub trials: usize,
+    /// Number of trials that succeeded
+    pub succeeded: usize,
+    /// Number of trials that failed
+    pub failed: usize,
+}
+
+impl Experiment {
+    pub(crate) fn from_json(json: &Json) -> Result<Self> {
+        let count = |member: &str| json.get(member).and_then(Json::number).unwrap_or(0.0) as usize;
+        Ok(Self {
+            name: text(json, "name")?,
+            namespace: text(json, "namespace")?,
+            status: text(json, "status")?,
+            objective: text(json, "objective")?,
+            goal: json.get("goal").and_then(Json::number),
+            trials: count("trials"),
+            succeeded: count("succeeded"),
+            failed: count("failed"),
+        })
+    }
+}
+
+/// One value of a metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricPoint {
+    /// Name of the metric
+    pub metric: String,
+    /// Its value
+    pub value: Value,
+    /// When it was written, RFC 3339; the year 1 stands for a line without a time
+    pub time: String,
+}
+
+/// The observation log of one trial; behaves as a slice of [`MetricPoint`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricPoints(Vec<MetricPoint>);
+
+impl MetricPoints {
+    /// The numbers of one metric in the order of the log.
+    pub fn of(&self, metric: &str) -> Vec<f64> {
+        self.0
+            .iter()
+            .filter(|point| point.metric == metric)
+            .filter_map(|point| point.value.number())
+            .collect()
+    }
+
+    pub(crate) fn from_json(json: &Json) -> Result<Self> {
+        let point = |json: &Json| -> Result<MetricPoint> {
+            Ok(MetricPoint {
+                metric: text(json, "metric")?,
+                value: Value::from_json(json.get("value").ok_or_else(|| Error::missing("value"))?)?,
+                time: text(json, "time")?,
+            })
+        };
+        json.items()?
+            .iter()
+            .map(point)
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// Shows the log as a table; evcxr calls this for a value that ends a cell.
+    pub fn evcxr_display(&self) {
+        let mut table = Table::new(["time", "metric", "value"].map(String::from));
+        for point in &self.0 {
+            table.push(vec![
+                point.time.clone(),
+                point.metric.clone(),
+                point.value.to_string(),
+            ]);
+        }
+        table.evcxr_display();
+    }
+}
+
+impl Deref for MetricPoints {
+    type Target = [MetricPoint];
+
+    fn deref(&self) -> &[MetricPoint] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_trials() -> Trials {
+        let text = r#"[
+            {"name":"a","status":"Succeeded","parameters":{"--lr":0.1,"opt":"sgd"},"metrics":{"accuracy":0.9},
+             "objective":0.9,"best":false,"seconds":2},
+            {"name":"b","status":"Succeeded","parameters":{"--lr":0.0123456789,"opt":"adam"},
+             "metrics":{"accuracy":0.95},"objective":0.95,"best":true,"seconds":3}]"#;
+        Trials::from_json(&Json::parse(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn parameters_are_found_without_their_dashes() {
+        let trials = two_trials();
+        assert_eq!(trials[0].parameter("lr"), Some(0.1));
+        assert_eq!(trials[0].parameter("--lr"), Some(0.1));
+        assert_eq!(trials[0].parameter_text("opt").as_deref(), Some("sgd"));
+    }
+
+    #[test]
+    fn the_best_trial_is_the_one_that_katib_chose() {
+        assert_eq!(two_trials().best().unwrap().name, "b");
+    }
+
+    #[test]
+    fn the_table_marks_the_best_and_shortens_numbers() {
+        let text = two_trials().table().to_string();
+        assert!(text.contains("★ b"), "{text}");
+        assert!(text.contains("0.0123457"), "{text}");
+    }
+
+    #[test]
+    fn an_answer_without_a_name_is_an_error_that_says_so() {
+        let error = Trials::from_json(&Json::parse("[{}]").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("`name`"), "{error}");
+    }
+}

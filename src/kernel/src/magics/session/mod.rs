@@ -1,0 +1,8 @@
+//! Magics about the session itself.
+
+pub mod env;
+pub mod help;
+pub mod lab;
+pub mod show;
+pub mod use_;
+pub mod write;

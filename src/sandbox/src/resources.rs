@@ -36,12 +36,19 @@ impl Verbs {
     /// The names as discovery lists them.
     pub fn names(self) -> &'static [&'static str] {
         match self {
-            Verbs::All => {
-                &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-            }
-            Verbs::NoDeleteCollection => {
-                &["create", "delete", "get", "list", "patch", "update", "watch"]
-            }
+            Verbs::All => &[
+                "create",
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "update",
+                "watch",
+            ],
+            Verbs::NoDeleteCollection => &[
+                "create", "delete", "get", "list", "patch", "update", "watch",
+            ],
             Verbs::Read => &["get", "list", "watch"],
             Verbs::Review => &["create"],
         }
@@ -169,14 +176,22 @@ impl Resource {
 }
 
 fn qualify(name: &str, group: &str) -> String {
-    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
+    if group.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}.{group}")
+    }
 }
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
 macro_rules! status {
     ($kind:literal) => {
-        Subresource { name: "status", kind: $kind, verbs: STATUS_VERBS }
+        Subresource {
+            name: "status",
+            kind: $kind,
+            verbs: STATUS_VERBS,
+        }
     };
 }
 
@@ -229,30 +244,93 @@ const fn katib(
 }
 
 const EVENT_FIELDS: &[Field] = &[
-    Field { label: "involvedObject.kind", pointer: "/involvedObject/kind" },
-    Field { label: "involvedObject.namespace", pointer: "/involvedObject/namespace" },
-    Field { label: "involvedObject.name", pointer: "/involvedObject/name" },
-    Field { label: "involvedObject.uid", pointer: "/involvedObject/uid" },
-    Field { label: "involvedObject.apiVersion", pointer: "/involvedObject/apiVersion" },
-    Field { label: "involvedObject.resourceVersion", pointer: "/involvedObject/resourceVersion" },
-    Field { label: "involvedObject.fieldPath", pointer: "/involvedObject/fieldPath" },
-    Field { label: "reason", pointer: "/reason" },
-    Field { label: "reportingComponent", pointer: "/reportingComponent" },
-    Field { label: "source", pointer: "/source/component" },
-    Field { label: "type", pointer: "/type" },
+    Field {
+        label: "involvedObject.kind",
+        pointer: "/involvedObject/kind",
+    },
+    Field {
+        label: "involvedObject.namespace",
+        pointer: "/involvedObject/namespace",
+    },
+    Field {
+        label: "involvedObject.name",
+        pointer: "/involvedObject/name",
+    },
+    Field {
+        label: "involvedObject.uid",
+        pointer: "/involvedObject/uid",
+    },
+    Field {
+        label: "involvedObject.apiVersion",
+        pointer: "/involvedObject/apiVersion",
+    },
+    Field {
+        label: "involvedObject.resourceVersion",
+        pointer: "/involvedObject/resourceVersion",
+    },
+    Field {
+        label: "involvedObject.fieldPath",
+        pointer: "/involvedObject/fieldPath",
+    },
+    Field {
+        label: "reason",
+        pointer: "/reason",
+    },
+    Field {
+        label: "reportingComponent",
+        pointer: "/reportingComponent",
+    },
+    Field {
+        label: "source",
+        pointer: "/source/component",
+    },
+    Field {
+        label: "type",
+        pointer: "/type",
+    },
 ];
 
 const NEW_EVENT_FIELDS: &[Field] = &[
-    Field { label: "regarding.kind", pointer: "/involvedObject/kind" },
-    Field { label: "regarding.namespace", pointer: "/involvedObject/namespace" },
-    Field { label: "regarding.name", pointer: "/involvedObject/name" },
-    Field { label: "regarding.uid", pointer: "/involvedObject/uid" },
-    Field { label: "regarding.apiVersion", pointer: "/involvedObject/apiVersion" },
-    Field { label: "regarding.resourceVersion", pointer: "/involvedObject/resourceVersion" },
-    Field { label: "regarding.fieldPath", pointer: "/involvedObject/fieldPath" },
-    Field { label: "reason", pointer: "/reason" },
-    Field { label: "reportingController", pointer: "/reportingComponent" },
-    Field { label: "type", pointer: "/type" },
+    Field {
+        label: "regarding.kind",
+        pointer: "/involvedObject/kind",
+    },
+    Field {
+        label: "regarding.namespace",
+        pointer: "/involvedObject/namespace",
+    },
+    Field {
+        label: "regarding.name",
+        pointer: "/involvedObject/name",
+    },
+    Field {
+        label: "regarding.uid",
+        pointer: "/involvedObject/uid",
+    },
+    Field {
+        label: "regarding.apiVersion",
+        pointer: "/involvedObject/apiVersion",
+    },
+    Field {
+        label: "regarding.resourceVersion",
+        pointer: "/involvedObject/resourceVersion",
+    },
+    Field {
+        label: "regarding.fieldPath",
+        pointer: "/involvedObject/fieldPath",
+    },
+    Field {
+        label: "reason",
+        pointer: "/reason",
+    },
+    Field {
+        label: "reportingController",
+        pointer: "/reportingComponent",
+    },
+    Field {
+        label: "type",
+        pointer: "/type",
+    },
 ];
 
 /// Every resource, in the order of discovery.
@@ -289,12 +367,19 @@ pub static RESOURCES: &[Resource] = &[
         short_names: &["ns"],
         verbs: Verbs::NoDeleteCollection,
         subresources: &[
-            Subresource { name: "finalize", kind: "Namespace", verbs: &["update"] },
+            Subresource {
+                name: "finalize",
+                kind: "Namespace",
+                verbs: &["update"],
+            },
             status!("Namespace"),
         ],
         storage: "namespaces",
         names: NameRule::Label,
-        fields: &[Field { label: "status.phase", pointer: "/status/phase" }],
+        fields: &[Field {
+            label: "status.phase",
+            pointer: "/status/phase",
+        }],
         own_field_labels: true,
         columns: table::PHASE_COLUMNS,
         cells: table::phase_cells,
@@ -309,7 +394,10 @@ pub static RESOURCES: &[Resource] = &[
         short_names: &["no"],
         subresources: &[status!("Node")],
         storage: "minions",
-        fields: &[Field { label: "spec.unschedulable", pointer: "/spec/unschedulable" }],
+        fields: &[Field {
+            label: "spec.unschedulable",
+            pointer: "/spec/unschedulable",
+        }],
         own_field_labels: true,
         columns: table::NODE_COLUMNS,
         cells: table::node_cells,
@@ -335,20 +423,48 @@ pub static RESOURCES: &[Resource] = &[
         short_names: &["po"],
         categories: &["all"],
         subresources: &[
-            Subresource { name: "log", kind: "Pod", verbs: &["get"] },
+            Subresource {
+                name: "log",
+                kind: "Pod",
+                verbs: &["get"],
+            },
             status!("Pod"),
         ],
         generation: true,
         storage: "pods",
         fields: &[
-            Field { label: "spec.nodeName", pointer: "/spec/nodeName" },
-            Field { label: "spec.restartPolicy", pointer: "/spec/restartPolicy" },
-            Field { label: "spec.schedulerName", pointer: "/spec/schedulerName" },
-            Field { label: "spec.serviceAccountName", pointer: "/spec/serviceAccountName" },
-            Field { label: "spec.hostNetwork", pointer: "/spec/hostNetwork" },
-            Field { label: "status.phase", pointer: "/status/phase" },
-            Field { label: "status.podIP", pointer: "/status/podIP" },
-            Field { label: "status.nominatedNodeName", pointer: "/status/nominatedNodeName" },
+            Field {
+                label: "spec.nodeName",
+                pointer: "/spec/nodeName",
+            },
+            Field {
+                label: "spec.restartPolicy",
+                pointer: "/spec/restartPolicy",
+            },
+            Field {
+                label: "spec.schedulerName",
+                pointer: "/spec/schedulerName",
+            },
+            Field {
+                label: "spec.serviceAccountName",
+                pointer: "/spec/serviceAccountName",
+            },
+            Field {
+                label: "spec.hostNetwork",
+                pointer: "/spec/hostNetwork",
+            },
+            Field {
+                label: "status.phase",
+                pointer: "/status/phase",
+            },
+            Field {
+                label: "status.podIP",
+                pointer: "/status/podIP",
+            },
+            Field {
+                label: "status.nominatedNodeName",
+                pointer: "/status/nominatedNodeName",
+            },
         ],
         own_field_labels: true,
         columns: table::POD_COLUMNS,
@@ -361,7 +477,10 @@ pub static RESOURCES: &[Resource] = &[
         singular: "secret",
         kind: "Secret",
         storage: "secrets",
-        fields: &[Field { label: "type", pointer: "/type" }],
+        fields: &[Field {
+            label: "type",
+            pointer: "/type",
+        }],
         own_field_labels: true,
         columns: table::SECRET_COLUMNS,
         cells: table::secret_cells,
@@ -436,7 +555,10 @@ pub static RESOURCES: &[Resource] = &[
         subresources: &[status!("Job")],
         generation: true,
         storage: "jobs",
-        fields: &[Field { label: "status.successful", pointer: "/status/succeeded" }],
+        fields: &[Field {
+            label: "status.successful",
+            pointer: "/status/succeeded",
+        }],
         own_field_labels: true,
         columns: table::JOB_COLUMNS,
         cells: table::job_cells,
@@ -475,17 +597,27 @@ pub static RESOURCES: &[Resource] = &[
             &[status!("Suggestion")],
         )
     },
-    katib("trials", "trial", "Trial", "kubeflow.org/trials", &[status!("Trial")]),
+    katib(
+        "trials",
+        "trial",
+        "Trial",
+        "kubeflow.org/trials",
+        &[status!("Trial")],
+    ),
 ];
 
 /// The entry of a path's group, version and plural.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    RESOURCES.iter().find(|r| r.group == group && r.version == version && r.plural == plural)
+    RESOURCES
+        .iter()
+        .find(|r| r.group == group && r.version == version && r.plural == plural)
 }
 
 /// The entry of an apiVersion and kind, as owner references name it.
 pub fn find_kind(api_version: &str, kind: &str) -> Option<&'static Resource> {
-    RESOURCES.iter().find(|r| r.kind == kind && r.api_version() == api_version)
+    RESOURCES
+        .iter()
+        .find(|r| r.kind == kind && r.api_version() == api_version)
 }
 
 /// The resource that owns a storage (the first entry with it).
@@ -495,9 +627,13 @@ pub fn of_storage(storage: &str) -> Option<&'static Resource> {
 
 /// The storages, each once.
 pub fn storages() -> impl Iterator<Item = &'static str> {
-    RESOURCES.iter().enumerate().filter(|(i, r)| {
-        !r.storage.is_empty() && !RESOURCES[..*i].iter().any(|p| p.storage == r.storage)
-    }).map(|(_, r)| r.storage)
+    RESOURCES
+        .iter()
+        .enumerate()
+        .filter(|(i, r)| {
+            !r.storage.is_empty() && !RESOURCES[..*i].iter().any(|p| p.storage == r.storage)
+        })
+        .map(|(_, r)| r.storage)
 }
 
 /// Groups with their versions, core first, in the order of the table.

@@ -84,8 +84,13 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-fn moment(seconds: i64) -> Result<time::OffsetDateTime, TlsError> {
-    time::OffsetDateTime::from_unix_timestamp(seconds).map_err(|e| TlsError::Tls(e.to_string()))
+/// The start of the day (UTC) a moment is in, in the type certificates want.
+macro_rules! day {
+    ($seconds:expr) => {{
+        let at = jiff::Timestamp::from_second($seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
+        rcgen::date_time_ymd(i32::from(date.year()), date.month() as u8, date.day() as u8)
+    }};
 }
 
 fn named(common: &str, organization: Option<&str>) -> DistinguishedName {
@@ -98,7 +103,7 @@ fn named(common: &str, organization: Option<&str>) -> DistinguishedName {
 }
 
 fn make() -> Result<Kept, TlsError> {
-    let (from, to) = (moment(now() - 3600)?, moment(now() + VALID_DAYS * 86_400)?);
+    let (from, to) = (day!(now() - 86_400), day!(now() + VALID_DAYS * 86_400));
     let mut ca = CertificateParams::default();
     ca.distinguished_name = named("katlab-sandbox-ca", None);
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -175,11 +180,12 @@ impl Identity {
     pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
         let tls = |e: &dyn std::fmt::Display| TlsError::Tls(e.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let certificate = |pem: &str| {
-            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| tls(&e))
-        };
+        let certificate =
+            |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| tls(&e));
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(certificate(&self.kept.ca)?).map_err(|e| tls(&e))?;
+        roots
+            .add(certificate(&self.kept.ca)?)
+            .map_err(|e| tls(&e))?;
         let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
             Arc::new(roots),
             provider.clone(),
@@ -187,7 +193,8 @@ impl Identity {
         .allow_unauthenticated()
         .build()
         .map_err(|e| tls(&e))?;
-        let key = PrivateKeyDer::from_pem_slice(self.kept.server_key.as_bytes()).map_err(|e| tls(&e))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(self.kept.server_key.as_bytes()).map_err(|e| tls(&e))?;
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| tls(&e))?
@@ -219,6 +226,8 @@ impl Identity {
             "current-context": "katlab-sandbox",
         });
         // JSON is YAML; kubeconfig readers take both.
-        serde_saphyr::to_string(&config).unwrap_or_else(|_| config.to_string()).into()
+        serde_saphyr::to_string(&config)
+            .unwrap_or_else(|_| config.to_string())
+            .into()
     }
 }

@@ -13,7 +13,11 @@ pub fn human(seconds: i64) -> String {
     }
     let minutes = seconds / 60;
     let pair = |big: i64, unit: char, small: i64, small_unit: char| {
-        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{small_unit}") }
+        if small == 0 {
+            format!("{big}{unit}")
+        } else {
+            format!("{big}{unit}{small}{small_unit}")
+        }
     };
     if minutes < 10 {
         return pair(minutes, 'm', seconds % 60, 's');
@@ -53,7 +57,9 @@ pub fn now() -> String {
 
 /// Seconds since the epoch as RFC 3339.
 pub fn rfc3339(seconds: i64) -> String {
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+    Timestamp::from_second(seconds)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
 }
 
 #[cfg(test)]

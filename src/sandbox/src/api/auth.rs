@@ -32,11 +32,17 @@ impl User {
 
     /// The machinery itself.
     pub fn machinery(name: &str) -> User {
-        User { name: format!("system:{name}"), groups: vec![MASTERS.into()] }
+        User {
+            name: format!("system:{name}"),
+            groups: vec![MASTERS.into()],
+        }
     }
 
     fn anonymous() -> User {
-        User { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()] }
+        User {
+            name: "system:anonymous".into(),
+            groups: vec!["system:unauthenticated".into()],
+        }
     }
 
     fn is_master(&self) -> bool {
@@ -49,7 +55,10 @@ impl User {
 
     /// The namespace of a service account.
     fn service_account(&self) -> Option<&str> {
-        self.name.strip_prefix("system:serviceaccount:")?.split(':').next()
+        self.name
+            .strip_prefix("system:serviceaccount:")?
+            .split(':')
+            .next()
     }
 }
 
@@ -68,13 +77,18 @@ impl std::fmt::Debug for Credentials {
 impl Credentials {
     /// The bearer token of the kubeconfig.
     pub fn new(token: SecretString) -> Credentials {
-        Credentials { token: Arc::new(token) }
+        Credentials {
+            token: Arc::new(token),
+        }
     }
 
     /// Who sends these headers over a connection with or without the client certificate. A wrong
     /// credential is refused; none at all makes the request anonymous.
     pub fn authenticate(&self, headers: &HeaderMap, certificate: bool) -> Result<User, ApiError> {
-        let user = match headers.get(http::header::AUTHORIZATION).map(|v| v.as_bytes()) {
+        let user = match headers
+            .get(http::header::AUTHORIZATION)
+            .map(|v| v.as_bytes())
+        {
             Some(value) => {
                 let token = value
                     .strip_prefix(b"Bearer ")
@@ -97,14 +111,22 @@ impl Credentials {
 /// `Impersonate-User` and `-Group`, as `kubectl --as` sends them.
 fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
     let text = |v: &http::HeaderValue| v.to_str().unwrap_or("").to_owned();
-    let Some(name) = headers.get("impersonate-user").map(text).filter(|n| !n.is_empty()) else {
+    let Some(name) = headers
+        .get("impersonate-user")
+        .map(text)
+        .filter(|n| !n.is_empty())
+    else {
         return Ok(user);
     };
     if !user.is_master() {
         return Err(ApiError::forbidden_path(&user.name, "impersonate", &name));
     }
-    let mut groups: Vec<String> =
-        headers.get_all("impersonate-group").iter().map(text).filter(|g| !g.is_empty()).collect();
+    let mut groups: Vec<String> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .map(text)
+        .filter(|g| !g.is_empty())
+        .collect();
     if name.starts_with("system:serviceaccount:") && groups.is_empty() {
         groups.push("system:serviceaccounts".into());
     }
@@ -114,7 +136,13 @@ fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
 
 /// Whether a user may do something to a resource. The owner may do everything, a service account
 /// what its own namespace holds except reading Secrets, everyone else nothing.
-pub fn allowed(user: &User, verb: &str, group: &str, plural: &str, namespace: Option<&str>) -> bool {
+pub fn allowed(
+    user: &User,
+    verb: &str,
+    group: &str,
+    plural: &str,
+    namespace: Option<&str>,
+) -> bool {
     if user.is_master() {
         return true;
     }
@@ -169,21 +197,32 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), v.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| (http::HeaderName::from_static(k), v.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn only_the_token_or_the_certificate_lets_in() {
         let c = Credentials::new("right".to_owned().into());
         let who = |h: &[(&'static str, &str)], cert| {
-            c.authenticate(&headers(h), cert).map(|u| u.name).map_err(|e| e.code)
+            c.authenticate(&headers(h), cert)
+                .map(|u| u.name)
+                .map_err(|e| e.code)
         };
-        assert_eq!(who(&[("authorization", "Bearer right")], false), Ok("katlab-admin".into()));
+        assert_eq!(
+            who(&[("authorization", "Bearer right")], false),
+            Ok("katlab-admin".into())
+        );
         assert_eq!(who(&[("authorization", "Bearer wrong")], true), Err(401));
         assert_eq!(who(&[("authorization", "Basic eA==")], false), Err(401));
         assert_eq!(who(&[], true), Ok("katlab-admin".into()));
         assert_eq!(who(&[], false), Ok("system:anonymous".into()));
-        assert_eq!(who(&[("impersonate-user", "jane")], true), Ok("jane".into()));
+        assert_eq!(
+            who(&[("impersonate-user", "jane")], true),
+            Ok("jane".into())
+        );
         assert_eq!(who(&[("impersonate-user", "jane")], false), Err(403));
     }
 }

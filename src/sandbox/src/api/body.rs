@@ -26,14 +26,21 @@ pub enum Format {
 impl Format {
     /// From a Content-Type.
     pub fn of(content_type: Option<&str>) -> Result<Format, ApiError> {
-        let media = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+        let media = content_type
+            .unwrap_or("")
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim();
         match media {
             "" | "application/json" => Ok(Format::Json),
             "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
             "application/vnd.kubernetes.protobuf" => Err(ApiError::unsupported_body(
                 "application/json, application/yaml (the sandbox does not read protobuf; `kubectl create -f` and `kubectl apply -f` send JSON)",
             )),
-            _ => Err(ApiError::unsupported_body("application/json, application/yaml")),
+            _ => Err(ApiError::unsupported_body(
+                "application/json, application/yaml",
+            )),
         }
     }
 }
@@ -53,8 +60,13 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), Strin
     let value = match format {
         Format::Json => {
             let mut reader = serde_json::Deserializer::from_slice(bytes);
-            let seed = Seed { path: String::new(), duplicates: &mut duplicates };
-            let value = seed.deserialize(&mut reader).map_err(|e| json_wording(&e, bytes))?;
+            let seed = Seed {
+                path: String::new(),
+                duplicates: &mut duplicates,
+            };
+            let value = seed
+                .deserialize(&mut reader)
+                .map_err(|e| json_wording(&e, bytes))?;
             reader.end().map_err(|e| json_wording(&e, bytes))?;
             value
         }
@@ -77,7 +89,10 @@ fn json_wording(error: &serde_json::Error, bytes: &[u8]) -> String {
         .and_then(|line| line.get(error.column().saturating_sub(1)));
     match at {
         Some(byte) if error.is_syntax() => {
-            format!("invalid character '{}' looking for beginning of value", (*byte as char).escape_default())
+            format!(
+                "invalid character '{}' looking for beginning of value",
+                (*byte as char).escape_default()
+            )
         }
         _ => error.to_string(),
     }
@@ -135,8 +150,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut items = Vec::new();
         let Seed { path, duplicates } = self;
         loop {
-            let seed =
-                Seed { path: format!("{path}[{}]", items.len()), duplicates: &mut *duplicates };
+            let seed = Seed {
+                path: format!("{path}[{}]", items.len()),
+                duplicates: &mut *duplicates,
+            };
             match seq.next_element_seed(seed)? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
@@ -148,8 +165,15 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut out = Map::new();
         let Seed { path, duplicates } = self;
         while let Some(key) = map.next_key::<String>()? {
-            let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let seed = Seed { path: below.clone(), duplicates: &mut *duplicates };
+            let below = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            let seed = Seed {
+                path: below.clone(),
+                duplicates: &mut *duplicates,
+            };
             let value = map.next_value_seed(seed)?;
             if out.insert(key, value).is_some() {
                 duplicates.push(below);
@@ -173,15 +197,20 @@ pub fn object(
         ))
     };
     let (mut object, duplicates) = parse(bytes, format).map_err(|why| {
-        unrecognized(format!("couldn't get version/kind; json parse error: {why} ({})", excerpt(bytes)))
+        unrecognized(format!(
+            "couldn't get version/kind; json parse error: {why} ({})",
+            excerpt(bytes)
+        ))
     })?;
     if !object.is_object() {
         let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";
         return Err(unrecognized(format!("{why} ({})", excerpt(bytes))));
     }
     set_type(&mut object, resource, bytes)?;
-    let mut complaints: Vec<String> =
-        duplicates.iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+    let mut complaints: Vec<String> = duplicates
+        .iter()
+        .map(|path| format!("duplicate field \"{path}\""))
+        .collect();
     normalize(&mut object, resource, &mut complaints)?;
     if validation == FieldValidation::Strict && !complaints.is_empty() {
         return Err(unhandled(
@@ -206,7 +235,12 @@ fn excerpt(bytes: &[u8]) -> String {
 
 fn unhandled(object: &Value, resource: &Resource, why: &str) -> ApiError {
     let kind = object["kind"].as_str().unwrap_or(resource.kind);
-    let version = object["apiVersion"].as_str().unwrap_or("").rsplit('/').next().unwrap_or("");
+    let version = object["apiVersion"]
+        .as_str()
+        .unwrap_or("")
+        .rsplit('/')
+        .next()
+        .unwrap_or("");
     ApiError::bad_request(format!(
         "{kind} in version \"{version}\" cannot be handled as a {}: {why}",
         resource.kind
@@ -262,7 +296,11 @@ pub fn normalize(
             .map_err(|why| unhandled(object, resource, &why))?;
         prune(&mut object["metadata"], &kept, "metadata", &mut unknown);
     }
-    complaints.extend(unknown.into_iter().map(|path| format!("unknown field \"{path}\"")));
+    complaints.extend(
+        unknown
+            .into_iter()
+            .map(|path| format!("unknown field \"{path}\"")),
+    );
     (rules.defaults)(object);
     if let Some(store) = rules.store {
         store(object);
@@ -275,7 +313,10 @@ fn numbers_to_quantities(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, below) in map.iter_mut() {
-                if matches!(key.as_str(), "limits" | "requests" | "capacity" | "allocatable") {
+                if matches!(
+                    key.as_str(),
+                    "limits" | "requests" | "capacity" | "allocatable"
+                ) {
                     for amount in below.as_object_mut().into_iter().flatten().map(|(_, v)| v) {
                         if amount.is_number() {
                             *amount = json!(amount.to_string());
@@ -300,7 +341,11 @@ fn prune(value: &mut Value, kept: &Value, path: &str, unknown: &mut Vec<String>)
             if below.is_null() {
                 return false;
             }
-            let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let at = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             match kept.get(key) {
                 Some(kept) => {
                     prune(below, kept, &at, unknown);
@@ -328,32 +373,66 @@ mod tests {
 
     fn read(group: &str, version: &str, plural: &str, body: &str) -> Result<Body, ApiError> {
         let resource = find(group, version, plural).expect("in the table");
-        object(body.as_bytes(), Format::Json, resource, FieldValidation::Strict)
+        object(
+            body.as_bytes(),
+            Format::Json,
+            resource,
+            FieldValidation::Strict,
+        )
     }
 
     #[test]
     fn unknown_and_duplicate_fields_are_named_by_their_path() {
         let error = read("", "v1", "pods", r#"{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i","comand":["x"]}],"restartPolice":"Never"}}"#).unwrap_err();
-        assert_eq!(error.message, r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.containers[0].comand", unknown field "spec.restartPolice""#);
-        let error = read("", "v1", "configmaps", r#"{"data":{"a":"1"},"data":{"a":"2"}}"#).unwrap_err();
-        assert!(error.message.ends_with("strict decoding error: duplicate field \"data\""));
+        assert_eq!(
+            error.message,
+            r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.containers[0].comand", unknown field "spec.restartPolice""#
+        );
+        let error = read(
+            "",
+            "v1",
+            "configmaps",
+            r#"{"data":{"a":"1"},"data":{"a":"2"}}"#,
+        )
+        .unwrap_err();
+        assert!(
+            error
+                .message
+                .ends_with("strict decoding error: duplicate field \"data\"")
+        );
         let error = read("kubeflow.org", "v1beta1", "trials", r#"{"apiVersion":"kubeflow.org/v1beta1","kind":"Trial","metadata":{"name":"t","nonsense":1},"top":2}"#).unwrap_err();
-        assert!(error.message.ends_with("strict decoding error: unknown field \"metadata.nonsense\""));
+        assert!(
+            error
+                .message
+                .ends_with("strict decoding error: unknown field \"metadata.nonsense\"")
+        );
     }
 
     #[test]
     fn bodies_that_are_no_object_are_refused_in_kubernetes_words() {
         let message = |body: &str| read("", "v1", "configmaps", body).unwrap_err().message;
-        assert_eq!(message(""), "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)");
-        assert_eq!(message(r#"{"apiVersion": "v1", "kind":"#), r#"the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input ({"apiVersion": "v1", "kind":)"#);
+        assert_eq!(
+            message(""),
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"
+        );
+        assert_eq!(
+            message(r#"{"apiVersion": "v1", "kind":"#),
+            r#"the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input ({"apiVersion": "v1", "kind":)"#
+        );
         let wrong = r#"{"apiVersion":"kubeflow.org/v1","kind":"Experiment"}"#;
         let error = read("kubeflow.org", "v1beta1", "experiments", wrong).unwrap_err();
-        assert_eq!(error.message, "the API version in the data (kubeflow.org/v1) does not match the expected API version (kubeflow.org/v1beta1)");
+        assert_eq!(
+            error.message,
+            "the API version in the data (kubeflow.org/v1) does not match the expected API version (kubeflow.org/v1beta1)"
+        );
     }
 
     #[test]
     fn a_number_is_an_amount() {
         let body = read("", "v1", "pods", r#"{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":1}}}]}}"#).unwrap();
-        assert_eq!(body.object["spec"]["containers"][0]["resources"]["limits"]["cpu"], "1");
+        assert_eq!(
+            body.object["spec"]["containers"][0]["resources"]["limits"]["cpu"],
+            "1"
+        );
     }
 }

@@ -89,9 +89,16 @@ impl DeleteOptions {
                 &json!(grace),
                 "must be greater than or equal to 0",
             );
-            return Err(ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", &[error]));
+            return Err(ApiError::invalid_kind(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                &[error],
+            ));
         }
-        let policy = body.propagation_policy.or(query.get("propagationPolicy").map(str::to_owned));
+        let policy = body
+            .propagation_policy
+            .or(query.get("propagationPolicy").map(str::to_owned));
         let propagation = match (policy.as_deref(), body.orphan_dependents) {
             (None, None) => None,
             (None, Some(true)) => Some(Propagation::Orphan),
@@ -104,7 +111,12 @@ impl DeleteOptions {
                     &json!(other),
                     &["Foreground", "Background", "Orphan", "nil"],
                 );
-                return Err(ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", &[error]));
+                return Err(ApiError::invalid_kind(
+                    "meta.k8s.io",
+                    "DeleteOptions",
+                    "",
+                    &[error],
+                ));
             }
         };
         let preconditions = body.preconditions.unwrap_or_default();
@@ -254,9 +266,13 @@ fn marked(current: &Value, target: &Target, options: &DeleteOptions) -> Step {
             finalizers.push(json!(own));
         }
     }
-    let namespace_held = target.resource.kind == "Namespace"
-        && !text(&current["spec"]["finalizers"]).is_empty();
-    let grace = if target.resource.kind_rules.graceful { pod_grace(current, options) } else { 0 };
+    let namespace_held =
+        target.resource.kind == "Namespace" && !text(&current["spec"]["finalizers"]).is_empty();
+    let grace = if target.resource.kind_rules.graceful {
+        pod_grace(current, options)
+    } else {
+        0
+    };
     if finalizers.is_empty() && !namespace_held && grace == 0 {
         return Step::Remove;
     }
@@ -272,24 +288,38 @@ fn marked(current: &Value, target: &Target, options: &DeleteOptions) -> Step {
         let at = jiff::Timestamp::now().as_second() + grace;
         meta.insert("deletionTimestamp".into(), json!(age::rfc3339(at)));
         meta.insert("deletionGracePeriodSeconds".into(), json!(grace));
-        if let Some(generation) = current["metadata"]["generation"].as_i64().filter(|_| !already) {
+        if let Some(generation) = current["metadata"]["generation"]
+            .as_i64()
+            .filter(|_| !already)
+        {
             meta.insert("generation".into(), json!(generation + 1));
         }
     }
     if namespace_held {
         new["status"]["phase"] = json!("Terminating");
     }
-    if new == *current { Step::Nothing } else { Step::Mark(Box::new(new)) }
+    if new == *current {
+        Step::Nothing
+    } else {
+        Step::Mark(Box::new(new))
+    }
 }
 
 /// How long a pod has: as asked, else as it says itself; nothing if it never ran or has ended.
 fn pod_grace(pod: &Value, options: &DeleteOptions) -> i64 {
-    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-    let scheduled = pod["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty());
+    let ended = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
+    let scheduled = pod["spec"]["nodeName"]
+        .as_str()
+        .is_some_and(|n| !n.is_empty());
     if ended || !scheduled {
         return 0;
     }
-    let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+    let own = pod["spec"]["terminationGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(30);
     let asked = options.grace.unwrap_or(own).max(0);
     // A second delete may shorten the time, not lengthen it.
     match pod["metadata"]["deletionGracePeriodSeconds"].as_i64() {

@@ -43,10 +43,12 @@ fn group_body(group: &str, versions: &[&str]) -> Value {
 
 /// `/apis/GROUP`.
 pub fn group(name: &str) -> Option<Value> {
-    let (group, versions) =
-        resources::groups().into_iter().find(|(g, _)| *g == name && !g.is_empty())?;
+    let (group, versions) = resources::groups()
+        .into_iter()
+        .find(|(g, _)| *g == name && !g.is_empty())?;
     let mut body = json!({"kind": "APIGroup", "apiVersion": "v1"});
-    if let (Some(body), Value::Object(rest)) = (body.as_object_mut(), group_body(group, &versions)) {
+    if let (Some(body), Value::Object(rest)) = (body.as_object_mut(), group_body(group, &versions))
+    {
         body.extend(rest);
     }
     Some(body)
@@ -61,7 +63,10 @@ fn storage_hash(resource: &Resource) -> String {
 /// `/api/v1` and `/apis/GROUP/VERSION`.
 pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     let mut list = Vec::new();
-    for r in RESOURCES.iter().filter(|r| r.group == group && r.version == version) {
+    for r in RESOURCES
+        .iter()
+        .filter(|r| r.group == group && r.version == version)
+    {
         let mut entry = json!({"name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "kind": r.kind, "verbs": r.verbs.names()});
         if !r.short_names.is_empty() {
             entry["shortNames"] = json!(r.short_names);
@@ -80,9 +85,14 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     if list.is_empty() {
         return None;
     }
-    let group_version =
-        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}))
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    Some(
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}),
+    )
 }
 
 fn kind_of(resource: &Resource, kind: &str) -> Value {
@@ -108,8 +118,11 @@ fn aggregated_resource(r: &Resource) -> Value {
         entry["categories"] = json!(r.categories);
     }
     if !r.subresources.is_empty() {
-        entry["subresources"] =
-            r.subresources.iter().map(|s| aggregated_subresource(r, s)).collect();
+        entry["subresources"] = r
+            .subresources
+            .iter()
+            .map(|s| aggregated_subresource(r, s))
+            .collect();
     }
     entry
 }
@@ -131,7 +144,11 @@ pub fn aggregated(core: bool) -> Value {
                     json!({"version": version, "resources": list, "freshness": "Current"})
                 })
                 .collect();
-            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+            let metadata = if group.is_empty() {
+                json!({})
+            } else {
+                json!({"name": group})
+            };
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
@@ -171,7 +188,10 @@ fn go_arch() -> &'static str {
 /// `/`: the paths there are.
 pub fn paths() -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".into(), "/apis".into()];
-    for (group, versions) in resources::groups().into_iter().filter(|(g, _)| !g.is_empty()) {
+    for (group, versions) in resources::groups()
+        .into_iter()
+        .filter(|(g, _)| !g.is_empty())
+    {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));
     }

@@ -52,7 +52,9 @@ impl Accept {
             Some("Object") => Include::Object,
             _ => Include::Metadata,
         };
-        let header = header.filter(|h| !h.trim().is_empty()).unwrap_or("application/json");
+        let header = header
+            .filter(|h| !h.trim().is_empty())
+            .unwrap_or("application/json");
         for media in header.split(',') {
             let mut parts = media.split(';').map(str::trim);
             let kind = parts.next().unwrap_or("");
@@ -138,8 +140,9 @@ fn partial(entry: &Entry) -> Vec<u8> {
 fn row(out: &mut Vec<u8>, entry: &Entry, resource: &Resource, include: Include, now: i64) {
     out.extend_from_slice(br#"{"cells":"#);
     let found = derived(entry, resource);
-    let cells: Vec<Value> =
-        found.map(|d| d.cells.iter().map(|c| c.render(now)).collect()).unwrap_or_default();
+    let cells: Vec<Value> = found
+        .map(|d| d.cells.iter().map(|c| c.render(now)).collect())
+        .unwrap_or_default();
     out.extend_from_slice(Value::Array(cells).to_string().as_bytes());
     if let Some(conditions) = found.and_then(|d| d.conditions.as_ref()) {
         out.extend_from_slice(br#","conditions":"#);
@@ -224,8 +227,9 @@ pub fn list(entries: &[Arc<Entry>], meta: &ListMeta, resource: &Resource, shape:
                 Shape::Plain => (format!("{}List", resource.kind), resource.api_version()),
                 _ => ("PartialObjectMetadataList".into(), "meta.k8s.io/v1".into()),
             };
-            let head =
-                format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{meta},"items":["#);
+            let head = format!(
+                r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{meta},"items":["#
+            );
             out.extend_from_slice(head.as_bytes());
             for (i, entry) in entries.iter().enumerate() {
                 if i > 0 {
@@ -249,12 +253,16 @@ fn now() -> i64 {
 /// JSON text as YAML.
 pub fn to_yaml(json: &[u8]) -> Result<Bytes, ApiError> {
     let value: Value = serde_json::from_slice(json).map_err(ApiError::internal)?;
-    serde_saphyr::to_string(&value).map(Bytes::from).map_err(ApiError::internal)
+    serde_saphyr::to_string(&value)
+        .map(Bytes::from)
+        .map_err(ApiError::internal)
 }
 
 /// When an object was made, for callers that need it as a number.
 pub fn created_at(object: &Value) -> Option<i64> {
-    object["metadata"]["creationTimestamp"].as_str().and_then(age::parse)
+    object["metadata"]["creationTimestamp"]
+        .as_str()
+        .and_then(age::parse)
 }
 
 #[cfg(test)]
@@ -266,9 +274,15 @@ mod tests {
         let shape = |h: &str| Accept::parse(Some(h), None).map(|a| a.shape);
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(shape(kubectl), Ok(Shape::Table(Include::Metadata)));
-        assert_eq!(shape("application/vnd.kubernetes.protobuf,application/json"), Ok(Shape::Plain));
+        assert_eq!(
+            shape("application/vnd.kubernetes.protobuf,application/json"),
+            Ok(Shape::Plain)
+        );
         assert_eq!(shape("application/json, */*"), Ok(Shape::Plain));
-        assert_eq!(Accept::parse(Some("text/csv"), None), Err(ApiError::not_acceptable()));
+        assert_eq!(
+            Accept::parse(Some("text/csv"), None),
+            Err(ApiError::not_acceptable())
+        );
         assert!(Accept::parse(Some("application/yaml"), None).is_ok_and(|a| a.yaml));
     }
 }

@@ -18,16 +18,33 @@ type Fields = BTreeMap<Path, Value>;
 
 /// Metadata that nobody owns.
 const UNOWNED: &[&str] = &[
-    "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
-    "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink",
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
 ];
 
 /// Fields of Kubernetes' types whose keys are data.
 fn is_map(field: &str) -> bool {
     matches!(
         field,
-        "data" | "binaryData" | "stringData" | "labels" | "annotations" | "matchLabels" | "limits"
-            | "requests" | "capacity" | "allocatable" | "nodeSelector"
+        "data"
+            | "binaryData"
+            | "stringData"
+            | "labels"
+            | "annotations"
+            | "matchLabels"
+            | "limits"
+            | "requests"
+            | "capacity"
+            | "allocatable"
+            | "nodeSelector"
     )
 }
 
@@ -46,13 +63,27 @@ fn fields(object: &Value, flavor: Flavor, containers: bool) -> Fields {
                     }
                 }
             }
-            _ => collect(value, key, vec![format!("f:{key}")], flavor, containers, &mut out),
+            _ => collect(
+                value,
+                key,
+                vec![format!("f:{key}")],
+                flavor,
+                containers,
+                &mut out,
+            ),
         }
     }
     out
 }
 
-fn collect(value: &Value, field: &str, path: Path, flavor: Flavor, containers: bool, out: &mut Fields) {
+fn collect(
+    value: &Value,
+    field: &str,
+    path: Path,
+    flavor: Flavor,
+    containers: bool,
+    out: &mut Fields,
+) {
     let below = |part: String| {
         let mut path = path.clone();
         path.push(part);
@@ -64,7 +95,14 @@ fn collect(value: &Value, field: &str, path: Path, flavor: Flavor, containers: b
                 out.insert(below(".".into()), Value::Null);
             }
             for (key, value) in map {
-                collect(value, key, below(format!("f:{key}")), flavor, containers, out);
+                collect(
+                    value,
+                    key,
+                    below(format!("f:{key}")),
+                    flavor,
+                    containers,
+                    out,
+                );
             }
         }
         Value::Array(items) if !items.is_empty() => match list_kind(field, flavor) {
@@ -133,7 +171,9 @@ fn to_v1<'a>(paths: impl Iterator<Item = &'a Path>) -> Value {
     for path in paths {
         let mut at = &mut root;
         for part in path {
-            let slot = at.entry(part.clone()).or_insert_with(|| Value::Object(Map::new()));
+            let slot = at
+                .entry(part.clone())
+                .or_insert_with(|| Value::Object(Map::new()));
             match slot {
                 Value::Object(map) => at = map,
                 _ => break,
@@ -192,7 +232,10 @@ impl Manager {
         if !subresource.is_empty() {
             entry.insert("subresource".into(), json!(subresource));
         }
-        Manager { entry, paths: Default::default() }
+        Manager {
+            entry,
+            paths: Default::default(),
+        }
     }
 
     fn touched(&mut self) {
@@ -203,7 +246,10 @@ impl Manager {
     fn shown(&self) -> String {
         let mut out = json!(self.text("manager")).to_string();
         if !self.text("subresource").is_empty() {
-            out.push_str(&format!(" with subresource \"{}\"", self.text("subresource")));
+            out.push_str(&format!(
+                " with subresource \"{}\"",
+                self.text("subresource")
+            ));
         }
         if self.text("operation") == "Update" {
             out.push_str(&format!(" using {}", self.text("apiVersion")));
@@ -219,7 +265,12 @@ fn managers(object: &Value) -> Vec<Manager> {
         .flatten()
         .filter_map(Value::as_object)
         .map(|entry| Manager {
-            paths: entry.get("fieldsV1").map(from_v1).unwrap_or_default().into_iter().collect(),
+            paths: entry
+                .get("fieldsV1")
+                .map(from_v1)
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
             entry: entry.clone(),
         })
         .collect()
@@ -254,14 +305,21 @@ pub struct Writer<'a> {
 
 /// Records a create or update: the writer owns what it added or changed, nobody owns what is gone.
 pub fn updated(new: &mut Value, old: Option<&Value>, resource: &Resource, writer: Writer<'_>) {
-    let before = old.map(|o| fields(o, resource.flavor, true)).unwrap_or_default();
+    let before = old
+        .map(|o| fields(o, resource.flavor, true))
+        .unwrap_or_default();
     let after = fields(new, resource.flavor, true);
     let mut managers = old.map(managers).unwrap_or_default();
-    let changed: Vec<&Path> =
-        after.iter().filter(|(p, v)| before.get(*p) != Some(v)).map(|(p, _)| p).collect();
+    let changed: Vec<&Path> = after
+        .iter()
+        .filter(|(p, v)| before.get(*p) != Some(v))
+        .map(|(p, _)| p)
+        .collect();
     for manager in &mut managers {
         // Sets of an apply do not hold the `.` entries; paths they hold above a field stay.
-        manager.paths.retain(|p| after.contains_key(p) || exists(new, p));
+        manager
+            .paths
+            .retain(|p| after.contains_key(p) || exists(new, p));
         for path in &changed {
             if before.contains_key(*path) {
                 manager.paths.remove(*path);
@@ -269,7 +327,9 @@ pub fn updated(new: &mut Value, old: Option<&Value>, resource: &Resource, writer
         }
     }
     if !changed.is_empty() {
-        let mine = managers.iter().position(|m| m.is(writer.manager, "Update", writer.subresource));
+        let mine = managers
+            .iter()
+            .position(|m| m.is(writer.manager, "Update", writer.subresource));
         let mut manager = match mine {
             Some(at) => managers.remove(at),
             None => Manager::new(
@@ -322,7 +382,9 @@ fn exists(object: &Value, path: &[String]) -> bool {
 
 /// Removes the field at a path, and the item of a list when the path ends in one.
 fn remove(object: &mut Value, path: &[String]) {
-    let Some((last, parents)) = path.split_last() else { return };
+    let Some((last, parents)) = path.split_last() else {
+        return;
+    };
     let mut value = object;
     for part in parents {
         let next = match part.split_at_checked(2) {
@@ -354,9 +416,10 @@ fn remove(object: &mut Value, path: &[String]) {
             }
         }
         Some(("k:", id)) => {
-            if let (Some(items), Ok(id)) =
-                (value.as_array_mut(), serde_json::from_str::<Map<String, Value>>(id))
-            {
+            if let (Some(items), Ok(id)) = (
+                value.as_array_mut(),
+                serde_json::from_str::<Map<String, Value>>(id),
+            ) {
                 items.retain(|item| !is_item(item, &id));
             }
         }
@@ -368,7 +431,11 @@ fn merge(target: &mut Value, applied: &Value, field: &str, flavor: Flavor) {
     match (target, applied) {
         (target @ Value::Object(_), Value::Object(applied)) => {
             for (key, value) in applied {
-                let flavor = if field.is_empty() && key == "metadata" { Flavor::BuiltIn } else { flavor };
+                let flavor = if field.is_empty() && key == "metadata" {
+                    Flavor::BuiltIn
+                } else {
+                    flavor
+                };
                 match target.get_mut(key) {
                     Some(have) => merge(have, value, key, flavor),
                     None => target[key] = value.clone(),
@@ -427,7 +494,9 @@ pub fn apply(
     let mut merged = live.clone();
     merge(&mut merged, applied, "", flavor);
     let mut managers = managers(live);
-    let mine = managers.iter().position(|m| m.is(writer.manager, "Apply", writer.subresource));
+    let mine = managers
+        .iter()
+        .position(|m| m.is(writer.manager, "Apply", writer.subresource));
     let mut conflicts = Vec::new();
     for (i, manager) in managers.iter_mut().enumerate() {
         if Some(i) == mine {
@@ -453,7 +522,10 @@ pub fn apply(
             .filter(|p| !wanted.contains_key(*p) && p.last().is_some_and(|l| l != "."))
             .filter(|p| !wanted.keys().any(|w| w.starts_with(p)))
             .filter(|p| {
-                !managers.iter().enumerate().any(|(i, m)| i != at && m.paths.contains(*p))
+                !managers
+                    .iter()
+                    .enumerate()
+                    .any(|(i, m)| i != at && m.paths.contains(*p))
             })
             .cloned()
             .collect();
@@ -464,9 +536,12 @@ pub fn apply(
     }
     let mut manager = match mine {
         Some(at) => managers[at].clone(),
-        None => {
-            Manager::new(writer.manager, "Apply", &resource.api_version(), writer.subresource)
-        }
+        None => Manager::new(
+            writer.manager,
+            "Apply",
+            &resource.api_version(),
+            writer.subresource,
+        ),
     };
     let paths: std::collections::BTreeSet<Path> = wanted.into_keys().collect();
     if manager.paths != paths || merged != *live {
@@ -491,11 +566,16 @@ fn remove_empty_items(object: &mut Value, path: &[String], wanted: &Fields) {
         if item.last().is_some_and(|p| p.starts_with("k:"))
             && !wanted.keys().any(|w| w.starts_with(item))
         {
-            let bare = at(object, item).and_then(Value::as_object).is_none_or(|map| {
-                let id = item.last().and_then(|p| p.strip_prefix("k:")).unwrap_or("{}");
-                let id: Map<String, Value> = serde_json::from_str(id).unwrap_or_default();
-                map.keys().all(|k| id.contains_key(k))
-            });
+            let bare = at(object, item)
+                .and_then(Value::as_object)
+                .is_none_or(|map| {
+                    let id = item
+                        .last()
+                        .and_then(|p| p.strip_prefix("k:"))
+                        .unwrap_or("{}");
+                    let id: Map<String, Value> = serde_json::from_str(id).unwrap_or_default();
+                    map.keys().all(|k| id.contains_key(k))
+                });
             if bare {
                 remove(object, item);
             }

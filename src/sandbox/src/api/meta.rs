@@ -33,7 +33,11 @@ pub fn subdomain(text: &str) -> Result<(), String> {
     if text.len() > 253 {
         return Err(too_long(253));
     }
-    if text.split('.').all(lower_label) { Ok(()) } else { Err(SUBDOMAIN.into()) }
+    if text.split('.').all(lower_label) {
+        Ok(())
+    } else {
+        Err(SUBDOMAIN.into())
+    }
 }
 
 /// RFC 1123 label.
@@ -41,12 +45,18 @@ pub fn label(text: &str) -> Result<(), String> {
     if text.len() > 63 {
         return Err(too_long(63));
     }
-    if lower_label(text) { Ok(()) } else { Err(LABEL.into()) }
+    if lower_label(text) {
+        Ok(())
+    } else {
+        Err(LABEL.into())
+    }
 }
 
 fn name_part(text: &str) -> bool {
     edges(text, |c| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// The key of a label: an optional prefix and a name.
@@ -71,7 +81,11 @@ pub fn qualified_name(text: &str) -> Result<(), Vec<String>> {
     if name.is_empty() || !name_part(name) {
         errors.push(QUALIFIED.to_owned());
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// The value of a label.
@@ -79,7 +93,11 @@ pub fn label_value(text: &str) -> Result<(), String> {
     if text.len() > 63 {
         return Err(too_long(63));
     }
-    if text.is_empty() || name_part(text) { Ok(()) } else { Err(LABEL_VALUE.into()) }
+    if text.is_empty() || name_part(text) {
+        Ok(())
+    } else {
+        Err(LABEL_VALUE.into())
+    }
 }
 
 /// The key of a ConfigMap or Secret.
@@ -110,7 +128,10 @@ pub fn name_by_rule(rule: NameRule, name: &str) -> Result<(), String> {
 pub fn check_labels(labels: &Value, field: &str, errors: &mut Vec<FieldError>) {
     for (key, value) in labels.as_object().into_iter().flatten() {
         if let Err(whys) = qualified_name(key) {
-            errors.extend(whys.into_iter().map(|why| FieldError::invalid(field, &json!(key), why)));
+            errors.extend(
+                whys.into_iter()
+                    .map(|why| FieldError::invalid(field, &json!(key), why)),
+            );
         }
         let text = value.as_str().unwrap_or("");
         if let Err(why) = label_value(text) {
@@ -125,7 +146,10 @@ pub fn validate(object: &Value, resource: &Resource) -> Vec<FieldError> {
     let meta = &object["metadata"];
     let name = meta["name"].as_str().unwrap_or("");
     if name.is_empty() {
-        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
+        errors.push(FieldError::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
     } else if let Err(why) = name_by_rule(resource.names, name) {
         errors.push(FieldError::invalid("metadata.name", &json!(name), why));
     }
@@ -134,7 +158,11 @@ pub fn validate(object: &Value, resource: &Resource) -> Vec<FieldError> {
     for (key, value) in meta["annotations"].as_object().into_iter().flatten() {
         if let Err(whys) = qualified_name(&key.to_lowercase()) {
             let why = whys.join("; ");
-            errors.push(FieldError::invalid("metadata.annotations", &json!(key), why));
+            errors.push(FieldError::invalid(
+                "metadata.annotations",
+                &json!(key),
+                why,
+            ));
         }
         size += key.len() + value.as_str().map_or(0, str::len);
     }
@@ -155,11 +183,20 @@ pub fn validate(object: &Value, resource: &Resource) -> Vec<FieldError> {
             && resource.flavor == crate::resources::Flavor::BuiltIn
         {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid("metadata.finalizers[0]", finalizer, why));
+            errors.push(FieldError::invalid(
+                "metadata.finalizers[0]",
+                finalizer,
+                why,
+            ));
         }
     }
     let mut controllers = 0;
-    for (i, owner) in meta["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    for (i, owner) in meta["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         for key in ["apiVersion", "kind", "name", "uid"] {
             if owner[key].as_str().unwrap_or("").is_empty() {
                 let why = match key {
@@ -189,8 +226,10 @@ pub fn generate_name(prefix: &str) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let kept: String = prefix.chars().take(58).collect();
     let mut rng = rand::rng();
-    let tail: String =
-        (0..5).filter_map(|_| LETTERS.choose(&mut rng)).map(|b| *b as char).collect();
+    let tail: String = (0..5)
+        .filter_map(|_| LETTERS.choose(&mut rng))
+        .map(|b| *b as char)
+        .collect();
     kept + &tail
 }
 
@@ -215,7 +254,10 @@ pub fn fill_new(object: &mut Value, resource: &Resource, namespace: Option<&str>
     let given = std::mem::take(of(object));
     let mut meta = Map::new();
     meta.insert("name".into(), json!(name));
-    if let Some(prefix) = given.get("generateName").filter(|v| v.as_str().is_some_and(|s| !s.is_empty())) {
+    if let Some(prefix) = given
+        .get("generateName")
+        .filter(|v| v.as_str().is_some_and(|s| !s.is_empty()))
+    {
         meta.insert("generateName".into(), prefix.clone());
     }
     if let Some(ns) = namespace {
@@ -230,8 +272,16 @@ pub fn fill_new(object: &mut Value, resource: &Resource, namespace: Option<&str>
     for (key, value) in given {
         let servers = matches!(
             key.as_str(),
-            "name" | "generateName" | "namespace" | "uid" | "resourceVersion" | "generation"
-                | "creationTimestamp" | "deletionTimestamp" | "deletionGracePeriodSeconds" | "selfLink"
+            "name"
+                | "generateName"
+                | "namespace"
+                | "uid"
+                | "resourceVersion"
+                | "generation"
+                | "creationTimestamp"
+                | "deletionTimestamp"
+                | "deletionGracePeriodSeconds"
+                | "selfLink"
         );
         let empty = value.is_null()
             || value.as_object().is_some_and(Map::is_empty)
@@ -250,8 +300,15 @@ pub fn carry_over(new: &mut Value, old: &Value) {
     let mut meta = Map::new();
     for (key, value) in &old_meta {
         match key.as_str() {
-            "name" | "generateName" | "namespace" | "uid" | "resourceVersion" | "generation"
-            | "creationTimestamp" | "deletionTimestamp" | "deletionGracePeriodSeconds" => {
+            "name"
+            | "generateName"
+            | "namespace"
+            | "uid"
+            | "resourceVersion"
+            | "generation"
+            | "creationTimestamp"
+            | "deletionTimestamp"
+            | "deletionGracePeriodSeconds" => {
                 meta.insert(key.clone(), value.clone());
                 given.remove(key);
             }
@@ -265,8 +322,16 @@ pub fn carry_over(new: &mut Value, old: &Value) {
     for (key, value) in given {
         let servers = matches!(
             key.as_str(),
-            "name" | "generateName" | "namespace" | "uid" | "resourceVersion" | "generation"
-                | "creationTimestamp" | "deletionTimestamp" | "deletionGracePeriodSeconds" | "selfLink"
+            "name"
+                | "generateName"
+                | "namespace"
+                | "uid"
+                | "resourceVersion"
+                | "generation"
+                | "creationTimestamp"
+                | "deletionTimestamp"
+                | "deletionGracePeriodSeconds"
+                | "selfLink"
         );
         if !servers {
             meta.insert(key, value);

@@ -60,7 +60,9 @@ struct Inner {
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api").field("revision", &self.store().revision()).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("revision", &self.store().revision())
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,8 +74,16 @@ impl Api {
         credentials: Credentials,
         shutdown: CancellationToken,
     ) -> Api {
-        let inner = Inner { store, admission, credentials, logs: OnceLock::new(), shutdown };
-        Api { inner: Arc::new(inner) }
+        let inner = Inner {
+            store,
+            admission,
+            credentials,
+            logs: OnceLock::new(),
+            shutdown,
+        };
+        Api {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The store.
@@ -92,7 +102,9 @@ impl Api {
 
     /// The namespace object a new object needs: it must exist and not be on its way out.
     fn open_namespace(&self, name: &str) -> Result<Value, ApiError> {
-        self.namespace(name).map(|e| e.value()).ok_or_else(|| ApiError::namespace_not_found(name))
+        self.namespace(name)
+            .map(|e| e.value())
+            .ok_or_else(|| ApiError::namespace_not_found(name))
     }
 }
 

@@ -8,7 +8,11 @@ use sha2::{Digest, Sha256};
 use crate::resources::{self, RESOURCES, Resource};
 
 fn key(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
 }
 
 /// `/openapi/v3`: the documents, each with a hash that changes with its contents.
@@ -49,14 +53,28 @@ fn gvk(resource: &Resource) -> Value {
 fn parameters() -> Value {
     let text = json!({"type": "string", "uniqueItems": true});
     let flag = json!({"type": "boolean", "uniqueItems": true});
-    let parameter = |name: &str, schema: &Value, description: &str| {
-        json!({"name": name, "in": "query", "description": description, "schema": schema})
-    };
+    let parameter = |name: &str, schema: &Value, description: &str| json!({"name": name, "in": "query", "description": description, "schema": schema});
     json!([
-        parameter("dryRun", &text, "When present, modifications are not stored. Valid: All."),
-        parameter("fieldManager", &text, "The name of the actor that makes these changes."),
-        parameter("fieldValidation", &text, "What to do with unknown or duplicate fields: Ignore, Warn or Strict."),
-        parameter("force", &flag, "Take over conflicting fields of other managers (server-side apply only)."),
+        parameter(
+            "dryRun",
+            &text,
+            "When present, modifications are not stored. Valid: All."
+        ),
+        parameter(
+            "fieldManager",
+            &text,
+            "The name of the actor that makes these changes."
+        ),
+        parameter(
+            "fieldValidation",
+            &text,
+            "What to do with unknown or duplicate fields: Ignore, Warn or Strict."
+        ),
+        parameter(
+            "force",
+            &flag,
+            "Take over conflicting fields of other managers (server-side apply only)."
+        ),
     ])
 }
 
@@ -78,9 +96,16 @@ fn operation(resource: &Resource, verb: &str) -> Value {
 pub fn document(group: &str, version: &str) -> Option<Value> {
     let mut paths = json!({});
     let mut schemas = json!({});
-    for r in RESOURCES.iter().filter(|r| r.group == group && r.version == version) {
+    for r in RESOURCES
+        .iter()
+        .filter(|r| r.group == group && r.version == version)
+    {
         let base = format!("/{}", key(group, version));
-        let scope = if r.namespaced { "/namespaces/{namespace}" } else { "" };
+        let scope = if r.namespaced {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
         let collection = format!("{base}{scope}/{}", r.plural);
         let mut many = json!({});
         let mut one = json!({});

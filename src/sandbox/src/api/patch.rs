@@ -27,7 +27,12 @@ const MAX_OPERATIONS: usize = 10_000;
 impl PatchKind {
     /// From a Content-Type.
     pub fn of(content_type: Option<&str>, resource: &Resource) -> Result<PatchKind, ApiError> {
-        let media = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+        let media = content_type
+            .unwrap_or("")
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim();
         match media {
             "application/json-patch+json" => Ok(PatchKind::Json),
             "application/merge-patch+json" => Ok(PatchKind::Merge),
@@ -60,11 +65,16 @@ impl Patch {
     /// Reads a patch.
     pub fn read(kind: PatchKind, bytes: &[u8]) -> Result<Patch, ApiError> {
         let bad = |why: &str| ApiError::bad_request(format!("error decoding patch: {why}"));
-        let format =
-            if kind == PatchKind::Apply { body::Format::Yaml } else { body::Format::Json };
+        let format = if kind == PatchKind::Apply {
+            body::Format::Yaml
+        } else {
+            body::Format::Json
+        };
         let (value, _) = body::parse(bytes, format).map_err(|why| bad(&why))?;
         if kind != PatchKind::Json && !value.is_object() {
-            return Err(bad("json: cannot unmarshal into Go value of type map[string]interface {}"));
+            return Err(bad(
+                "json: cannot unmarshal into Go value of type map[string]interface {}",
+            ));
         }
         Ok(match kind {
             PatchKind::Json => {
@@ -99,7 +109,11 @@ impl Patch {
             }
             Patch::Apply(_) => {}
         }
-        if value.is_object() { Ok(value) } else { Err(ApiError::patch_rejected()) }
+        if value.is_object() {
+            Ok(value)
+        } else {
+            Err(ApiError::patch_rejected())
+        }
     }
 }
 
@@ -110,9 +124,13 @@ mod tests {
 
     #[test]
     fn a_json_patch_that_fails_changes_nothing() {
-        let body = br#"[{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":3}]"#;
+        let body =
+            br#"[{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":3}]"#;
         let patch = Patch::read(PatchKind::Json, body).unwrap();
-        assert_eq!(patch.apply_to(&json!({"a": 1})).unwrap_err(), ApiError::patch_rejected());
+        assert_eq!(
+            patch.apply_to(&json!({"a": 1})).unwrap_err(),
+            ApiError::patch_rejected()
+        );
     }
 
     #[test]

@@ -60,7 +60,9 @@ pub fn parse(path: &str) -> Result<Route, ApiError> {
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return Ok(Route::Other(segments)),
     };
-    let known = resources::groups().iter().any(|(g, versions)| *g == group && versions.contains(&version));
+    let known = resources::groups()
+        .iter()
+        .any(|(g, versions)| *g == group && versions.contains(&version));
     if !known {
         return Err(ApiError::unknown_path());
     }
@@ -69,15 +71,20 @@ pub fn parse(path: &str) -> Result<Route, ApiError> {
         let custom = resources::RESOURCES
             .iter()
             .any(|r| r.group == group && r.flavor == resources::Flavor::Custom);
-        if custom { ApiError::unknown_path() } else { ApiError::unknown_resource() }
+        if custom {
+            ApiError::unknown_path()
+        } else {
+            ApiError::unknown_resource()
+        }
     };
     let find = |plural: &str| resources::find(group, version, plural);
-    let target = |resource, namespace: Option<&str>, name: Option<&str>, sub: Option<&str>| Target {
-        resource,
-        namespace: namespace.map(str::to_owned),
-        name: name.map(str::to_owned),
-        subresource: sub.map(str::to_owned),
-    };
+    let target =
+        |resource, namespace: Option<&str>, name: Option<&str>, sub: Option<&str>| Target {
+            resource,
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+            subresource: sub.map(str::to_owned),
+        };
     let found = match rest {
         ["namespaces", ns, plural, tail @ ..] if find(plural).is_some_and(|r| r.namespaced) => {
             let resource = find(plural).ok_or_else(missing)?;
@@ -142,14 +149,29 @@ mod tests {
     #[test]
     fn paths_name_collections_objects_and_subresources() {
         let t = resource("/api/v1/namespaces/a/pods/p/log");
-        assert_eq!((t.resource.kind, t.namespace.as_deref()), ("Pod", Some("a")));
-        assert_eq!((t.name.as_deref(), t.subresource.as_deref()), (Some("p"), Some("log")));
+        assert_eq!(
+            (t.resource.kind, t.namespace.as_deref()),
+            ("Pod", Some("a"))
+        );
+        assert_eq!(
+            (t.name.as_deref(), t.subresource.as_deref()),
+            (Some("p"), Some("log"))
+        );
         let t = resource("/apis/kubeflow.org/v1beta1/trials");
-        assert_eq!((t.resource.kind, t.namespace, t.name), ("Trial", None, None));
+        assert_eq!(
+            (t.resource.kind, t.namespace, t.name),
+            ("Trial", None, None)
+        );
         let t = resource("/api/v1/namespaces/a");
-        assert_eq!((t.resource.kind, t.name.as_deref()), ("Namespace", Some("a")));
+        assert_eq!(
+            (t.resource.kind, t.name.as_deref()),
+            ("Namespace", Some("a"))
+        );
         let t = resource("/api/v1/namespaces/a/status");
-        assert_eq!((t.resource.kind, t.subresource.as_deref()), ("Namespace", Some("status")));
+        assert_eq!(
+            (t.resource.kind, t.subresource.as_deref()),
+            ("Namespace", Some("status"))
+        );
     }
 
     #[test]

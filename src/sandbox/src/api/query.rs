@@ -17,12 +17,21 @@ impl Query {
             let read = |s: &str| decode(&s.replace('+', " "));
             Some((read(key)?, read(value)?))
         };
-        Query(text.split('&').filter(|p| !p.is_empty()).filter_map(pair).collect())
+        Query(
+            text.split('&')
+                .filter(|p| !p.is_empty())
+                .filter_map(pair)
+                .collect(),
+        )
     }
 
     /// The value of a parameter; empty counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+        self.0
+            .iter()
+            .find(|(k, _)| k == name)
+            .map(|(_, v)| v.as_str())
+            .filter(|v| !v.is_empty())
     }
 
     /// Whether a parameter is there, even empty.
@@ -32,7 +41,8 @@ impl Query {
 
     /// A flag: `true`, `True` and `1` all mean true.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "true" | "1" | "t"))
+        self.get(name)
+            .is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "true" | "1" | "t"))
     }
 
     /// A number.
@@ -113,7 +123,11 @@ impl WriteOptions {
         };
         let given = query.get("fieldManager");
         let from_agent = user_agent.split('/').next().unwrap_or("").trim();
-        let manager = given.unwrap_or(if from_agent.is_empty() { "unknown" } else { from_agent });
+        let manager = given.unwrap_or(if from_agent.is_empty() {
+            "unknown"
+        } else {
+            from_agent
+        });
         Ok(WriteOptions {
             dry_run: dry_run(&dry, kind)?,
             field_manager: manager.chars().take(128).collect(),

@@ -45,9 +45,10 @@ impl Selection {
     /// Whether an object is in it.
     pub fn matches(&self, entry: &Entry, target: &Target) -> bool {
         let in_namespace = match (&target.namespace, target.resource.namespaced) {
-            (Some(ns), true) => {
-                entry.path().strip_prefix(ns.as_str()).is_some_and(|rest| rest.starts_with('/'))
-            }
+            (Some(ns), true) => entry
+                .path()
+                .strip_prefix(ns.as_str())
+                .is_some_and(|rest| rest.starts_with('/')),
             _ => true,
         };
         in_namespace
@@ -125,7 +126,12 @@ pub fn version(query: &Query, watch: bool) -> Result<Version, ApiError> {
         (Some(_), Some(other)) => {
             let supported = ["Exact", "NotOlderThan", ""];
             let error = FieldError::unsupported("resourceVersionMatch", &json!(other), &supported);
-            return Err(ApiError::invalid_kind("meta.k8s.io", "ListOptions", "", &[error]));
+            return Err(ApiError::invalid_kind(
+                "meta.k8s.io",
+                "ListOptions",
+                "",
+                &[error],
+            ));
         }
     })
 }
@@ -151,7 +157,11 @@ fn read_token(text: &str) -> Result<(i64, String), ApiError> {
         .map_err(|e| bad(format!("continue key is not valid: {e}")))?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| {
         let first = bytes.first().map_or(String::new(), |b| {
-            if b.is_ascii_graphic() { char::from(*b).to_string() } else { format!("\\x{b:02x}") }
+            if b.is_ascii_graphic() {
+                char::from(*b).to_string()
+            } else {
+                format!("\\x{b:02x}")
+            }
         });
         bad(format!(
             "continue key is not valid: invalid character '{first}' looking for beginning of value"
@@ -166,7 +176,7 @@ fn read_token(text: &str) -> Result<(i64, String), ApiError> {
     let start = value["start"].as_str().unwrap_or("");
     if start.is_empty() {
         return Err(bad(
-            "continue key is not valid: encoded start key missing".into(),
+            "continue key is not valid: encoded start key missing".into()
         ));
     }
     let start = start.trim_start_matches('/').trim_end_matches('\0');
@@ -190,15 +200,24 @@ impl Api {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Err(ApiError::revision_too_large(revision, self.store().revision()))
+        Err(ApiError::revision_too_large(
+            revision,
+            self.store().revision(),
+        ))
     }
 
     /// A list of objects: all, or a page.
     pub async fn list(&self, target: &Target, query: &Query) -> Result<Listing, ApiError> {
         let selection = Selection::read(target, query)?;
-        let limit = query.number("limit")?.filter(|n| *n > 0).map(|n| n as usize);
+        let limit = query
+            .number("limit")?
+            .filter(|n| *n > 0)
+            .map(|n| n as usize);
         let storage = target.resource.storage;
-        let namespace = target.namespace.as_deref().filter(|_| target.resource.namespaced);
+        let namespace = target
+            .namespace
+            .as_deref()
+            .filter(|_| target.resource.namespaced);
         let mut after = None;
         let mut page = if let Some(text) = query.get("continue") {
             if query.get("resourceVersion").is_some_and(|v| v != "0") {
@@ -243,7 +262,10 @@ impl Api {
         if !everything {
             page.entries.retain(|e| selection.matches(e, target));
         }
-        let mut meta = ListMeta { revision: page.revision, ..ListMeta::default() };
+        let mut meta = ListMeta {
+            revision: page.revision,
+            ..ListMeta::default()
+        };
         let any = query.get("resourceVersion") == Some("0") && after.is_none();
         if let Some(limit) = limit.filter(|limit| !any && page.entries.len() > *limit) {
             let left = page.entries.len() - limit;
@@ -257,6 +279,9 @@ impl Api {
                 meta.remaining = everything.then_some(left);
             }
         }
-        Ok(Listing { entries: page.entries, meta })
+        Ok(Listing {
+            entries: page.entries,
+            meta,
+        })
     }
 }

@@ -20,12 +20,21 @@ pub fn answer(kind: &str, mut body: Value, user: &User) -> Result<Value, ApiErro
                 (Value::Object(r), Value::Null) => {
                     let text = |key: &str| r.get(key).and_then(Value::as_str).unwrap_or("");
                     let namespace = Some(text("namespace")).filter(|n| !n.is_empty());
-                    auth::allowed(user, text("verb"), text("group"), text("resource"), namespace)
+                    auth::allowed(
+                        user,
+                        text("verb"),
+                        text("group"),
+                        text("resource"),
+                        namespace,
+                    )
                 }
                 (Value::Null, Value::Object(p)) => {
                     let path = p.get("path").and_then(Value::as_str).unwrap_or("");
-                    let segments: Vec<String> =
-                        path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect();
+                    let segments: Vec<String> = path
+                        .split('/')
+                        .filter(|s| !s.is_empty())
+                        .map(str::to_owned)
+                        .collect();
                     auth::allowed_path(user, &segments)
                 }
                 _ => {
@@ -41,13 +50,19 @@ pub fn answer(kind: &str, mut body: Value, user: &User) -> Result<Value, ApiErro
                 json!({"verbs": ["create"], "apiGroups": ["authorization.k8s.io"], "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]}),
                 json!({"verbs": ["create"], "apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"]}),
             ];
-            let mut paths = vec![json!({"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"]})];
+            let mut paths = vec![
+                json!({"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"]}),
+            ];
             if user.groups.iter().any(|g| g == MASTERS) {
-                rules.insert(0, json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+                rules.insert(
+                    0,
+                    json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+                );
                 paths.insert(0, json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
             }
             body["spec"] = json!({});
-            body["status"] = json!({"resourceRules": rules, "nonResourceRules": paths, "incomplete": false});
+            body["status"] =
+                json!({"resourceRules": rules, "nonResourceRules": paths, "incomplete": false});
         }
         "TokenReview" => {
             // The token a client asks about is never one of the sandbox's own but the admin's,

@@ -33,7 +33,10 @@ impl Labels {
 
     /// Reads a selector.
     pub fn parse(text: &str) -> Result<Labels, ApiError> {
-        Parser::new(text).parse().map(Labels).map_err(ApiError::bad_request)
+        Parser::new(text)
+            .parse()
+            .map(Labels)
+            .map_err(ApiError::bad_request)
     }
 
     /// Whether a set of labels satisfies it.
@@ -43,12 +46,14 @@ impl Labels {
             Requirement::NotIn(k, values) => labels.get(k).is_none_or(|v| !values.contains(v)),
             Requirement::Exists(k) => labels.contains_key(k),
             Requirement::Absent(k) => !labels.contains_key(k),
-            Requirement::Greater(k, than) => {
-                labels.get(k).and_then(|v| v.parse::<i64>().ok()).is_some_and(|v| v > *than)
-            }
-            Requirement::Less(k, than) => {
-                labels.get(k).and_then(|v| v.parse::<i64>().ok()).is_some_and(|v| v < *than)
-            }
+            Requirement::Greater(k, than) => labels
+                .get(k)
+                .and_then(|v| v.parse::<i64>().ok())
+                .is_some_and(|v| v > *than),
+            Requirement::Less(k, than) => labels
+                .get(k)
+                .and_then(|v| v.parse::<i64>().ok())
+                .is_some_and(|v| v < *than),
         })
     }
 }
@@ -240,7 +245,10 @@ impl Parser {
                     return Ok(values);
                 }
                 other => {
-                    return Err(format!("found '{}', expected: ',', ')' or identifier", other.text()));
+                    return Err(format!(
+                        "found '{}', expected: ',', ')' or identifier",
+                        other.text()
+                    ));
                 }
             }
         }
@@ -306,7 +314,10 @@ impl Fields {
 
     /// The one name it asks for, if it does.
     pub fn name(&self) -> Option<&str> {
-        self.0.iter().find(|r| r.equal && r.pointer == "/metadata/name").map(|r| r.value.as_str())
+        self.0
+            .iter()
+            .find(|r| r.equal && r.pointer == "/metadata/name")
+            .map(|r| r.value.as_str())
     }
 
     /// Whether an object satisfies it.
@@ -359,7 +370,11 @@ fn unescape(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
-        if c == '\\' { out.extend(chars.next()) } else { out.push(c) }
+        if c == '\\' {
+            out.extend(chars.next())
+        } else {
+            out.push(c)
+        }
     }
     out
 }
@@ -367,7 +382,10 @@ fn unescape(text: &str) -> String {
 /// The values that field selectors of a stored object can ask for.
 pub fn field_values(object: &Value, storage: &str) -> FieldValues {
     let mut values: FieldValues = Vec::new();
-    for resource in crate::resources::RESOURCES.iter().filter(|r| r.storage == storage) {
+    for resource in crate::resources::RESOURCES
+        .iter()
+        .filter(|r| r.storage == storage)
+    {
         for field in resource.fields {
             if values.iter().any(|(p, _)| *p == field.pointer) {
                 continue;

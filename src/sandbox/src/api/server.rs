@@ -33,11 +33,16 @@ const CONNECTIONS: usize = 2048;
 pub async fn serve(api: Api, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
     let acceptor = TlsAcceptor::from(tls);
     let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
-    let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    let address = listener
+        .local_addr()
+        .map(|a| a.to_string())
+        .unwrap_or_default();
     let address: Arc<str> = Arc::from(address);
     let shutdown = api.inner.shutdown.clone();
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
         let stream = tokio::select! {
             () = shutdown.cancelled() => return,
             accepted = listener.accept() => match accepted {
@@ -55,20 +60,29 @@ pub async fn serve(api: Api, listener: TcpListener, tls: Arc<rustls::ServerConfi
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            let handshake = tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.accept(stream));
-            let Ok(Ok(stream)) = handshake.await else { return };
+            let handshake =
+                tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.accept(stream));
+            let Ok(Ok(stream)) = handshake.await else {
+                return;
+            };
             // The verifier only lets through certificates that our own CA signed for the owner.
-            let certificate = stream.get_ref().1.peer_certificates().is_some_and(|c| !c.is_empty());
-            let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-                let (api, address) = (api.clone(), address.clone());
-                async move {
-                    let (parts, body) = request.into_parts();
-                    let request = Request::from_parts(parts, Body::new(body));
-                    Ok::<_, Infallible>(api.answer(request, certificate, &address).await)
-                }
-            });
+            let certificate = stream
+                .get_ref()
+                .1
+                .peer_certificates()
+                .is_some_and(|c| !c.is_empty());
+            let service =
+                hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                    let (api, address) = (api.clone(), address.clone());
+                    async move {
+                        let (parts, body) = request.into_parts();
+                        let request = Request::from_parts(parts, Body::new(body));
+                        Ok::<_, Infallible>(api.answer(request, certificate, &address).await)
+                    }
+                });
             let builder = {
-                let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let mut builder =
+                    hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                 builder.http1().max_headers(100);
                 builder.http2().max_concurrent_streams(500);
                 builder
@@ -92,10 +106,14 @@ struct Reply {
 
 fn respond(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
     response
 }
 
@@ -105,22 +123,34 @@ fn json_reply(code: u16, value: &Value) -> Response<Body> {
 
 fn encoded(code: u16, json: Bytes, yaml: bool) -> Result<Response<Body>, ApiError> {
     if yaml {
-        return Ok(respond(code, "application/yaml", Body::from(encode::to_yaml(&json)?)));
+        return Ok(respond(
+            code,
+            "application/yaml",
+            Body::from(encode::to_yaml(&json)?),
+        ));
     }
     Ok(respond(code, "application/json", Body::from(json)))
 }
 
 fn failure(error: &ApiError) -> Response<Body> {
     if error.plain {
-        return respond(error.code, "text/plain; charset=utf-8", Body::from(error.message.clone()));
+        return respond(
+            error.code,
+            "text/plain; charset=utf-8",
+            Body::from(error.message.clone()),
+        );
     }
     let mut response = json_reply(error.code, &error.to_status());
     if matches!(error.code, 429 | 503 | 504) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if error.code == 401 {
         let bearer = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, bearer);
     }
     response
 }
@@ -179,13 +209,24 @@ impl Api {
         certificate: bool,
         address: &str,
     ) -> Result<Reply, ApiError> {
-        let user = self.inner.credentials.authenticate(&parts.headers, certificate)?;
+        let user = self
+            .inner
+            .credentials
+            .authenticate(&parts.headers, certificate)?;
         let text = |name: header::HeaderName| {
-            parts.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
+            parts
+                .headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .map(str::to_owned)
         };
         // Several Accept headers count as one.
-        let accept: Vec<&str> =
-            parts.headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
+        let accept: Vec<&str> = parts
+            .headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .collect();
         let headers = Headers {
             accept: (!accept.is_empty()).then(|| accept.join(",")),
             content_type: text(header::CONTENT_TYPE),
@@ -197,7 +238,8 @@ impl Api {
                 self.other(&parts.method, &segments, &headers, &user, address)?
             }
             Route::Resource(target) => {
-                self.resource(&parts.method, target, query, headers, body, &user).await?
+                self.resource(&parts.method, target, query, headers, body, &user)
+                    .await?
             }
         };
         Ok(Reply { response })
@@ -213,7 +255,11 @@ impl Api {
     ) -> Result<Response<Body>, ApiError> {
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
         if !auth::allowed_path(user, segments) {
-            return Err(ApiError::forbidden_path(&user.name, "get", &format!("/{}", parts.join("/"))));
+            return Err(ApiError::forbidden_path(
+                &user.name,
+                "get",
+                &format!("/{}", parts.join("/")),
+            ));
         }
         let aggregated = discovery::wants_aggregated(headers.accept.as_deref());
         let list = |core: bool, plain: Value| {
@@ -226,15 +272,23 @@ impl Api {
             } else {
                 json_reply(200, &plain)
             };
-            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+            response
+                .headers_mut()
+                .insert(header::VARY, HeaderValue::from_static("Accept"));
             response
         };
         if !matches!(*method, Method::GET | Method::HEAD) {
             let known = matches!(
                 parts.first(),
-                Some(&"api" | &"apis" | &"version" | &"openapi" | &"healthz" | &"readyz" | &"livez")
+                Some(
+                    &"api" | &"apis" | &"version" | &"openapi" | &"healthz" | &"readyz" | &"livez"
+                )
             );
-            return Err(if known { ApiError::method_not_allowed() } else { ApiError::unknown_path() });
+            return Err(if known {
+                ApiError::method_not_allowed()
+            } else {
+                ApiError::unknown_path()
+            });
         }
         Ok(match parts.as_slice() {
             [] => json_reply(200, &discovery::paths()),
@@ -248,17 +302,19 @@ impl Api {
                 200,
                 &discovery::resource_list("", version).ok_or_else(ApiError::unknown_path)?,
             ),
-            ["apis", group] => {
-                json_reply(200, &discovery::group(group).ok_or_else(ApiError::unknown_path)?)
-            }
+            ["apis", group] => json_reply(
+                200,
+                &discovery::group(group).ok_or_else(ApiError::unknown_path)?,
+            ),
             ["apis", group, version] => json_reply(
                 200,
                 &discovery::resource_list(group, version).ok_or_else(ApiError::unknown_path)?,
             ),
             ["openapi", "v3"] => json_reply(200, &openapi::index()),
-            ["openapi", "v3", "api", version] => {
-                json_reply(200, &openapi::document("", version).ok_or_else(ApiError::unknown_path)?)
-            }
+            ["openapi", "v3", "api", version] => json_reply(
+                200,
+                &openapi::document("", version).ok_or_else(ApiError::unknown_path)?,
+            ),
             ["openapi", "v3", "apis", group, version] => json_reply(
                 200,
                 &openapi::document(group, version).ok_or_else(ApiError::unknown_path)?,
@@ -289,7 +345,10 @@ impl Api {
             _ => return Err(ApiError::method_not_allowed()),
         };
         let served = match &target.subresource {
-            Some(sub) => target.resource.subresource(sub).is_some_and(|s| s.verbs.contains(&verb)),
+            Some(sub) => target
+                .resource
+                .subresource(sub)
+                .is_some_and(|s| s.verbs.contains(&verb)),
             None => target.resource.verbs.has(verb),
         };
         // Kubernetes has no POST on an object of its own types, and takes one for a custom
@@ -314,7 +373,11 @@ impl Api {
             }
             "get" => {
                 let entry = self.get(&target)?;
-                encoded(200, encode::one(&entry, target.resource, accept.shape, true), accept.yaml)
+                encoded(
+                    200,
+                    encode::one(&entry, target.resource, accept.shape, true),
+                    accept.yaml,
+                )
             }
             "list" => {
                 let Listing { entries, meta } = self.list(&target, &query).await?;
@@ -338,7 +401,9 @@ impl Api {
                 let format = Format::of(headers.content_type.as_deref())?;
                 let bytes = read_body(body).await?;
                 let body = body::object(&bytes, format, target.resource, options.validation)?;
-                let outcome = self.update(&target, Change::Replace(body), &options, user).await?;
+                let outcome = self
+                    .update(&target, Change::Replace(body), &options, user)
+                    .await?;
                 self.outcome(outcome, &target, accept)
             }
             "patch" => {
@@ -347,11 +412,18 @@ impl Api {
                 if options.force_given && kind != PatchKind::Apply {
                     let error =
                         FieldError::forbidden("force", "may not be specified for non-apply patch");
-                    return Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[error]));
+                    return Err(ApiError::invalid_kind(
+                        "meta.k8s.io",
+                        "PatchOptions",
+                        "",
+                        &[error],
+                    ));
                 }
                 let bytes = read_body(body).await?;
                 let patch = Patch::read(kind, &bytes)?;
-                let outcome = self.update(&target, Change::Patch(patch), &options, user).await?;
+                let outcome = self
+                    .update(&target, Change::Patch(patch), &options, user)
+                    .await?;
                 self.outcome(outcome, &target, accept)
             }
             _ => {
@@ -400,15 +472,19 @@ impl Api {
     ) -> Result<Response<Body>, ApiError> {
         let resource = target.resource;
         match deleted {
-            Deleted::Marked(Object::Stored(entry)) => {
-                encoded(200, encode::one(&entry, resource, accept.shape, true), accept.yaml)
-            }
+            Deleted::Marked(Object::Stored(entry)) => encoded(
+                200,
+                encode::one(&entry, resource, accept.shape, true),
+                accept.yaml,
+            ),
             Deleted::Marked(Object::Computed(value)) => {
                 encoded(200, Bytes::from(value.to_string()), accept.yaml)
             }
-            Deleted::Gone(entry) if resource.kind_rules.delete_answers_object => {
-                encoded(200, encode::one(&entry, resource, accept.shape, true), accept.yaml)
-            }
+            Deleted::Gone(entry) if resource.kind_rules.delete_answers_object => encoded(
+                200,
+                encode::one(&entry, resource, accept.shape, true),
+                accept.yaml,
+            ),
             Deleted::Gone(entry) => {
                 let meta = entry.meta();
                 let mut details = json!({"name": meta.name});
@@ -463,11 +539,14 @@ impl Api {
             .cloned()
             .ok_or_else(|| ApiError::internal("no container runtime has started yet"))?;
         let namespace = target.namespace.clone().unwrap_or_default();
-        let stream = source.logs(&namespace, &pod, options).await.map_err(|e| match e {
-            LogError::BadRequest(message) => ApiError::bad_request(message),
-            LogError::NotFound(message) => ApiError::gone_missing(message),
-            LogError::Internal(message) => ApiError::internal(message),
-        })?;
+        let stream = source
+            .logs(&namespace, &pod, options)
+            .await
+            .map_err(|e| match e {
+                LogError::BadRequest(message) => ApiError::bad_request(message),
+                LogError::NotFound(message) => ApiError::gone_missing(message),
+                LogError::Internal(message) => ApiError::internal(message),
+            })?;
         let shutdown = self.inner.shutdown.clone().cancelled_owned();
         let body = Body::from_stream(stream.take_until(shutdown));
         Ok(respond(200, "text/plain", body))
@@ -480,6 +559,8 @@ async fn read_body(body: Body) -> Result<Bytes, ApiError> {
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::too_large(body::LIMIT))
         }
-        Err(error) => Err(ApiError::bad_request(format!("cannot read the body: {error}"))),
+        Err(error) => Err(ApiError::bad_request(format!(
+            "cannot read the body: {error}"
+        ))),
     }
 }

@@ -22,7 +22,11 @@ impl FieldError {
     /// A value that is not allowed.
     pub fn invalid(field: impl Into<String>, value: &Value, why: impl std::fmt::Display) -> Self {
         let message = format!("Invalid value: {value}: {why}");
-        FieldError { field: field.into(), reason: "FieldValueInvalid", message }
+        FieldError {
+            field: field.into(),
+            reason: "FieldValueInvalid",
+            message,
+        }
     }
 
     /// A value that is missing.
@@ -32,26 +36,46 @@ impl FieldError {
         } else {
             format!("Required value: {why}")
         };
-        FieldError { field: field.into(), reason: "FieldValueRequired", message }
+        FieldError {
+            field: field.into(),
+            reason: "FieldValueRequired",
+            message,
+        }
     }
 
     /// A value outside a list.
     pub fn unsupported(field: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
-        let supported = supported.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(", ");
+        let supported = supported
+            .iter()
+            .map(|s| format!("{s:?}"))
+            .collect::<Vec<_>>()
+            .join(", ");
         let message = format!("Unsupported value: {value}: supported values: {supported}");
-        FieldError { field: field.into(), reason: "FieldValueNotSupported", message }
+        FieldError {
+            field: field.into(),
+            reason: "FieldValueNotSupported",
+            message,
+        }
     }
 
     /// A value that may not be set here.
     pub fn forbidden(field: impl Into<String>, why: impl std::fmt::Display) -> Self {
         let message = format!("Forbidden: {why}");
-        FieldError { field: field.into(), reason: "FieldValueForbidden", message }
+        FieldError {
+            field: field.into(),
+            reason: "FieldValueForbidden",
+            message,
+        }
     }
 
     /// A value that is there twice.
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
         let message = format!("Duplicate value: {value}");
-        FieldError { field: field.into(), reason: "FieldValueDuplicate", message }
+        FieldError {
+            field: field.into(),
+            reason: "FieldValueDuplicate",
+            message,
+        }
     }
 }
 
@@ -134,18 +158,30 @@ impl ApiError {
 
     /// 404 outside of everything known: plain text.
     pub fn unknown_path() -> Self {
-        ApiError { plain: true, ..Self::new(404, "NotFound", "404 page not found\n") }
+        ApiError {
+            plain: true,
+            ..Self::new(404, "NotFound", "404 page not found\n")
+        }
     }
 
     /// 404 for a resource that a known group does not have.
     pub fn unknown_resource() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource").with(json!({}))
+        Self::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .with(json!({}))
     }
 
     /// 404 for an object.
     pub fn not_found(resource: &Resource, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} \"{name}\" not found", resource.qualified()))
-            .with(Self::details(resource, name))
+        Self::new(
+            404,
+            "NotFound",
+            format!("{} \"{name}\" not found", resource.qualified()),
+        )
+        .with(Self::details(resource, name))
     }
 
     /// 404 for a namespace.
@@ -161,8 +197,12 @@ impl ApiError {
 
     /// 409 for a name that is taken.
     pub fn already_exists(resource: &Resource, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("{} \"{name}\" already exists", resource.qualified()))
-            .with(Self::details(resource, name))
+        Self::new(
+            409,
+            "AlreadyExists",
+            format!("{} \"{name}\" already exists", resource.qualified()),
+        )
+        .with(Self::details(resource, name))
     }
 
     /// 409 for an object that someone else has changed meanwhile.
@@ -179,7 +219,10 @@ impl ApiError {
         Self::new(
             409,
             "Conflict",
-            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified()),
+            format!(
+                "Operation cannot be fulfilled on {} \"{name}\": {why}",
+                resource.qualified()
+            ),
         )
         .with(Self::details(resource, name))
     }
@@ -189,7 +232,10 @@ impl ApiError {
         Self::new(
             409,
             "Conflict",
-            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified_kind()),
+            format!(
+                "Operation cannot be fulfilled on {} \"{name}\": {why}",
+                resource.qualified_kind()
+            ),
         )
         .with(Self::group_details(name, resource.group, resource.kind))
     }
@@ -208,8 +254,11 @@ impl ApiError {
         let parts: Vec<String> = managers
             .iter()
             .map(|manager| {
-                let fields: Vec<&str> =
-                    conflicts.iter().filter(|(m, _)| m == manager).map(|(_, f)| f.as_str()).collect();
+                let fields: Vec<&str> = conflicts
+                    .iter()
+                    .filter(|(m, _)| m == manager)
+                    .map(|(_, f)| f.as_str())
+                    .collect();
                 match fields.as_slice() {
                     [one] => format!("conflict with {manager}: {one}"),
                     many => format!("conflicts with {manager}:\n- {}", many.join("\n- ")),
@@ -233,24 +282,40 @@ impl ApiError {
 
     /// 422 for anything that has a kind.
     pub fn invalid_kind(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let texts: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+        let texts: Vec<String> = errors
+            .iter()
+            .map(|e| format!("{}: {}", e.field, e.message))
+            .collect();
         let text = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let qualified = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
         let mut details = Self::group_details(name, group, kind);
         details["causes"] = errors
             .iter()
             .map(|e| json!({"reason": e.reason, "message": e.message, "field": e.field}))
             .collect();
-        Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {text}")).with(details)
+        Self::new(
+            422,
+            "Invalid",
+            format!("{qualified} \"{name}\" is invalid: {text}"),
+        )
+        .with(details)
     }
 
     /// 422 for a patch that could not be applied.
     pub fn patch_rejected() -> Self {
-        Self::new(422, "Invalid", "the server rejected our request due to an error in our request")
-            .with(json!({}))
+        Self::new(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        )
+        .with(json!({}))
     }
 
     /// 400.
@@ -270,8 +335,12 @@ impl ApiError {
 
     /// 403 for a path that is no resource.
     pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
-        Self::new(403, "Forbidden", format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""))
-            .with(json!({}))
+        Self::new(
+            403,
+            "Forbidden",
+            format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""),
+        )
+        .with(json!({}))
     }
 
     /// 405.
@@ -301,7 +370,11 @@ impl ApiError {
 
     /// 413.
     pub fn too_large(limit: usize) -> Self {
-        Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
+        Self::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {limit}"),
+        )
     }
 
     /// 415 for a body in a format the server does not read.
@@ -309,7 +382,9 @@ impl ApiError {
         Self::new(
             415,
             "UnsupportedMediaType",
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}"),
+            format!(
+                "the body of the request was in an unknown format - accepted media types include: {accepted}"
+            ),
         )
     }
 
@@ -320,7 +395,10 @@ impl ApiError {
 
     /// 500 without a reason, as Kubernetes answers what it did not foresee.
     pub fn unforeseen(message: impl Into<String>) -> Self {
-        ApiError { reason: None, ..Self::new(500, "", message) }
+        ApiError {
+            reason: None,
+            ..Self::new(500, "", message)
+        }
     }
 
     /// 500.
@@ -332,7 +410,11 @@ impl ApiError {
 
     /// 501 for what the sandbox does not do.
     pub fn not_done(what: &str) -> Self {
-        Self::new(501, "NotImplemented", format!("the sandbox does not do this: {what}"))
+        Self::new(
+            501,
+            "NotImplemented",
+            format!("the sandbox does not do this: {what}"),
+        )
     }
 
     /// 504 for a revision that does not exist yet.

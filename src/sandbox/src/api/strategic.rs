@@ -23,8 +23,15 @@ pub fn list_kind(field: &str, flavor: Flavor) -> ListKind {
         ("finalizers", _) => ListKind::Set,
         (_, Flavor::Custom) => ListKind::Atomic,
         (
-            "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes"
-            | "imagePullSecrets" | "secrets" | "schedulingGates" | "resourceClaims",
+            "containers"
+            | "initContainers"
+            | "ephemeralContainers"
+            | "env"
+            | "volumes"
+            | "imagePullSecrets"
+            | "secrets"
+            | "schedulingGates"
+            | "resourceClaims",
             _,
         ) => ListKind::Map(&["name"]),
         ("volumeMounts", _) => ListKind::Map(&["mountPath"]),
@@ -70,14 +77,18 @@ fn merge(target: &mut Value, patch: &Value) -> Result<(), String> {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Some(map) = target.as_object_mut() else { return Ok(()) };
+    let Some(map) = target.as_object_mut() else {
+        return Ok(());
+    };
     if let Some(retain) = patch.get("$retainKeys") {
         let keep = retain.as_array().ok_or("$retainKeys must be a list")?;
         map.retain(|key, _| keep.iter().any(|k| k == key));
     }
     for (key, value) in patch {
         if let Some(field) = key.strip_prefix("$deleteFromPrimitiveList/") {
-            let gone = value.as_array().ok_or("$deleteFromPrimitiveList must be a list")?;
+            let gone = value
+                .as_array()
+                .ok_or("$deleteFromPrimitiveList must be a list")?;
             if let Some(list) = map.get_mut(field).and_then(Value::as_array_mut) {
                 list.retain(|item| !gone.contains(item));
             }
@@ -92,7 +103,9 @@ fn merge(target: &mut Value, patch: &Value) -> Result<(), String> {
             }
             Value::Object(_) => merge(map.entry(key.clone()).or_insert(Value::Null), value)?,
             Value::Array(items) => {
-                let slot = map.entry(key.clone()).or_insert_with(|| Value::Array(Vec::new()));
+                let slot = map
+                    .entry(key.clone())
+                    .or_insert_with(|| Value::Array(Vec::new()));
                 merge_list(slot, items, key)?;
             }
             _ => {
@@ -102,8 +115,10 @@ fn merge(target: &mut Value, patch: &Value) -> Result<(), String> {
     }
     for (key, order) in patch {
         if let Some(field) = key.strip_prefix("$setElementOrder/")
-            && let (Some(order), Some(list)) =
-                (order.as_array(), map.get_mut(field).and_then(Value::as_array_mut))
+            && let (Some(order), Some(list)) = (
+                order.as_array(),
+                map.get_mut(field).and_then(Value::as_array_mut),
+            )
         {
             reorder(list, order, merge_key(field));
         }
@@ -127,14 +142,20 @@ fn merge_list(target: &mut Value, items: &[Value], field: &str) -> Result<(), St
         return Ok(());
     };
     if items.iter().any(|i| i["$patch"] == "replace") {
-        let kept = items.iter().filter(|i| i.get("$patch").is_none()).cloned().collect();
+        let kept = items
+            .iter()
+            .filter(|i| i.get("$patch").is_none())
+            .cloned()
+            .collect();
         *target = Value::Array(kept);
         return Ok(());
     }
     if !target.is_array() {
         *target = Value::Array(Vec::new());
     }
-    let Some(list) = target.as_array_mut() else { return Ok(()) };
+    let Some(list) = target.as_array_mut() else {
+        return Ok(());
+    };
     for item in items {
         let id = item
             .get(key)
@@ -163,7 +184,11 @@ fn reorder(list: &mut [Value], order: &[Value], key: Option<&str>) {
             None => o == item,
         })
     };
-    let mut named: Vec<Value> = list.iter().filter(|i| place(i).is_some()).cloned().collect();
+    let mut named: Vec<Value> = list
+        .iter()
+        .filter(|i| place(i).is_some())
+        .cloned()
+        .collect();
     named.sort_by_key(|i| place(i));
     let mut named = named.into_iter();
     for slot in list.iter_mut().filter(|i| place(i).is_some()) {
@@ -174,7 +199,10 @@ fn reorder(list: &mut [Value], order: &[Value], key: Option<&str>) {
 }
 
 fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {
-    map.iter().filter(|(k, _)| !k.starts_with('$')).map(|(k, v)| (k.clone(), v.clone())).collect()
+    map.iter()
+        .filter(|(k, _)| !k.starts_with('$'))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -209,13 +237,22 @@ mod tests {
             o.clone(),
             json!({"containers": [{"name": "a", "$patch": "delete"}], "$deleteFromPrimitiveList/finalizers": ["x"], "k": {"$retainKeys": ["b"], "b": 3}}),
         );
-        assert_eq!(out, json!({"containers": [{"name": "b"}], "finalizers": ["y"], "k": {"b": 3}}));
+        assert_eq!(
+            out,
+            json!({"containers": [{"name": "b"}], "finalizers": ["y"], "k": {"b": 3}})
+        );
         let out = patched(
             o.clone(),
             json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "a", "image": "i"}]}),
         );
-        assert_eq!(out["containers"], json!([{"name": "b"}, {"name": "a", "image": "i"}]));
-        let out = patched(o, json!({"containers": [{"$patch": "replace"}, {"name": "z"}]}));
+        assert_eq!(
+            out["containers"],
+            json!([{"name": "b"}, {"name": "a", "image": "i"}])
+        );
+        let out = patched(
+            o,
+            json!({"containers": [{"$patch": "replace"}, {"name": "z"}]}),
+        );
         assert_eq!(out["containers"], json!([{"name": "z"}]));
     }
 

@@ -21,18 +21,36 @@ pub struct Column {
 }
 
 const fn column(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: "string", format: "", description, priority: 0 }
+    Column {
+        name,
+        kind: "string",
+        format: "",
+        description,
+        priority: 0,
+    }
 }
 
 const fn wide(name: &'static str, description: &'static str) -> Column {
-    Column { priority: 1, ..column(name, description) }
+    Column {
+        priority: 1,
+        ..column(name, description)
+    }
 }
 
 const fn date(name: &'static str, description: &'static str) -> Column {
-    Column { kind: "date", ..column(name, description) }
+    Column {
+        kind: "date",
+        ..column(name, description)
+    }
 }
 
-const NAME: Column = Column { format: "name", ..column("Name", "Name of the object, unique within its namespace and kind.") };
+const NAME: Column = Column {
+    format: "name",
+    ..column(
+        "Name",
+        "Name of the object, unique within its namespace and kind.",
+    )
+};
 const AGE: Column = column("Age", "Time since the object was created.");
 
 /// Name and age.
@@ -40,40 +58,82 @@ pub const NAME_AGE: &[Column] = &[NAME, AGE];
 /// ConfigMaps.
 pub const CONFIGMAP_COLUMNS: &[Column] = &[NAME, column("Data", "Number of keys."), AGE];
 /// Secrets.
-pub const SECRET_COLUMNS: &[Column] =
-    &[NAME, column("Type", "Type of the secret."), column("Data", "Number of keys."), AGE];
+pub const SECRET_COLUMNS: &[Column] = &[
+    NAME,
+    column("Type", "Type of the secret."),
+    column("Data", "Number of keys."),
+    AGE,
+];
 /// Namespaces.
 pub const PHASE_COLUMNS: &[Column] = &[NAME, column("Status", "The status of the namespace"), AGE];
 /// Experiments and trials.
 pub const CONDITION_COLUMNS: &[Column] = &[
     NAME,
-    column("Type", "Custom resource definition column (in JSONPath format): .status.conditions[-1:].type"),
-    column("Status", "Custom resource definition column (in JSONPath format): .status.conditions[-1:].status"),
-    date("Age", "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp"),
+    column(
+        "Type",
+        "Custom resource definition column (in JSONPath format): .status.conditions[-1:].type",
+    ),
+    column(
+        "Status",
+        "Custom resource definition column (in JSONPath format): .status.conditions[-1:].status",
+    ),
+    date(
+        "Age",
+        "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp",
+    ),
 ];
 /// Suggestions.
 pub const SUGGESTION_COLUMNS: &[Column] = &[
     NAME,
-    column("Type", "Custom resource definition column (in JSONPath format): .status.conditions[-1:].type"),
-    column("Status", "Custom resource definition column (in JSONPath format): .status.conditions[-1:].status"),
-    column("Requested", "Custom resource definition column (in JSONPath format): .spec.requests"),
-    column("Assigned", "Custom resource definition column (in JSONPath format): .status.suggestionCount"),
-    date("Age", "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp"),
+    column(
+        "Type",
+        "Custom resource definition column (in JSONPath format): .status.conditions[-1:].type",
+    ),
+    column(
+        "Status",
+        "Custom resource definition column (in JSONPath format): .status.conditions[-1:].status",
+    ),
+    column(
+        "Requested",
+        "Custom resource definition column (in JSONPath format): .spec.requests",
+    ),
+    column(
+        "Assigned",
+        "Custom resource definition column (in JSONPath format): .status.suggestionCount",
+    ),
+    date(
+        "Age",
+        "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp",
+    ),
 ];
 /// Custom resource definitions.
-pub const CRD_COLUMNS: &[Column] =
-    &[NAME, date("Created At", "When the definition was made.")];
+pub const CRD_COLUMNS: &[Column] = &[NAME, date("Created At", "When the definition was made.")];
 /// Pods.
 pub const POD_COLUMNS: &[Column] = &[
     NAME,
-    column("Ready", "The aggregate readiness state of this pod for accepting traffic."),
-    column("Status", "The aggregate status of the containers in this pod."),
-    column("Restarts", "How often containers of this pod have been restarted, and when last."),
+    column(
+        "Ready",
+        "The aggregate readiness state of this pod for accepting traffic.",
+    ),
+    column(
+        "Status",
+        "The aggregate status of the containers in this pod.",
+    ),
+    column(
+        "Restarts",
+        "How often containers of this pod have been restarted, and when last.",
+    ),
     AGE,
     wide("IP", "Address of the pod; empty until it has one."),
     wide("Node", "The node this pod runs on."),
-    wide("Nominated Node", "The node kept free for this pod by preemption."),
-    wide("Readiness Gates", "Readiness gates of the pod and how many hold."),
+    wide(
+        "Nominated Node",
+        "The node kept free for this pod by preemption.",
+    ),
+    wide(
+        "Readiness Gates",
+        "Readiness gates of the pod and how many hold.",
+    ),
 ];
 /// Jobs.
 pub const JOB_COLUMNS: &[Column] = &[
@@ -83,7 +143,10 @@ pub const JOB_COLUMNS: &[Column] = &[
     column("Duration", "Time required to complete the job."),
     AGE,
     wide("Containers", "Names of each container in the template."),
-    wide("Images", "Images referenced by each container in the template."),
+    wide(
+        "Images",
+        "Images referenced by each container in the template.",
+    ),
     wide("Selector", "The label query that finds the job's pods."),
 ];
 /// Nodes.
@@ -122,7 +185,10 @@ pub const EVENT_COLUMNS: &[Column] = &[
     column("Message", "What happened."),
     wide("First Seen", "When it was first seen."),
     wide("Count", "How often it was seen."),
-    Column { priority: 1, ..NAME },
+    Column {
+        priority: 1,
+        ..NAME
+    },
 ];
 
 /// What a cell shows.
@@ -219,7 +285,10 @@ fn joined(values: impl Iterator<Item = String>) -> Cell {
 }
 
 fn condition<'a>(o: &'a Value, kind: &str) -> Option<&'a str> {
-    list(&o["status"]["conditions"]).iter().find(|c| c["type"] == kind)?["status"].as_str()
+    list(&o["status"]["conditions"])
+        .iter()
+        .find(|c| c["type"] == kind)?["status"]
+        .as_str()
 }
 
 /// Name and age.
@@ -229,12 +298,21 @@ pub fn age_only(o: &Value) -> Vec<Cell> {
 
 /// ConfigMaps.
 pub fn configmap_cells(o: &Value) -> Vec<Cell> {
-    vec![name(o), Cell::Number(keys(&o["data"]) + keys(&o["binaryData"])), created(o)]
+    vec![
+        name(o),
+        Cell::Number(keys(&o["data"]) + keys(&o["binaryData"])),
+        created(o),
+    ]
 }
 
 /// Secrets.
 pub fn secret_cells(o: &Value) -> Vec<Cell> {
-    vec![name(o), text(&o["type"]), Cell::Number(keys(&o["data"])), created(o)]
+    vec![
+        name(o),
+        text(&o["type"]),
+        Cell::Number(keys(&o["data"])),
+        created(o),
+    ]
 }
 
 /// Namespaces.
@@ -243,7 +321,9 @@ pub fn phase_cells(o: &Value) -> Vec<Cell> {
 }
 
 fn last_condition(o: &Value) -> (Cell, Cell) {
-    let last = list(&o["status"]["conditions"]).last().unwrap_or(&Value::Null);
+    let last = list(&o["status"]["conditions"])
+        .last()
+        .unwrap_or(&Value::Null);
     (text(&last["type"]), text(&last["status"]))
 }
 
@@ -256,7 +336,10 @@ pub fn condition_cells(o: &Value) -> Vec<Cell> {
 /// Suggestions.
 pub fn suggestion_cells(o: &Value) -> Vec<Cell> {
     let (kind, status) = last_condition(o);
-    let (requested, assigned) = (text(&o["spec"]["requests"]), text(&o["status"]["suggestionCount"]));
+    let (requested, assigned) = (
+        text(&o["spec"]["requests"]),
+        text(&o["status"]["suggestionCount"]),
+    );
     vec![name(o), kind, status, requested, assigned, created(o)]
 }
 
@@ -276,7 +359,11 @@ pub fn pod_cells(o: &Value) -> Vec<Cell> {
     } else {
         let held = gates
             .iter()
-            .filter(|g| g["conditionType"].as_str().is_some_and(|t| condition(o, t) == Some("True")))
+            .filter(|g| {
+                g["conditionType"]
+                    .as_str()
+                    .is_some_and(|t| condition(o, t) == Some("True"))
+            })
             .count();
         Cell::Text(format!("{held}/{}", gates.len()))
     };
@@ -284,7 +371,10 @@ pub fn pod_cells(o: &Value) -> Vec<Cell> {
         name(o),
         Cell::Text(format!("{}/{total}", state.ready)),
         Cell::Text(state.reason),
-        Cell::Restarts(state.restarts, state.last_restart.filter(|_| state.restarts > 0)),
+        Cell::Restarts(
+            state.restarts,
+            state.last_restart.filter(|_| state.restarts > 0),
+        ),
         created(o),
         text_or_none(&status["podIP"]),
         text_or_none(&o["spec"]["nodeName"]),
@@ -318,10 +408,17 @@ fn pod_state(o: &Value) -> PodState {
     if let Some(r) = status["reason"].as_str().filter(|r| !r.is_empty()) {
         reason = r.to_owned();
     }
-    let mut state = PodState { reason: String::new(), ready: 0, restarts: 0, last_restart: None };
+    let mut state = PodState {
+        reason: String::new(),
+        ready: 0,
+        restarts: 0,
+        last_restart: None,
+    };
     let restarted = |state: &mut PodState, c: &Value| {
         state.restarts += c["restartCount"].as_i64().unwrap_or(0);
-        let at = c["lastState"]["terminated"]["finishedAt"].as_str().and_then(age::parse);
+        let at = c["lastState"]["terminated"]["finishedAt"]
+            .as_str()
+            .and_then(age::parse);
         state.last_restart = state.last_restart.max(at);
     };
     let mut initializing = false;
@@ -366,7 +463,9 @@ fn pod_state(o: &Value) -> PodState {
         }
     }
     let phase = status["phase"].as_str();
-    if o["metadata"]["deletionTimestamp"].is_string() && !matches!(phase, Some("Succeeded" | "Failed")) {
+    if o["metadata"]["deletionTimestamp"].is_string()
+        && !matches!(phase, Some("Succeeded" | "Failed"))
+    {
         reason = "Terminating".into();
     }
     state.reason = reason;
@@ -407,7 +506,11 @@ pub fn job_cells(o: &Value) -> Vec<Cell> {
     };
     let containers = list(&spec["template"]["spec"]["containers"]);
     let field = |key: &'static str| {
-        joined(containers.iter().map(move |c| c[key].as_str().unwrap_or("").to_owned()))
+        joined(
+            containers
+                .iter()
+                .map(move |c| c[key].as_str().unwrap_or("").to_owned()),
+        )
     };
     vec![
         name(o),
@@ -424,8 +527,10 @@ pub fn job_cells(o: &Value) -> Vec<Cell> {
 fn selector(value: &Value) -> Cell {
     match value["matchLabels"].as_object() {
         Some(labels) if !labels.is_empty() => {
-            let mut pairs: Vec<_> =
-                labels.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or(""))).collect();
+            let mut pairs: Vec<_> = labels
+                .iter()
+                .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or("")))
+                .collect();
             pairs.sort();
             joined(pairs.into_iter())
         }
@@ -456,7 +561,11 @@ pub fn node_cells(o: &Value) -> Vec<Cell> {
         .filter(|role| !role.is_empty())
         .collect();
     roles.sort_unstable();
-    let roles = if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") };
+    let roles = if roles.is_empty() {
+        "<none>".to_owned()
+    } else {
+        roles.join(",")
+    };
     let address = |kind: &str| {
         text_or_none(
             list(&o["status"]["addresses"])
@@ -538,13 +647,25 @@ pub fn event_cells(o: &Value) -> Vec<Cell> {
     let about = &o["involvedObject"];
     let kind = about["kind"].as_str().unwrap_or("").to_lowercase();
     let about_name = about["name"].as_str().unwrap_or("");
-    let target = if about_name.is_empty() { kind } else { format!("{kind}/{about_name}") };
+    let target = if about_name.is_empty() {
+        kind
+    } else {
+        format!("{kind}/{about_name}")
+    };
     let part = |a: &Value, b: &Value| {
-        a.as_str().filter(|s| !s.is_empty()).or(b.as_str()).unwrap_or("").to_owned()
+        a.as_str()
+            .filter(|s| !s.is_empty())
+            .or(b.as_str())
+            .unwrap_or("")
+            .to_owned()
     };
     let component = part(&o["source"]["component"], &o["reportingComponent"]);
     let host = part(&o["source"]["host"], &o["reportingInstance"]);
-    let source = if host.is_empty() { component } else { format!("{component}, {host}") };
+    let source = if host.is_empty() {
+        component
+    } else {
+        format!("{component}, {host}")
+    };
     vec![
         last,
         text(&o["type"]),

@@ -68,11 +68,23 @@ impl Api {
         let storage = target.resource.storage;
         let (start, initial) = match version {
             Version::Unset | Version::Any => {
-                let page = self.store().list(storage, target.namespace.as_deref().filter(|_| target.resource.namespaced));
+                let page = self.store().list(
+                    storage,
+                    target
+                        .namespace
+                        .as_deref()
+                        .filter(|_| target.resource.namespaced),
+                );
                 (page.revision, (!initial_refused).then_some(page.entries))
             }
             Version::NotOlderThan(_) if initial_asked => {
-                let page = self.store().list(storage, target.namespace.as_deref().filter(|_| target.resource.namespaced));
+                let page = self.store().list(
+                    storage,
+                    target
+                        .namespace
+                        .as_deref()
+                        .filter(|_| target.resource.namespaced),
+                );
                 (page.revision, Some(page.entries))
             }
             Version::NotOlderThan(revision) | Version::Exact(revision) => (revision, None),
@@ -132,11 +144,16 @@ impl Watch {
                 }
                 Err(error) => {
                     let status = ApiError::from(error).to_status();
-                    self.line(&format!(r#"{{"type":"ERROR","object":{status}}}"#)).await?;
+                    self.line(&format!(r#"{{"type":"ERROR","object":{status}}}"#))
+                        .await?;
                     return Ok(());
                 }
             }
-            let bookmark_at = if end_marked { next_bookmark } else { next_bookmark.min(before_end) };
+            let bookmark_at = if end_marked {
+                next_bookmark
+            } else {
+                next_bookmark.min(before_end)
+            };
             let out = self.out.clone();
             tokio::select! {
                 more = feed.changed() => {
@@ -168,8 +185,8 @@ impl Watch {
 
     /// One change, seen through the selection: what enters it is new, what leaves it is gone.
     async fn change(&mut self, change: &Change) -> Result<(), Gone> {
-        let in_now =
-            change.kind != ChangeKind::Deleted && self.selection.matches(&change.entry, &self.target);
+        let in_now = change.kind != ChangeKind::Deleted
+            && self.selection.matches(&change.entry, &self.target);
         let before = match (change.kind, &change.previous) {
             (ChangeKind::Added, _) => false,
             (ChangeKind::Deleted, None) => self.selection.matches(&change.entry, &self.target),
@@ -213,7 +230,8 @@ impl Watch {
                 json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": null, "rows": []})
             }
         };
-        self.line(&json!({"type": "BOOKMARK", "object": object}).to_string()).await
+        self.line(&json!({"type": "BOOKMARK", "object": object}).to_string())
+            .await
     }
 
     async fn line(&mut self, text: &str) -> Result<(), Gone> {
@@ -223,4 +241,3 @@ impl Watch {
         self.out.send(Bytes::from(line)).await.map_err(|_| Gone)
     }
 }
-

@@ -10,6 +10,7 @@ use crate::store::{Entry, Expect, Guard, Op, Write, WriteError, Written};
 use super::admission_hook::{AdmissionRequest, Operation};
 use super::auth::User;
 use super::body::{self, Body};
+use super::kinds::NewStatus;
 use super::managed::{self, Writer};
 use super::meta;
 use super::patch::Patch;
@@ -17,7 +18,6 @@ use super::path::Target;
 use super::query::{FieldValidation, WriteOptions};
 use super::status::{ApiError, FieldError};
 use super::{Api, encode};
-use super::kinds::NewStatus;
 
 /// How often an unconditional change is tried again when somebody else was faster.
 const RETRIES: usize = 32;
@@ -66,7 +66,10 @@ fn same_but_bookkeeping(a: &Value, b: &Value) -> bool {
 /// Which managers own what, without the times.
 fn same_ownership(a: &Value, b: &Value) -> bool {
     let bare = |o: &Value| -> Vec<Value> {
-        let mut list = o["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let mut list = o["metadata"]["managedFields"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         for entry in &mut list {
             entry["time"] = Value::Null;
         }
@@ -110,7 +113,10 @@ impl Api {
         applied: Option<&Value>,
     ) -> Result<Outcome, ApiError> {
         let resource = target.resource;
-        let Body { mut object, complaints } = body;
+        let Body {
+            mut object,
+            complaints,
+        } = body;
         let mut warnings = complaints;
         let given = meta::of(&mut object).clone();
         let text = |key: &str| given.get(key).and_then(Value::as_str).unwrap_or("");
@@ -139,8 +145,11 @@ impl Api {
         let generate = fixed.is_empty() && !prefix.is_empty();
         let namespace_object = namespace.map(|ns| self.open_namespace(ns)).transpose()?;
         for attempt in 0.. {
-            let name =
-                if generate { meta::generate_name(prefix) } else { fixed.to_owned() };
+            let name = if generate {
+                meta::generate_name(prefix)
+            } else {
+                fixed.to_owned()
+            };
             let mut new = object.clone();
             meta::fill_new(&mut new, resource, namespace, &name);
             if let Some(ns) = &namespace_object
@@ -173,7 +182,10 @@ impl Api {
                 return Err(ApiError::invalid(resource, &name, &errors));
             }
             set_or_remove(&mut new["metadata"], "managedFields", None);
-            let writer = Writer { manager: &options.field_manager, subresource: "" };
+            let writer = Writer {
+                manager: &options.field_manager,
+                subresource: "",
+            };
             match applied {
                 Some(applied) => new = managed::apply(&new, applied, resource, writer, true)?,
                 None => managed::updated(&mut new, None, resource, writer),
@@ -185,10 +197,17 @@ impl Api {
                 }
                 meta::of(&mut new).shift_remove("resourceVersion");
                 let object = Object::Computed(served(new, resource));
-                return Ok(Outcome { code: 201, object, warnings });
+                return Ok(Outcome {
+                    code: 201,
+                    object,
+                    warnings,
+                });
             }
             let guards = namespace
-                .map(|ns| Guard::Exists { storage: "namespaces", path: ns.to_owned() })
+                .map(|ns| Guard::Exists {
+                    storage: "namespaces",
+                    path: ns.to_owned(),
+                })
                 .into_iter()
                 .collect();
             let write = Write {
@@ -200,7 +219,11 @@ impl Api {
             };
             match self.store().write(write).await {
                 Ok(Written { entry }) => {
-                    return Ok(Outcome { code: 201, object: Object::Stored(entry), warnings });
+                    return Ok(Outcome {
+                        code: 201,
+                        object: Object::Stored(entry),
+                        warnings,
+                    });
                 }
                 Err(WriteError::Conflict(_)) if generate && attempt < RETRIES => {}
                 Err(WriteError::Conflict(_)) => {
@@ -220,9 +243,15 @@ impl Api {
         if target.resource.kind != "Pod" {
             return Ok(());
         }
-        let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
+        let account = pod["spec"]["serviceAccountName"]
+            .as_str()
+            .unwrap_or("default");
         let namespace = target.namespace.as_deref().unwrap_or("");
-        if self.store().get("serviceaccounts", &format!("{namespace}/{account}")).is_some() {
+        if self
+            .store()
+            .get("serviceaccounts", &format!("{namespace}/{account}"))
+            .is_some()
+        {
             return Ok(());
         }
         let name = pod["metadata"]["name"].as_str().unwrap_or("");
@@ -259,14 +288,26 @@ impl Api {
             let mut warnings = Vec::new();
             let new = self.changed(target, &current, &change, options, user, &mut warnings)?;
             let Some(new) = new else {
-                return Ok(Outcome { code: 200, object: Object::Stored(entry), warnings });
+                return Ok(Outcome {
+                    code: 200,
+                    object: Object::Stored(entry),
+                    warnings,
+                });
             };
             if options.dry_run {
                 let object = Object::Computed(served(new, resource));
-                return Ok(Outcome { code: 200, object, warnings });
+                return Ok(Outcome {
+                    code: 200,
+                    object,
+                    warnings,
+                });
             }
             let finished = gone_with_this(&new, target);
-            let op = if finished { Op::Delete } else { Op::Put(Box::new(new.clone())) };
+            let op = if finished {
+                Op::Delete
+            } else {
+                Op::Put(Box::new(new.clone()))
+            };
             let write = Write {
                 storage: resource.storage,
                 path: path.clone(),
@@ -277,10 +318,18 @@ impl Api {
             match self.store().write(write).await {
                 Ok(_) if finished => {
                     let object = Object::Computed(served(new, resource));
-                    return Ok(Outcome { code: 200, object, warnings });
+                    return Ok(Outcome {
+                        code: 200,
+                        object,
+                        warnings,
+                    });
                 }
                 Ok(Written { entry }) => {
-                    return Ok(Outcome { code: 200, object: Object::Stored(entry), warnings });
+                    return Ok(Outcome {
+                        code: 200,
+                        object: Object::Stored(entry),
+                        warnings,
+                    });
                 }
                 // Somebody was faster. If the client named a version, the next round says so.
                 Err(WriteError::Conflict(_)) => {}
@@ -301,8 +350,12 @@ impl Api {
         let applied = self.applied_config(target, &applied, options)?;
         let mut object = applied.clone();
         body::normalize(&mut object, target.resource, &mut Vec::new())?;
-        let body = Body { object, complaints: Vec::new() };
-        self.create_as(target, body, options, user, Some(&applied)).await
+        let body = Body {
+            object,
+            complaints: Vec::new(),
+        };
+        self.create_as(target, body, options, user, Some(&applied))
+            .await
     }
 
     /// Checks and completes what a client applies.
@@ -315,7 +368,12 @@ impl Api {
         let resource = target.resource;
         if !options.manager_given {
             let error = FieldError::required("fieldManager", "is required for apply patch");
-            return Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[error]));
+            return Err(ApiError::invalid_kind(
+                "meta.k8s.io",
+                "PatchOptions",
+                "",
+                &[error],
+            ));
         }
         if !applied["metadata"]["managedFields"].is_null() {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
@@ -373,7 +431,10 @@ impl Api {
             }
             Change::Patch(Patch::Apply(applied)) => {
                 let applied = self.applied_config(target, applied, options)?;
-                let writer = Writer { manager: &options.field_manager, subresource };
+                let writer = Writer {
+                    manager: &options.field_manager,
+                    subresource,
+                };
                 let served_now = served(current.clone(), resource);
                 let merged =
                     managed::apply(&served_now, &applied, resource, writer, options.force)?;
@@ -387,7 +448,9 @@ impl Api {
         };
         check_identity(&new, current, target)?;
         let conditional = new["metadata"]["resourceVersion"].as_str().unwrap_or("");
-        if !conditional.is_empty() && new["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"] {
+        if !conditional.is_empty()
+            && new["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]
+        {
             return Err(ApiError::modified(resource, name));
         }
         if conditional.is_empty()
@@ -403,11 +466,12 @@ impl Api {
         }
         let replaced_managers = match change {
             // A client that clears the list means it.
-            Change::Replace(_) | Change::Patch(Patch::Json(_) | Patch::Merge(_)) => {
-                new["metadata"]["managedFields"].as_array().is_some_and(|l| {
+            Change::Replace(_) | Change::Patch(Patch::Json(_) | Patch::Merge(_)) => new["metadata"]
+                ["managedFields"]
+                .as_array()
+                .is_some_and(|l| {
                     l.is_empty() || (l.len() == 1 && l[0].as_object().is_some_and(|m| m.is_empty()))
-                })
-            }
+                }),
             _ => false,
         };
         match subresource {
@@ -447,10 +511,19 @@ impl Api {
             }
             "finalize" => {
                 let mut finalized = current.clone();
-                set_or_remove(&mut finalized["spec"], "finalizers", new["spec"].get("finalizers"));
+                set_or_remove(
+                    &mut finalized["spec"],
+                    "finalizers",
+                    new["spec"].get("finalizers"),
+                );
                 new = finalized;
             }
-            other => return Err(ApiError::not_done(&format!("writing {}/{other}", resource.plural))),
+            other => {
+                return Err(ApiError::not_done(&format!(
+                    "writing {}/{other}",
+                    resource.plural
+                )));
+            }
         }
         if resource.generation && subresource.is_empty() && spec_changed(&new, current, resource) {
             let generation = current["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
@@ -468,8 +541,15 @@ impl Api {
             if same_but_bookkeeping(&new, current) {
                 return Ok(None);
             }
-            set_or_remove(&mut new["metadata"], "managedFields", current["metadata"].get("managedFields"));
-            let writer = Writer { manager: &options.field_manager, subresource };
+            set_or_remove(
+                &mut new["metadata"],
+                "managedFields",
+                current["metadata"].get("managedFields"),
+            );
+            let writer = Writer {
+                manager: &options.field_manager,
+                subresource,
+            };
             managed::updated(&mut new, Some(current), resource, writer);
         }
         Ok(Some(new))
@@ -485,7 +565,9 @@ impl Api {
     ) -> Result<Value, ApiError> {
         let resource = target.resource;
         let mut complaints = Vec::new();
-        if patched["kind"] != resource.kind || patched["apiVersion"] != resource.api_version().as_str() {
+        if patched["kind"] != resource.kind
+            || patched["apiVersion"] != resource.api_version().as_str()
+        {
             return Err(ApiError::bad_request(
                 "apiVersion and kind cannot be changed by a patch",
             ));
@@ -498,7 +580,11 @@ impl Api {
                     &json!(complaints.join(", ")),
                     format!("strict decoding error: {}", complaints.join(", ")),
                 )];
-                Err(ApiError::invalid(resource, target.name.as_deref().unwrap_or(""), &errors))
+                Err(ApiError::invalid(
+                    resource,
+                    target.name.as_deref().unwrap_or(""),
+                    &errors,
+                ))
             }
             FieldValidation::Ignore => Ok(patched),
             _ => {
@@ -580,8 +666,11 @@ fn check_finalizers(new: &Value, current: &Value, target: &Target) -> Result<(),
         items.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let had = list(current);
-    let added: Vec<String> =
-        list(new).into_iter().filter(|f| !had.contains(f)).map(|f| format!("{f:?}")).collect();
+    let added: Vec<String> = list(new)
+        .into_iter()
+        .filter(|f| !had.contains(f))
+        .map(|f| format!("{f:?}"))
+        .collect();
     if added.is_empty() {
         return Ok(());
     }
@@ -593,7 +682,11 @@ fn check_finalizers(new: &Value, current: &Value, target: &Target) -> Result<(),
         ),
     );
     let name = target.name.as_deref().unwrap_or("");
-    Err(ApiError::invalid(target.resource, name, &[error.clone(), error]))
+    Err(ApiError::invalid(
+        target.resource,
+        name,
+        &[error.clone(), error],
+    ))
 }
 
 fn spec_changed(new: &Value, old: &Value, resource: &crate::resources::Resource) -> bool {

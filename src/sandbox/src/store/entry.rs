@@ -123,7 +123,9 @@ impl Entry {
 
     /// Something computed from the object, kept as long as it. One type per kind of object.
     pub fn derived<T: Any + Send + Sync>(&self, make: impl FnOnce(&Value) -> T) -> Option<&T> {
-        self.derived.get_or_init(|| Box::new(make(&self.value()))).downcast_ref()
+        self.derived
+            .get_or_init(|| Box::new(make(&self.value())))
+            .downcast_ref()
     }
 }
 
@@ -155,7 +157,10 @@ pub struct Change {
 /// is. Objects come out of the store as these very bytes.
 pub fn encode(object: &mut Value, revision: u64) -> (Bytes, Range<usize>) {
     if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        meta.insert("resourceVersion".into(), Value::String(revision.to_string()));
+        meta.insert(
+            "resourceVersion".into(),
+            Value::String(revision.to_string()),
+        );
     }
     let mut out = Vec::with_capacity(1024);
     out.push(b'{');

@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc,
+};
 
 use tokio::sync::{oneshot, watch};
 
@@ -215,13 +217,19 @@ impl Store {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse(dir.to_owned())),
             Err(std::fs::TryLockError::Error(source)) => {
-                return Err(OpenError::Io { path: lock_path, source });
+                return Err(OpenError::Io {
+                    path: lock_path,
+                    source,
+                });
             }
         }
         let path = dir.join("store.db");
         schema::private_file(&path).map_err(io(&path))?;
         let db = schema::open(&path)?;
-        let sqlite = |source| OpenError::Sqlite { path: path.clone(), source };
+        let sqlite = |source| OpenError::Sqlite {
+            path: path.clone(),
+            source,
+        };
         let loaded = schema::load(&db).map_err(sqlite)?;
         let history = schema::open_reader(&path).map_err(sqlite)?;
 
@@ -243,7 +251,9 @@ impl Store {
                 Some(shard) => {
                     shard.current.insert(entry.path().clone(), Arc::new(entry));
                 }
-                None => tracing::warn!(storage, path = %entry.path(), "stored object of an unknown kind"),
+                None => {
+                    tracing::warn!(storage, path = %entry.path(), "stored object of an unknown kind")
+                }
             }
         }
         let shared = Arc::new(Shared {
@@ -280,12 +290,22 @@ impl Store {
 
     /// How many objects a storage holds.
     pub fn count(&self, storage: &str) -> usize {
-        self.shared.read().shards.get(storage).map_or(0, |s| s.current.len())
+        self.shared
+            .read()
+            .shards
+            .get(storage)
+            .map_or(0, |s| s.current.len())
     }
 
     /// One object, as it is now.
     pub fn get(&self, storage: &str, path: &str) -> Option<Arc<Entry>> {
-        self.shared.read().shards.get(storage)?.current.get(path).cloned()
+        self.shared
+            .read()
+            .shards
+            .get(storage)?
+            .current
+            .get(path)
+            .cloned()
     }
 
     /// The objects of a storage, of one namespace or all, ordered by path, and the revision.
@@ -296,7 +316,10 @@ impl Store {
             (Some(shard), None) => shard.current.values().cloned().collect(),
             (Some(shard), Some(ns)) => in_namespace(&shard.current, ns).cloned().collect(),
         };
-        Page { entries, revision: state.revision }
+        Page {
+            entries,
+            revision: state.revision,
+        }
     }
 
     /// The objects as they were at a revision.
@@ -309,7 +332,10 @@ impl Store {
         {
             let state = self.shared.read();
             if revision < state.compacted {
-                return Err(ReadError::TooOld { asked: revision, oldest: state.compacted });
+                return Err(ReadError::TooOld {
+                    asked: revision,
+                    oldest: state.compacted,
+                });
             }
             // Nothing of this kind has changed since: memory holds that very state.
             if let Some(shard) = state.shards.get(storage) {
@@ -332,18 +358,29 @@ impl Store {
         let (answer, answered) = oneshot::channel();
         {
             let queue = lock(&self.inner.queue);
-            let Some(queue) = queue.as_ref() else { return Err(WriteError::Closed) };
-            queue.send(writer::Job { write, answer }).map_err(|_| WriteError::Closed)?;
+            let Some(queue) = queue.as_ref() else {
+                return Err(WriteError::Closed);
+            };
+            queue
+                .send(writer::Job { write, answer })
+                .map_err(|_| WriteError::Closed)?;
         }
         answered.await.unwrap_or_else(|_| {
-            Err(WriteError::Storage("the transaction failed before this write was reached".into()))
+            Err(WriteError::Storage(
+                "the transaction failed before this write was reached".into(),
+            ))
         })
     }
 
     /// A feed of a storage's changes after a revision.
     pub fn feed(&self, storage: &'static str, after: u64) -> Option<Feed> {
         let changed = self.shared.read().shards.get(storage)?.changed.subscribe();
-        Some(Feed { store: self.clone(), storage, position: after, changed })
+        Some(Feed {
+            store: self.clone(),
+            storage,
+            position: after,
+            changed,
+        })
     }
 
     fn changes_after(
@@ -355,9 +392,14 @@ impl Store {
             let state = self.shared.read();
             let revision = state.revision;
             if after < state.compacted {
-                return Err(ReadError::TooOld { asked: after, oldest: state.compacted });
+                return Err(ReadError::TooOld {
+                    asked: after,
+                    oldest: state.compacted,
+                });
             }
-            let Some(shard) = state.shards.get(storage) else { return Ok((Vec::new(), revision)) };
+            let Some(shard) = state.shards.get(storage) else {
+                return Ok((Vec::new(), revision));
+            };
             if after >= shard.ring_floor {
                 let start = shard.ring.partition_point(|c| c.revision <= after);
                 return Ok((shard.ring.range(start..).cloned().collect(), revision));
@@ -369,9 +411,14 @@ impl Store {
         let changes = schema::changes_after(&lock(&self.inner.history), storage, after)?;
         let compacted = self.shared.read().compacted;
         if after < compacted {
-            return Err(ReadError::TooOld { asked: after, oldest: compacted });
+            return Err(ReadError::TooOld {
+                asked: after,
+                oldest: compacted,
+            });
         }
-        let end = changes.last().map_or(revision, |c| c.revision.max(revision));
+        let end = changes
+            .last()
+            .map_or(revision, |c| c.revision.max(revision));
         Ok((changes, end))
     }
 }

@@ -37,36 +37,55 @@ pub(super) fn private_file(path: &Path) -> std::io::Result<File> {
 }
 
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
-    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
     let mut db = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .map_err(sqlite)?;
-    db.busy_timeout(std::time::Duration::from_secs(5)).map_err(sqlite)?;
-    db.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
-    db.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
-    let problem: String =
-        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
+    db.busy_timeout(std::time::Duration::from_secs(5))
+        .map_err(sqlite)?;
+    db.pragma_update(None, "journal_mode", "WAL")
+        .map_err(sqlite)?;
+    db.pragma_update(None, "synchronous", "FULL")
+        .map_err(sqlite)?;
+    let problem: String = db
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(sqlite)?;
     if problem != "ok" {
-        return Err(OpenError::Damaged { path: path.to_owned(), problem });
+        return Err(OpenError::Damaged {
+            path: path.to_owned(),
+            problem,
+        });
     }
     migrate(&mut db, path)?;
     Ok(db)
 }
 
 fn migrate(db: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
     let known = MIGRATIONS.len() as i64;
-    let found: i64 =
-        db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
+    let found: i64 = db
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(sqlite)?;
     if found > known {
-        return Err(OpenError::TooNew { path: path.to_owned(), found, known });
+        return Err(OpenError::TooNew {
+            path: path.to_owned(),
+            found,
+            known,
+        });
     }
     for (index, step) in MIGRATIONS.iter().enumerate().skip(found.max(0) as usize) {
         let tx = db.transaction().map_err(sqlite)?;
         tx.execute_batch(step).map_err(sqlite)?;
-        tx.pragma_update(None, "user_version", index as i64 + 1).map_err(sqlite)?;
+        tx.pragma_update(None, "user_version", index as i64 + 1)
+            .map_err(sqlite)?;
         tx.commit().map_err(sqlite)?;
     }
     Ok(())
@@ -98,12 +117,20 @@ fn entry(row: &Row<'_>, first: usize) -> rusqlite::Result<Entry> {
     let object: Vec<u8> = row.get(first + 5)?;
     let start = (at.max(0) as usize).min(object.len());
     let end = (start + len.max(0) as usize).min(object.len());
-    Ok(Entry::new(Arc::from(path), revision as u64, created as u64, Bytes::from(object), start..end))
+    Ok(Entry::new(
+        Arc::from(path),
+        revision as u64,
+        created as u64,
+        Bytes::from(object),
+        start..end,
+    ))
 }
 
 pub(super) fn load(db: &Connection) -> rusqlite::Result<Loaded> {
     let state = |name: &str| -> rusqlite::Result<i64> {
-        db.query_row("SELECT value FROM state WHERE name = ?1", [name], |row| row.get(0))
+        db.query_row("SELECT value FROM state WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
     };
     let compacted = state("compacted")?;
     // Compaction may remove the newest row (a deletion), so the number is kept apart too.
@@ -117,7 +144,11 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<Loaded> {
     let entries = statement
         .query_map([], |row| Ok((row.get::<_, String>(0)?, entry(row, 1)?)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Loaded { revision: revision as u64, compacted: compacted as u64, entries })
+    Ok(Loaded {
+        revision: revision as u64,
+        compacted: compacted as u64,
+        entries,
+    })
 }
 
 pub(super) fn list_at(
@@ -139,7 +170,9 @@ pub(super) fn list_at(
          ORDER BY path"
     ))?;
     statement
-        .query_map(params![storage, from, to, revision as i64], |row| Ok(Arc::new(entry(row, 0)?)))?
+        .query_map(params![storage, from, to, revision as i64], |row| {
+            Ok(Arc::new(entry(row, 0)?))
+        })?
         .collect()
 }
 
@@ -155,13 +188,21 @@ pub(super) fn changes_after(
     let mut before = db.prepare_cached(&format!("SELECT {COLUMNS} FROM kv WHERE revision = ?1"))?;
     let rows = statement
         .query_map(params![storage, after as i64], |row| {
-            Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, entry(row, 2)?))
+            Ok((
+                row.get::<_, bool>(0)?,
+                row.get::<_, i64>(1)?,
+                entry(row, 2)?,
+            ))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut changes = Vec::with_capacity(rows.len());
     for (deleted, previous, entry_after) in rows {
         let previous = if previous > 0 {
-            before.query_map([previous], |row| entry(row, 0))?.next().transpose()?.map(Arc::new)
+            before
+                .query_map([previous], |row| entry(row, 0))?
+                .next()
+                .transpose()?
+                .map(Arc::new)
         } else {
             None
         };
@@ -191,8 +232,14 @@ pub(super) fn compact(db: &mut Connection, upto: u64, revision: u64) -> rusqlite
              AND n.revision > kv.revision AND n.revision <= ?1))",
         [upto as i64],
     )?;
-    tx.execute("UPDATE state SET value = ?1 WHERE name = 'compacted'", [upto as i64])?;
-    tx.execute("UPDATE state SET value = ?1 WHERE name = 'revision'", [revision as i64])?;
+    tx.execute(
+        "UPDATE state SET value = ?1 WHERE name = 'compacted'",
+        [upto as i64],
+    )?;
+    tx.execute(
+        "UPDATE state SET value = ?1 WHERE name = 'revision'",
+        [revision as i64],
+    )?;
     tx.commit()?;
     Ok(dropped)
 }

@@ -1,8 +1,8 @@
 //! The one thread that writes.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -141,9 +141,10 @@ impl Overlay<'_> {
             Guard::Exists { storage, path } => self.get(storage, path).is_some(),
             Guard::NamespaceEmpty(namespace) => {
                 let prefix = format!("{namespace}/");
-                let new = self.changed.iter().any(|((_, path), entry)| {
-                    entry.is_some() && path.starts_with(&prefix)
-                });
+                let new = self
+                    .changed
+                    .iter()
+                    .any(|((_, path), entry)| entry.is_some() && path.starts_with(&prefix));
                 let old = self.state.shards.iter().any(|(storage, shard)| {
                     in_namespace(&shard.current, namespace)
                         .any(|e| self.get(storage, e.path()).is_some())
@@ -159,9 +160,12 @@ fn commit(db: &mut Connection, shared: &Shared, batch: Vec<Job>) {
     let mut changes = Vec::new();
     let result = {
         let state = shared.read();
-        let mut overlay = Overlay { state: &state, changed: HashMap::new() };
+        let mut overlay = Overlay {
+            state: &state,
+            changed: HashMap::new(),
+        };
         let mut revision = state.revision;
-        let mut fill = || -> rusqlite::Result<()> {
+        let fill = || -> rusqlite::Result<()> {
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let mut insert = tx.prepare_cached(schema::INSERT)?;
@@ -173,7 +177,12 @@ fn commit(db: &mut Connection, shared: &Shared, batch: Vec<Job>) {
                         Ok(change) => {
                             revision += 1;
                             // Counts as taken before the insert, so that an error answers it too.
-                            outcomes.push((answer, Ok(Written { entry: change.entry.clone() })));
+                            outcomes.push((
+                                answer,
+                                Ok(Written {
+                                    entry: change.entry.clone(),
+                                }),
+                            ));
                             let entry = &change.entry;
                             let meta = entry.meta_range();
                             insert.execute(params![
@@ -188,7 +197,9 @@ fn commit(db: &mut Connection, shared: &Shared, batch: Vec<Job>) {
                                 &entry.json()[..],
                             ])?;
                             let now = (change.kind != ChangeKind::Deleted).then(|| entry.clone());
-                            overlay.changed.insert((storage, entry.path().to_string()), now);
+                            overlay
+                                .changed
+                                .insert((storage, entry.path().to_string()), now);
                             changes.push((storage, Arc::new(change)));
                         }
                     }
@@ -221,7 +232,13 @@ fn commit(db: &mut Connection, shared: &Shared, batch: Vec<Job>) {
 }
 
 fn plan(overlay: &Overlay<'_>, write: Write, revision: u64) -> Result<Change, WriteError> {
-    let Write { storage, path, expect, guards, op } = write;
+    let Write {
+        storage,
+        path,
+        expect,
+        guards,
+        op,
+    } = write;
     if !overlay.state.shards.contains_key(storage) {
         return Err(WriteError::Storage(format!("no storage named {storage}")));
     }
@@ -263,13 +280,17 @@ fn publish(shared: &Shared, revision: u64, changes: Vec<(&'static str, Arc<Chang
     state.revision = revision;
     let mut touched: HashMap<&'static str, u64> = HashMap::new();
     for (storage, change) in changes {
-        let Some(shard) = state.shards.get_mut(storage) else { continue };
+        let Some(shard) = state.shards.get_mut(storage) else {
+            continue;
+        };
         match change.kind {
             ChangeKind::Deleted => {
                 shard.current.remove(change.entry.path());
             }
             _ => {
-                shard.current.insert(change.entry.path().clone(), change.entry.clone());
+                shard
+                    .current
+                    .insert(change.entry.path().clone(), change.entry.clone());
             }
         }
         shard.ring_bytes += change.entry.json().len();
@@ -300,10 +321,14 @@ fn compact(db: &mut Connection, shared: &Shared, marks: &mut Vec<(Instant, u64)>
     if marks.last().is_none_or(|(_, r)| *r != revision) {
         marks.push((Instant::now(), revision));
     }
-    let old = marks.iter().rposition(|(at, _)| at.elapsed() >= retention.age);
+    let old = marks
+        .iter()
+        .rposition(|(at, _)| at.elapsed() >= retention.age);
     let by_age = old.map_or(0, |i| marks[i].1);
     let by_count = revision.saturating_sub(retention.max_revisions);
-    let target = by_age.max(by_count).min(revision.saturating_sub(retention.min_revisions));
+    let target = by_age
+        .max(by_count)
+        .min(revision.saturating_sub(retention.min_revisions));
     if let Some(i) = old {
         marks.drain(..i);
     }

@@ -12,7 +12,11 @@ fn check_keys(o: &Value, field: &str, errors: &mut Vec<FieldError>) -> usize {
     let mut size = 0;
     for (key, value) in o[field].as_object().into_iter().flatten() {
         if let Err(why) = config_key(key) {
-            errors.push(FieldError::invalid(format!("{field}[{key}]"), &json!(key), why));
+            errors.push(FieldError::invalid(
+                format!("{field}[{key}]"),
+                &json!(key),
+                why,
+            ));
         }
         size += value.as_str().map_or(0, str::len);
     }
@@ -96,14 +100,19 @@ pub(super) fn validate_secret(o: &Value) -> Vec<FieldError> {
     let kind = o["type"].as_str().unwrap_or("");
     match kind {
         "kubernetes.io/dockerconfigjson" | "kubernetes.io/dockercfg" => {
-            let key =
-                if kind.ends_with("json") { ".dockerconfigjson" } else { ".dockercfg" };
+            let key = if kind.ends_with("json") {
+                ".dockerconfigjson"
+            } else {
+                ".dockercfg"
+            };
             require(key, &mut errors);
             if let Some(text) = o["data"][key].as_str() {
                 let parsed = STANDARD
                     .decode(text)
                     .map_err(|e| e.to_string())
-                    .and_then(|b| serde_json::from_slice::<Map<String, Value>>(&b).map_err(|e| e.to_string()));
+                    .and_then(|b| {
+                        serde_json::from_slice::<Map<String, Value>>(&b).map_err(|e| e.to_string())
+                    });
                 if let Err(why) = parsed {
                     errors.push(FieldError::invalid(
                         format!("data[{key}]"),
@@ -140,7 +149,11 @@ pub(super) fn validate_secret(o: &Value) -> Vec<FieldError> {
 pub(super) fn secret_change(new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if new["type"] != old["type"] {
-        errors.push(FieldError::invalid("type", &new["type"], "field is immutable"));
+        errors.push(FieldError::invalid(
+            "type",
+            &new["type"],
+            "field is immutable",
+        ));
     }
     errors.extend(immutable(new, old));
     errors

@@ -20,7 +20,9 @@ fn rename(o: &mut Value, forward: bool) {
     let renamed: Map<String, Value> = std::mem::take(map)
         .into_iter()
         .map(|(key, value)| {
-            let pair = RENAMED.iter().find(|(new, old)| key == if forward { *old } else { *new });
+            let pair = RENAMED
+                .iter()
+                .find(|(new, old)| key == if forward { *old } else { *new });
             match pair {
                 Some((new, old)) => ((if forward { *new } else { *old }).to_owned(), value),
                 None => (key, value),

@@ -7,7 +7,9 @@ use super::pods;
 use super::set_default;
 
 pub(super) fn defaults(o: &mut Value) {
-    let Some(spec) = o.get_mut("spec").filter(|s| s.is_object()) else { return };
+    let Some(spec) = o.get_mut("spec").filter(|s| s.is_object()) else {
+        return;
+    };
     if spec["completions"].is_null() && spec["parallelism"].is_null() {
         spec["completions"] = json!(1);
     }
@@ -55,8 +57,7 @@ pub(super) fn created(o: &mut Value) {
             // A job without labels shows those of its template.
             o["metadata"]["labels"] = o["spec"]["template"]["metadata"]["labels"].clone();
         }
-        o["spec"]["selector"] =
-            json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+        o["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
     }
     o["status"] = json!({});
 }
@@ -64,7 +65,13 @@ pub(super) fn created(o: &mut Value) {
 pub(super) fn validate(o: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let spec = &o["spec"];
-    for key in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+    for key in [
+        "parallelism",
+        "completions",
+        "backoffLimit",
+        "activeDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+    ] {
         if spec[key].as_i64().is_some_and(|n| n < 0) {
             let why = "must be greater than or equal to 0";
             errors.push(FieldError::invalid(format!("spec.{key}"), &spec[key], why));
@@ -73,7 +80,11 @@ pub(super) fn validate(o: &Value) -> Vec<FieldError> {
     let mode = &spec["completionMode"];
     if !matches!(mode.as_str(), None | Some("NonIndexed" | "Indexed")) {
         let supported = ["Indexed", "NonIndexed"];
-        errors.push(FieldError::unsupported("spec.completionMode", mode, &supported));
+        errors.push(FieldError::unsupported(
+            "spec.completionMode",
+            mode,
+            &supported,
+        ));
     }
     if mode == "Indexed" && spec["completions"].is_null() {
         errors.push(FieldError::required(
@@ -112,7 +123,11 @@ pub(super) fn change(new: &Value, old: &Value) -> Vec<FieldError> {
     for key in ["completions", "selector", "completionMode"] {
         if field(new, key) != field(old, key) {
             let name = format!("spec.{key}");
-            errors.push(FieldError::invalid(name, &field(new, key), "field is immutable"));
+            errors.push(FieldError::invalid(
+                name,
+                &field(new, key),
+                "field is immutable",
+            ));
         }
     }
     if field(new, "template") != field(old, "template") {

@@ -98,8 +98,11 @@ pub const SECRET: Rules = Rules {
 };
 
 /// Service accounts.
-pub const SERVICE_ACCOUNT: Rules =
-    Rules { typed: Some(typed::service_account), delete_answers_object: true, ..Rules::NONE };
+pub const SERVICE_ACCOUNT: Rules = Rules {
+    typed: Some(typed::service_account),
+    delete_answers_object: true,
+    ..Rules::NONE
+};
 
 /// Namespaces.
 pub const NAMESPACE: Rules = Rules {
@@ -112,8 +115,11 @@ pub const NAMESPACE: Rules = Rules {
 };
 
 /// Nodes.
-pub const NODE: Rules =
-    Rules { typed: Some(typed::node), new_status: NewStatus::Given, ..Rules::NONE };
+pub const NODE: Rules = Rules {
+    typed: Some(typed::node),
+    new_status: NewStatus::Given,
+    ..Rules::NONE
+};
 
 /// Persistent volume claims.
 pub const PVC: Rules = Rules {
@@ -151,8 +157,11 @@ pub const JOB: Rules = Rules {
 };
 
 /// Events of the core group, which is how events are stored.
-pub const EVENT: Rules =
-    Rules { typed: Some(typed::event), validate: events::validate, ..Rules::NONE };
+pub const EVENT: Rules = Rules {
+    typed: Some(typed::event),
+    validate: events::validate,
+    ..Rules::NONE
+};
 
 /// Events of `events.k8s.io`.
 pub const NEW_EVENT: Rules = Rules {
@@ -214,7 +223,10 @@ fn pvc_validate(o: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let spec = &o["spec"];
     if list(&spec["accessModes"]).is_empty() {
-        errors.push(FieldError::required("spec.accessModes", "at least 1 access mode is required"));
+        errors.push(FieldError::required(
+            "spec.accessModes",
+            "at least 1 access mode is required",
+        ));
     }
     if spec["resources"]["requests"]["storage"].is_null() {
         errors.push(FieldError::required("spec.resources[storage]", ""));

@@ -36,9 +36,16 @@ fn container_defaults(container: &mut Value) {
     if let Some(map) = container.as_object_mut() {
         map.retain(|_, v| !v.is_null());
     }
-    container["resources"] = if resources.is_object() { resources } else { json!({}) };
+    container["resources"] = if resources.is_object() {
+        resources
+    } else {
+        json!({})
+    };
     // Requests default to limits.
-    let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
+    let limits = container["resources"]["limits"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     for (name, amount) in limits {
         if container["resources"]["requests"].get(&name).is_none() {
             container["resources"]["requests"][&name] = amount;
@@ -48,7 +55,11 @@ fn container_defaults(container: &mut Value) {
         map.retain(|_, v| !v.is_null());
     }
     let policy = image_policy(container["image"].as_str().unwrap_or(""));
-    set_default(container, "terminationMessagePath", json!("/dev/termination-log"));
+    set_default(
+        container,
+        "terminationMessagePath",
+        json!("/dev/termination-log"),
+    );
     set_default(container, "terminationMessagePolicy", json!("File"));
     set_default(container, "imagePullPolicy", json!(policy));
 }
@@ -81,7 +92,9 @@ pub(super) fn spec_defaults(spec: &mut Value) {
     set_default(spec, "securityContext", json!({}));
     set_default(spec, "schedulerName", json!("default-scheduler"));
     // Two names of one field, kept equal.
-    let account = spec["serviceAccountName"].as_str().or(spec["serviceAccount"].as_str());
+    let account = spec["serviceAccountName"]
+        .as_str()
+        .or(spec["serviceAccount"].as_str());
     if let Some(account) = account.filter(|a| !a.is_empty()).map(str::to_owned) {
         spec["serviceAccountName"] = json!(account);
         spec["serviceAccount"] = json!(account);
@@ -109,7 +122,10 @@ pub(super) fn created(o: &mut Value) {
         set_default(spec, "priority", json!(0));
         set_default(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
         let tolerate = |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        for key in [
+            "node.kubernetes.io/not-ready",
+            "node.kubernetes.io/unreachable",
+        ] {
             let known = list(&spec["tolerations"])
                 .iter()
                 .any(|t| t["key"] == key || (t["key"].is_null() && t["operator"] == "Exists"));
@@ -127,7 +143,10 @@ pub(super) fn created(o: &mut Value) {
 fn qos_class(spec: &Value) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
-    for container in list(&spec["containers"]).iter().chain(list(&spec["initContainers"])) {
+    for container in list(&spec["containers"])
+        .iter()
+        .chain(list(&spec["initContainers"]))
+    {
         let resources = &container["resources"];
         for kind in ["cpu", "memory"] {
             let amount = |key: &str| resources[key][kind].as_str().and_then(Quantity::parse);
@@ -155,14 +174,22 @@ fn check_container(container: &Value, at: &str, volumes: &[&str], errors: &mut V
         errors.push(FieldError::required(format!("{at}.image"), ""));
     } else if image.trim() != image {
         let why = "must not have leading or trailing whitespace";
-        errors.push(FieldError::invalid(format!("{at}.image"), &json!(image), why));
+        errors.push(FieldError::invalid(
+            format!("{at}.image"),
+            &json!(image),
+            why,
+        ));
     }
     let policy = &container["imagePullPolicy"];
     if let Some(text) = policy.as_str()
         && !matches!(text, "Always" | "IfNotPresent" | "Never")
     {
         let field = format!("{at}.imagePullPolicy");
-        errors.push(FieldError::unsupported(field, policy, &["Always", "IfNotPresent", "Never"]));
+        errors.push(FieldError::unsupported(
+            field,
+            policy,
+            &["Always", "IfNotPresent", "Never"],
+        ));
     }
     for (i, env) in list(&container["env"]).iter().enumerate() {
         if env["name"].as_str().unwrap_or("").is_empty() {
@@ -183,12 +210,20 @@ fn check_container(container: &Value, at: &str, volumes: &[&str], errors: &mut V
         match mount["mountPath"].as_str().unwrap_or("") {
             "" => errors.push(FieldError::required(field("mountPath"), "")),
             path if paths.contains(&path) => {
-                errors.push(FieldError::invalid(field("mountPath"), &json!(path), "must be unique"));
+                errors.push(FieldError::invalid(
+                    field("mountPath"),
+                    &json!(path),
+                    "must be unique",
+                ));
             }
             path => paths.push(path),
         }
     }
-    for (name, request) in container["resources"]["requests"].as_object().into_iter().flatten() {
+    for (name, request) in container["resources"]["requests"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
         let limit = &container["resources"]["limits"][name.as_str()];
         let read = |v: &Value| v.as_str().and_then(Quantity::parse);
         if let (Some(r), Some(l)) = (read(request), read(limit))
@@ -196,7 +231,11 @@ fn check_container(container: &Value, at: &str, volumes: &[&str], errors: &mut V
         {
             let limit = limit.as_str().unwrap_or("");
             let why = format!("must be less than or equal to {name} limit of {limit}");
-            errors.push(FieldError::invalid(format!("{at}.resources.requests"), request, why));
+            errors.push(FieldError::invalid(
+                format!("{at}.resources.requests"),
+                request,
+                why,
+            ));
         }
     }
 }
@@ -231,16 +270,26 @@ pub(super) fn check_spec(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
             names.push(name);
         }
     }
-    if spec["activeDeadlineSeconds"].as_i64().is_some_and(|s| s < 1) {
+    if spec["activeDeadlineSeconds"]
+        .as_i64()
+        .is_some_and(|s| s < 1)
+    {
         let why = "must be between 1 and 2147483647, inclusive";
         let field = format!("{at}.activeDeadlineSeconds");
-        errors.push(FieldError::invalid(field, &spec["activeDeadlineSeconds"], why));
+        errors.push(FieldError::invalid(
+            field,
+            &spec["activeDeadlineSeconds"],
+            why,
+        ));
     }
 }
 
 /// Whether the amounts in a pod's spec are quantities; Kubernetes finds that out while decoding.
 pub(crate) fn quantities_in(spec: &Value) -> Result<(), String> {
-    for container in list(&spec["containers"]).iter().chain(list(&spec["initContainers"])) {
+    for container in list(&spec["containers"])
+        .iter()
+        .chain(list(&spec["initContainers"]))
+    {
         if !quantity::well_formed(&container["resources"]) {
             return Err(quantity::MALFORMED.to_owned());
         }
@@ -252,11 +301,13 @@ pub(super) fn validate(o: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     check_spec(&o["spec"], "spec", &mut errors);
     let policy = &o["spec"]["restartPolicy"];
-    if o["spec"].is_object()
-        && !matches!(policy.as_str(), Some("Always" | "OnFailure" | "Never"))
-    {
+    if o["spec"].is_object() && !matches!(policy.as_str(), Some("Always" | "OnFailure" | "Never")) {
         let supported = ["Always", "OnFailure", "Never"];
-        errors.push(FieldError::unsupported("spec.restartPolicy", policy, &supported));
+        errors.push(FieldError::unsupported(
+            "spec.restartPolicy",
+            policy,
+            &supported,
+        ));
     }
     errors
 }
@@ -271,7 +322,11 @@ pub(super) fn change(new: &Value, old: &Value) -> Vec<FieldError> {
                 container["image"] = Value::Null;
             }
         }
-        for key in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+        for key in [
+            "activeDeadlineSeconds",
+            "tolerations",
+            "terminationGracePeriodSeconds",
+        ] {
             spec[key] = Value::Null;
         }
         if old["spec"]["nodeName"].as_str().unwrap_or("").is_empty() {

@@ -13,8 +13,12 @@ fn again<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, Strin
 
 /// serde's complaints in the words of Go's decoder, as far as they say the same.
 fn wording(error: &str) -> String {
-    let Some(rest) = error.strip_prefix("invalid type: ") else { return error.to_owned() };
-    let Some((found, expected)) = rest.split_once(", expected ") else { return error.to_owned() };
+    let Some(rest) = error.strip_prefix("invalid type: ") else {
+        return error.to_owned();
+    };
+    let Some((found, expected)) = rest.split_once(", expected ") else {
+        return error.to_owned();
+    };
     let found = match found.split_whitespace().next().unwrap_or("") {
         "integer" | "floating" => "number",
         "boolean" => "bool",

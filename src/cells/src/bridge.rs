@@ -22,7 +22,10 @@ pub struct Error {
 impl Error {
     /// An error without advice.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        Self {
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Adds what to do next.
@@ -37,8 +40,10 @@ impl Error {
             text.truncate(end);
             text.push('…');
         }
-        Self::new(format!("the kernel answered {text} where {wanted} was expected"))
-            .with_hint("the kernel and this crate may be of different versions; restart the kernel")
+        Self::new(format!(
+            "the kernel answered {text} where {wanted} was expected"
+        ))
+        .with_hint("the kernel and this crate may be of different versions; restart the kernel")
     }
 
     pub(crate) fn missing(member: &str) -> Self {
@@ -81,7 +86,11 @@ impl Request {
     /// The line that goes over the socket, without the newline.
     pub fn to_line(&self) -> String {
         let text = |text: &str| Json::Text(text.to_owned());
-        let arguments = self.arguments.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let arguments = self
+            .arguments
+            .iter()
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect();
         Json::Object(vec![
             ("token".into(), text(&self.token)),
             ("call".into(), text(&self.call)),
@@ -112,7 +121,10 @@ impl Request {
 
     /// The argument of that name.
     pub fn argument(&self, name: &str) -> Option<&str> {
-        self.arguments.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.arguments
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -140,30 +152,51 @@ impl Response {
         if let Some(answer) = value.get("answer") {
             return Ok(Self::Answer(answer.clone()));
         }
-        let failure = value.get("failure").ok_or_else(|| Error::missing("answer"))?;
+        let failure = value
+            .get("failure")
+            .ok_or_else(|| Error::missing("answer"))?;
         Ok(Self::Failure {
-            message: failure.get("message").ok_or_else(|| Error::missing("message"))?.text()?.to_owned(),
-            hint: failure.get("hint").and_then(|hint| hint.text().ok()).map(str::to_owned),
+            message: failure
+                .get("message")
+                .ok_or_else(|| Error::missing("message"))?
+                .text()?
+                .to_owned(),
+            hint: failure
+                .get("hint")
+                .and_then(|hint| hint.text().ok())
+                .map(str::to_owned),
         })
     }
 }
 
 pub(crate) fn call(call: &str, arguments: &[(&str, &str)]) -> Result<Json, Error> {
-    let (Ok(socket), Ok(token)) = (std::env::var(SOCKET_VARIABLE), std::env::var(TOKEN_VARIABLE)) else {
-        return Err(Error::new("this program does not run in a cell of a katlab notebook")
-            .with_hint("open the notebook with the katlab kernel"));
+    let (Ok(socket), Ok(token)) = (
+        std::env::var(SOCKET_VARIABLE),
+        std::env::var(TOKEN_VARIABLE),
+    ) else {
+        return Err(
+            Error::new("this program does not run in a cell of a katlab notebook")
+                .with_hint("open the notebook with the katlab kernel"),
+        );
     };
     let request = Request {
         token,
         call: call.to_owned(),
-        arguments: arguments.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        arguments: arguments
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
     };
     let lost = |error: std::io::Error| {
-        Error::new(format!("the katlab kernel does not answer on its socket: {error}"))
-            .with_hint("restart the kernel; experiments go on without it")
+        Error::new(format!(
+            "the katlab kernel does not answer on its socket: {error}"
+        ))
+        .with_hint("restart the kernel; experiments go on without it")
     };
     let mut stream = UnixStream::connect(&socket).map_err(lost)?;
-    stream.write_all(format!("{}\n", request.to_line()).as_bytes()).map_err(lost)?;
+    stream
+        .write_all(format!("{}\n", request.to_line()).as_bytes())
+        .map_err(lost)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).map_err(lost)?;
     match Response::from_line(&line)? {
@@ -190,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_failure_carries_its_hint() {
-        let line = r#"{"failure":{"message":"no experiment `x`","hint":"`:experiments` lists them"}}"#;
+        let line =
+            r#"{"failure":{"message":"no experiment `x`","hint":"`:experiments` lists them"}}"#;
         let expected = Response::Failure {
             message: "no experiment `x`".into(),
             hint: Some("`:experiments` lists them".into()),

@@ -33,16 +33,26 @@ impl Json {
     /// # Errors
     /// The text is not JSON or nests deeper than 64 levels; the message names the byte.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut reader = Reader { bytes: text.as_bytes(), position: 0 };
+        let mut reader = Reader {
+            bytes: text.as_bytes(),
+            position: 0,
+        };
         let value = reader.value(0)?;
         reader.skip_space();
-        if reader.position == text.len() { Ok(value) } else { Err(reader.error("text after the value")) }
+        if reader.position == text.len() {
+            Ok(value)
+        } else {
+            Err(reader.error("text after the value"))
+        }
     }
 
     /// The member of an object, or `None` when there is none or this is no object.
     pub fn get(&self, name: &str) -> Option<&Json> {
         match self {
-            Json::Object(members) => members.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+            Json::Object(members) => members
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value),
             _ => None,
         }
     }
@@ -133,11 +143,17 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn error(&self, what: &str) -> Error {
-        Error::new(format!("the kernel's answer is not JSON: {what} at byte {}", self.position))
+        Error::new(format!(
+            "the kernel's answer is not JSON: {what} at byte {}",
+            self.position
+        ))
     }
 
     fn skip_space(&mut self) {
-        while matches!(self.bytes.get(self.position), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        while matches!(
+            self.bytes.get(self.position),
+            Some(b' ' | b'\t' | b'\n' | b'\r')
+        ) {
             self.position += 1;
         }
     }
@@ -178,7 +194,10 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Result<Json, Error> {
         let start = self.position;
-        while matches!(self.bytes.get(self.position), Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')) {
+        while matches!(
+            self.bytes.get(self.position),
+            Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')
+        ) {
             self.position += 1;
         }
         std::str::from_utf8(&self.bytes[start..self.position])
@@ -266,10 +285,13 @@ impl Reader<'_> {
             Some(plain @ (b'"' | b'\\' | b'/')) => plain as char,
             Some(b'u') => {
                 let first = self.hexadecimal()?;
-                if (0xd800..0xdc00).contains(&first) && self.bytes[self.position..].starts_with(b"\\u") {
+                if (0xd800..0xdc00).contains(&first)
+                    && self.bytes[self.position..].starts_with(b"\\u")
+                {
                     self.position += 2;
                     let second = self.hexadecimal()?;
-                    let code = 0x10000 + ((first - 0xd800) << 10) + (second.wrapping_sub(0xdc00) & 0x3ff);
+                    let code =
+                        0x10000 + ((first - 0xd800) << 10) + (second.wrapping_sub(0xdc00) & 0x3ff);
                     char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
                 } else {
                     char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER)
@@ -302,9 +324,12 @@ mod tests {
             Json::Number(value) => (*value).into(),
             Json::Text(text) => text.clone().into(),
             Json::Array(items) => items.iter().map(to_serde).collect(),
-            Json::Object(members) => {
-                serde_json::Value::Object(members.iter().map(|(key, value)| (key.clone(), to_serde(value))).collect())
-            }
+            Json::Object(members) => serde_json::Value::Object(
+                members
+                    .iter()
+                    .map(|(key, value)| (key.clone(), to_serde(value)))
+                    .collect(),
+            ),
         }
     }
 
@@ -348,14 +373,19 @@ mod tests {
         }
     }
 
-    /// Numbers as floats and members sorted, since the two sides differ there by design.
+    /// Numbers as floats of twelve digits (`serde_json` reads the last bits roughly unless told otherwise)
+    /// and members sorted, since the two sides differ there by design.
     fn normal(value: &serde_json::Value) -> String {
         match value {
-            serde_json::Value::Number(number) => format!("{:e}", number.as_f64().unwrap()),
-            serde_json::Value::Array(items) => format!("{:?}", items.iter().map(normal).collect::<Vec<_>>()),
+            serde_json::Value::Number(number) => format!("{:.12e}", number.as_f64().unwrap()),
+            serde_json::Value::Array(items) => {
+                format!("{:?}", items.iter().map(normal).collect::<Vec<_>>())
+            }
             serde_json::Value::Object(members) => {
-                let sorted: std::collections::BTreeMap<_, _> =
-                    members.iter().map(|(key, value)| (key, normal(value))).collect();
+                let sorted: std::collections::BTreeMap<_, _> = members
+                    .iter()
+                    .map(|(key, value)| (key, normal(value)))
+                    .collect();
                 format!("{sorted:?}")
             }
             other => other.to_string(),
@@ -364,7 +394,10 @@ mod tests {
 
     #[test]
     fn surrogate_pairs_become_one_character() {
-        assert_eq!(Json::parse(r#""\ud83d\ude00""#).unwrap(), Json::Text("😀".into()));
+        assert_eq!(
+            Json::parse(r#""\ud83d\ude00""#).unwrap(),
+            Json::Text("😀".into())
+        );
     }
 
     #[test]

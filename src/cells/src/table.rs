@@ -12,7 +12,10 @@ pub struct Table {
 impl Table {
     /// An empty table with these column titles.
     pub fn new(titles: impl IntoIterator<Item = String>) -> Self {
-        Self { titles: titles.into_iter().collect(), rows: Vec::new() }
+        Self {
+            titles: titles.into_iter().collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; missing cells are empty, surplus ones are dropped.
@@ -22,27 +25,52 @@ impl Table {
     }
 
     fn is_numeric(&self, column: usize) -> bool {
-        let mut cells = self.rows.iter().map(|row| &row[column]).filter(|cell| !cell.is_empty()).peekable();
+        let mut cells = self
+            .rows
+            .iter()
+            .map(|row| &row[column])
+            .filter(|cell| !cell.is_empty())
+            .peekable();
         cells.peek().is_some() && cells.all(|cell| cell.parse::<f64>().is_ok())
     }
 
     /// The table as HTML: escaped, without script or style sheets.
     pub fn to_html(&self) -> String {
-        let align = |column| if self.is_numeric(column) { "right" } else { "left" };
+        let align = |column| {
+            if self.is_numeric(column) {
+                "right"
+            } else {
+                "left"
+            }
+        };
         let cells = |row: &[String], tag: &str| -> String {
             let cell = |(column, text): (usize, &String)| {
-                format!("<{tag} style=\"text-align:{}\">{}</{tag}>", align(column), escape(text))
+                format!(
+                    "<{tag} style=\"text-align:{}\">{}</{tag}>",
+                    align(column),
+                    escape(text)
+                )
             };
             row.iter().enumerate().map(cell).collect()
         };
-        let rows: String = self.rows.iter().map(|row| format!("<tr>{}</tr>", cells(row, "td"))).collect();
-        format!("<table><thead><tr>{}</tr></thead><tbody>{rows}</tbody></table>", cells(&self.titles, "th"))
+        let rows: String = self
+            .rows
+            .iter()
+            .map(|row| format!("<tr>{}</tr>", cells(row, "td")))
+            .collect();
+        format!(
+            "<table><thead><tr>{}</tr></thead><tbody>{rows}</tbody></table>",
+            cells(&self.titles, "th")
+        )
     }
 
     /// Shows the table; evcxr calls this for a value that ends a cell.
     pub fn evcxr_display(&self) {
         println!("EVCXR_BEGIN_CONTENT text/plain\n{self}\nEVCXR_END_CONTENT");
-        println!("EVCXR_BEGIN_CONTENT text/html\n{}\nEVCXR_END_CONTENT", self.to_html());
+        println!(
+            "EVCXR_BEGIN_CONTENT text/html\n{}\nEVCXR_END_CONTENT",
+            self.to_html()
+        );
     }
 }
 
@@ -50,14 +78,26 @@ impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<usize> = (0..self.titles.len())
             .map(|column| {
-                let cells = self.rows.iter().map(|row| &row[column]).chain([&self.titles[column]]);
+                let cells = self
+                    .rows
+                    .iter()
+                    .map(|row| &row[column])
+                    .chain([&self.titles[column]]);
                 cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
             })
             .collect();
         for (index, row) in [&self.titles].into_iter().chain(&self.rows).enumerate() {
-            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-                if self.is_numeric(column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            });
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(|(column, (cell, width))| {
+                    if self.is_numeric(column) {
+                        format!("{cell:>width$}")
+                    } else {
+                        format!("{cell:<width$}")
+                    }
+                });
             let line = cells.collect::<Vec<_>>().join("  ");
             if index > 0 {
                 writeln!(out)?;

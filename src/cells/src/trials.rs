@@ -90,18 +90,29 @@ impl Trial {
 
 fn find<'a>(values: &'a [(String, Value)], name: &str) -> Option<&'a Value> {
     let exact = values.iter().find(|(key, _)| key == name);
-    exact.or_else(|| values.iter().find(|(key, _)| key.trim_start_matches('-') == name)).map(|(_, value)| value)
+    exact
+        .or_else(|| {
+            values
+                .iter()
+                .find(|(key, _)| key.trim_start_matches('-') == name)
+        })
+        .map(|(_, value)| value)
 }
 
 fn text(json: &Json, member: &str) -> Result<String> {
-    Ok(json.get(member).ok_or_else(|| Error::missing(member))?.text()?.to_owned())
+    Ok(json
+        .get(member)
+        .ok_or_else(|| Error::missing(member))?
+        .text()?
+        .to_owned())
 }
 
 fn pairs(json: &Json, member: &str) -> Result<Vec<(String, Value)>> {
     match json.get(member) {
-        Some(Json::Object(members)) => {
-            members.iter().map(|(name, value)| Ok((name.clone(), Value::from_json(value)?))).collect()
-        }
+        Some(Json::Object(members)) => members
+            .iter()
+            .map(|(name, value)| Ok((name.clone(), Value::from_json(value)?)))
+            .collect(),
         _ => Err(Error::missing(member)),
     }
 }
@@ -140,13 +151,23 @@ impl Trials {
             }
             names
         };
-        let (parameters, metrics) = (names(|trial| &trial.parameters), names(|trial| &trial.metrics));
-        let mut table = Table::new(["trial", "status"].map(String::from).into_iter().chain(
-            parameters.iter().chain(&metrics).map(|name| name.trim_start_matches('-').to_owned()),
-        ));
+        let (parameters, metrics) = (
+            names(|trial| &trial.parameters),
+            names(|trial| &trial.metrics),
+        );
+        let mut table = Table::new(
+            ["trial", "status"].map(String::from).into_iter().chain(
+                parameters
+                    .iter()
+                    .chain(&metrics)
+                    .map(|name| name.trim_start_matches('-').to_owned()),
+            ),
+        );
         for trial in &self.0 {
             let mark = if trial.is_best { "★ " } else { "" };
-            let cell = |values: &[(String, Value)], name: &str| find(values, name).map_or(String::new(), short);
+            let cell = |values: &[(String, Value)], name: &str| {
+                find(values, name).map_or(String::new(), short)
+            };
             let mut row = vec![format!("{mark}{}", trial.name), trial.status.clone()];
             row.extend(parameters.iter().map(|name| cell(&trial.parameters, name)));
             row.extend(metrics.iter().map(|name| cell(&trial.metrics, name)));
@@ -156,7 +177,11 @@ impl Trials {
     }
 
     pub(crate) fn from_json(json: &Json) -> Result<Self> {
-        json.items()?.iter().map(Trial::from_json).collect::<Result<_>>().map(Self)
+        json.items()?
+            .iter()
+            .map(Trial::from_json)
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
     /// Shows the trials as a table; evcxr calls this for a value that ends a cell.
@@ -171,7 +196,11 @@ fn short(value: &Value) -> String {
         Value::Number(number) if *number != 0.0 && number.is_finite() => {
             let digits = (5 - number.abs().log10().floor() as i32).clamp(0, 9) as usize;
             let fixed = format!("{number:.digits$}");
-            if fixed.contains('.') { fixed.trim_end_matches('0').trim_end_matches('.').to_owned() } else { fixed }
+            if fixed.contains('.') {
+                fixed.trim_end_matches('0').trim_end_matches('.').to_owned()
+            } else {
+                fixed
+            }
         }
         other => other.to_string(),
     }
@@ -258,7 +287,11 @@ pub struct MetricPoints(Vec<MetricPoint>);
 impl MetricPoints {
     /// The numbers of one metric in the order of the log.
     pub fn of(&self, metric: &str) -> Vec<f64> {
-        self.0.iter().filter(|point| point.metric == metric).filter_map(|point| point.value.number()).collect()
+        self.0
+            .iter()
+            .filter(|point| point.metric == metric)
+            .filter_map(|point| point.value.number())
+            .collect()
     }
 
     pub(crate) fn from_json(json: &Json) -> Result<Self> {
@@ -269,14 +302,22 @@ impl MetricPoints {
                 time: text(json, "time")?,
             })
         };
-        json.items()?.iter().map(point).collect::<Result<_>>().map(Self)
+        json.items()?
+            .iter()
+            .map(point)
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
     /// Shows the log as a table; evcxr calls this for a value that ends a cell.
     pub fn evcxr_display(&self) {
         let mut table = Table::new(["time", "metric", "value"].map(String::from));
         for point in &self.0 {
-            table.push(vec![point.time.clone(), point.metric.clone(), point.value.to_string()]);
+            table.push(vec![
+                point.time.clone(),
+                point.metric.clone(),
+                point.value.to_string(),
+            ]);
         }
         table.evcxr_display();
     }

@@ -26,7 +26,10 @@ impl Bundle {
 
     /// The plain-text representation, or the empty string when there is none.
     pub fn plain(&self) -> &str {
-        self.0.get("text/plain").and_then(Value::as_str).unwrap_or_default()
+        self.0
+            .get("text/plain")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 }
 
@@ -97,5 +100,9 @@ pub trait Sink: Send + Sync {
     fn emit(&self, event: Event);
 
     /// Asks for one line; with `password` the client does not show what is typed.
-    fn input<'a>(&'a self, prompt: &'a str, password: bool) -> BoxFuture<'a, Result<String, InputError>>;
+    fn input<'a>(
+        &'a self,
+        prompt: &'a str,
+        password: bool,
+    ) -> BoxFuture<'a, Result<String, InputError>>;
 }

@@ -1,1 +1,4 @@
-fn main() { evcxr::runtime_hook(); let _ = evcxr_jupyter::main(); }
+fn main() {
+    evcxr::runtime_hook();
+    let _ = evcxr_jupyter::main();
+}

@@ -1,1 +1,4 @@
 //! katlab-lab
+
+pub mod home;
+pub mod settings;

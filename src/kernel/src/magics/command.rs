@@ -1,0 +1,98 @@
+//! Command lines by clap, which here neither prints nor exits.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
+use clap::{Arg, ArgAction, Command};
+
+use super::registry::Call;
+use super::{Entry, Magic, MagicError};
+
+/// The flag that every magic has.
+const EXPLAIN: &str = "explain";
+
+/// The command line of a magic.
+pub(super) fn of<M: Magic>() -> Command {
+    let name = format!(":{}", M::NAME);
+    M::command()
+        .name(name.clone())
+        .bin_name(name)
+        .no_binary_name(true)
+        .disable_help_subcommand(true)
+        .disable_version_flag(true)
+        .term_width(100)
+        .color(clap::ColorChoice::Never)
+        .arg(
+            Arg::new(EXPLAIN)
+                .long(EXPLAIN)
+                .action(ArgAction::SetTrue)
+                .help("Show the docker or kubectl commands that do the same, and do nothing")
+                .display_order(998),
+        )
+}
+
+/// What a command line asks for.
+pub(super) enum Parsed {
+    /// The magic's help.
+    Help,
+    /// The magic itself, or what it would be with docker and kubectl.
+    Call { call: Box<dyn Call>, explain: bool },
+}
+
+/// Reads the arguments of a magic.
+pub(super) fn parse(entry: &Entry, arguments: &[String]) -> Result<Parsed, MagicError> {
+    let command = (entry.command)();
+    let refused = |error: clap::Error| match error.kind() {
+        ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Ok(Parsed::Help)
+        }
+        _ => Err(usage(entry, &error)),
+    };
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return refused(error),
+    };
+    match (entry.call)(&matches) {
+        Ok(call) => Ok(Parsed::Call {
+            call,
+            explain: matches.get_flag(EXPLAIN),
+        }),
+        Err(error) => refused(error),
+    }
+}
+
+/// clap's message without its frame: what is wrong, the usage line, and what may have been meant.
+fn usage(entry: &Entry, error: &clap::Error) -> MagicError {
+    let text = error.render().to_string();
+    let mut message = Vec::new();
+    let mut usage = None;
+    let mut tips = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let trimmed = line.trim();
+        if let Some(line) = trimmed.strip_prefix("Usage: ") {
+            usage = Some(line.to_owned());
+        } else if let Some(tip) = trimmed.strip_prefix("tip: ") {
+            tips.push(tip.to_owned());
+        } else if trimmed.starts_with("For more information") || trimmed.is_empty() {
+            // The hint below says it in our words.
+        } else {
+            message.push(line.strip_prefix("error: ").unwrap_or(line).to_owned());
+        }
+    }
+    // A misspelt value comes with those there are; clap lists them in the message already.
+    if let Some(ContextValue::String(near)) = error.get(ContextKind::SuggestedValue)
+        && tips.is_empty()
+    {
+        tips.push(format!("did you mean `{near}`?"));
+    }
+    let help = format!("`:help {}` shows all that can stand here", entry.name);
+    let hint = if tips.is_empty() {
+        help
+    } else {
+        format!("{}; {help}", tips.join("; "))
+    };
+    let failure = MagicError::usage(message.join("\n")).hint(hint);
+    match usage {
+        Some(usage) => failure.detail(format!("  {usage}")),
+        None => failure,
+    }
+}

@@ -1,0 +1,120 @@
+//! The table of all magics: one line each.
+
+use std::time::Duration;
+
+use clap::{ArgMatches, Command};
+use futures::future::BoxFuture;
+
+use super::{Body, Context, Magic, MagicError, command, session};
+use crate::session::Session;
+
+/// What magics belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// The session itself: settings, files, what it is connected to.
+    Session,
+    /// Docker images and containers.
+    Images,
+    /// Image registries.
+    Registry,
+    /// Objects of the cluster.
+    Kubernetes,
+    /// Experiments, trials, suggestions.
+    Katib,
+    /// What is computed from trials.
+    Analysis,
+}
+
+impl Family {
+    /// All of them, in the order of the index.
+    pub const ALL: [Self; 6] = [
+        Self::Session,
+        Self::Images,
+        Self::Registry,
+        Self::Kubernetes,
+        Self::Katib,
+        Self::Analysis,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Session => "Session",
+            Self::Images => "Images and containers",
+            Self::Registry => "Registries",
+            Self::Kubernetes => "Kubernetes",
+            Self::Katib => "Experiments",
+            Self::Analysis => "Analysis",
+        }
+    }
+}
+
+/// A magic in the table.
+pub struct Entry {
+    /// Its name without the colon.
+    pub name: &'static str,
+    /// What it belongs to.
+    pub family: Family,
+    /// Whether it takes the rest of the cell.
+    pub body: Body,
+    /// Its command line.
+    pub command: fn() -> Command,
+    /// Reads its arguments.
+    pub(super) call: fn(&ArgMatches) -> Result<Box<dyn Call>, clap::Error>,
+    /// What could stand as the value of an argument.
+    pub(super) candidates: fn(&str, &Session) -> Vec<String>,
+}
+
+/// A magic with its arguments.
+pub(super) trait Call: Send {
+    fn run<'a>(self: Box<Self>, ctx: &'a Context) -> BoxFuture<'a, Result<(), MagicError>>;
+    fn explain(&self) -> Vec<String>;
+    fn grace(&self) -> Duration;
+}
+
+struct Called<M>(M);
+
+impl<M: Magic> Call for Called<M> {
+    fn run<'a>(self: Box<Self>, ctx: &'a Context) -> BoxFuture<'a, Result<(), MagicError>> {
+        Box::pin(self.0.run(ctx))
+    }
+
+    fn explain(&self) -> Vec<String> {
+        self.0.explain()
+    }
+
+    fn grace(&self) -> Duration {
+        M::GRACE
+    }
+}
+
+/// A line of the table.
+pub const fn entry<M: Magic>(family: Family) -> Entry {
+    fn call<M: Magic>(matches: &ArgMatches) -> Result<Box<dyn Call>, clap::Error> {
+        Ok(Box::new(Called(M::from_arg_matches(matches)?)))
+    }
+    Entry {
+        name: M::NAME,
+        family,
+        body: M::BODY,
+        command: command::of::<M>,
+        call: call::<M>,
+        candidates: M::candidates,
+    }
+}
+
+/// All magics, by family, in the order of the index.
+pub static MAGICS: &[Entry] = &[
+    entry::<session::help::Help>(Family::Session),
+    entry::<session::env::Env>(Family::Session),
+    entry::<session::env::Set>(Family::Session),
+    entry::<session::env::Load>(Family::Session),
+    entry::<session::env::Ask>(Family::Session),
+    entry::<session::env::List>(Family::Session),
+    entry::<session::env::Unset>(Family::Session),
+    // Images.
+    // Registry.
+    // Kubernetes.
+    // Katib.
+    // Analysis.
+];

@@ -1,0 +1,4 @@
+//! Magics about the session itself.
+
+pub mod env;
+pub mod help;

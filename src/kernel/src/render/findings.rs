@@ -1,0 +1,274 @@
+//! Findings of the lint: what, where (with the line shown), why it hurts, and the mend.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::html::{self, Html};
+use super::status::Status;
+use crate::event::Bundle;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It will not work.
+    Error,
+    /// It works, but not as hoped.
+    Warning,
+    /// Worth knowing.
+    Advice,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Its stable code.
+    pub code: String,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// Where in the source: bytes. None when it is about the whole.
+    pub span: Option<std::ops::Range<usize>>,
+    /// Why it hurts.
+    pub why: Option<String>,
+    /// What to write instead.
+    pub mend: Option<String>,
+}
+
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Advice => "advice",
+        }
+    }
+
+    fn status(self) -> Status {
+        match self {
+            Self::Error => Status::Failed,
+            Self::Warning => Status::Warn,
+            Self::Advice => Status::Neutral,
+        }
+    }
+}
+
+/// Findings about one text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report<'a> {
+    /// What the text is called: a path.
+    pub origin: &'a str,
+    /// The text.
+    pub source: &'a str,
+    /// What was found.
+    pub findings: &'a [Finding],
+}
+
+impl Report<'_> {
+    /// Plain text and HTML.
+    pub fn bundle(&self) -> Bundle {
+        Bundle::text(self.plain()).with("text/html", self.html().into_string())
+    }
+
+    /// How many of each kind, in words.
+    pub fn summary(&self) -> String {
+        if self.findings.is_empty() {
+            return format!("✓ nothing to complain about in {}", self.origin);
+        }
+        let count = |severity, one: &str, many: &str| {
+            let count = self
+                .findings
+                .iter()
+                .filter(|finding| finding.severity == severity)
+                .count();
+            (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { many }))
+        };
+        let parts: Vec<String> = [
+            count(Severity::Error, "error", "errors"),
+            count(Severity::Warning, "warning", "warnings"),
+            count(Severity::Advice, "piece of advice", "pieces of advice"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        format!("{} in {}", parts.join(", "), self.origin)
+    }
+
+    fn sorted(&self) -> Vec<&Finding> {
+        let mut findings: Vec<&Finding> = self.findings.iter().collect();
+        findings.sort_by_key(|finding| {
+            (
+                finding.severity,
+                finding.span.as_ref().map_or(0, |span| span.start),
+            )
+        });
+        findings
+    }
+
+    /// A span that lies within the source, on character boundaries, and is not empty where that is possible.
+    fn span(&self, finding: &Finding) -> Option<std::ops::Range<usize>> {
+        let span = finding.span.clone()?;
+        let floor = |mut at: usize| {
+            at = at.min(self.source.len());
+            while !self.source.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let start = floor(span.start);
+        Some(start..floor(span.end).max(start))
+    }
+
+    /// Plain text: each finding with its line and a caret.
+    pub fn plain(&self) -> String {
+        let renderer = Renderer::plain();
+        let mut texts: Vec<String> = Vec::new();
+        for finding in self.sorted() {
+            let level = match finding.severity {
+                Severity::Error => Level::ERROR,
+                Severity::Warning => Level::WARNING,
+                Severity::Advice => Level::INFO.with_name("advice"),
+            };
+            let title = level
+                .primary_title(finding.message.as_str())
+                .id(finding.code.as_str());
+            let mut group: Group<'_> = match self.span(finding) {
+                Some(span) => {
+                    let snippet = Snippet::source(self.source)
+                        .path(self.origin)
+                        .annotation(AnnotationKind::Primary.span(span));
+                    title.element(snippet)
+                }
+                None => Group::with_title(title),
+            };
+            if let Some(why) = &finding.why {
+                group = group.element(Level::NOTE.with_name("why").message(why.as_str()));
+            }
+            if let Some(mend) = &finding.mend {
+                group = group.element(Level::HELP.with_name("mend").message(mend.as_str()));
+            }
+            texts.push(renderer.render(&[group]));
+        }
+        texts.push(self.summary());
+        texts.join("\n\n")
+    }
+
+    /// HTML of the same.
+    pub fn html(&self) -> Html {
+        let mut parts = Html::default();
+        for finding in self.sorted() {
+            parts.push(&self.finding_html(finding));
+        }
+        parts.push(&html::text_element(
+            "div",
+            &[("style", "color:#808080")],
+            &self.summary(),
+        ));
+        html::element("div", &[("class", "katlab katlab-findings")], &parts)
+    }
+
+    fn finding_html(&self, finding: &Finding) -> Html {
+        let status = finding.severity.status();
+        let mut parts = html::element(
+            "div",
+            &[],
+            &html::join([
+                status.label_html(finding.severity.word()),
+                Html::text(" "),
+                html::text_element("code", &[], &finding.code),
+                Html::text(" "),
+                html::text_element("b", &[], &finding.message),
+            ]),
+        );
+        if let Some(span) = self.span(finding) {
+            let start = self.source[..span.start].rfind('\n').map_or(0, |at| at + 1);
+            let end = self.source[span.start..]
+                .find('\n')
+                .map_or(self.source.len(), |at| span.start + at);
+            let number = self.source[..start].matches('\n').count() + 1;
+            let column = self.source[start..span.start].chars().count() + 1;
+            let marked = span.start..span.end.min(end);
+            let mark = format!(
+                "text-decoration:underline;font-weight:bold;color:{}",
+                status.colour()
+            );
+            let line = html::join([
+                Html::text(&format!(
+                    "{number:>4} │ {}",
+                    &self.source[start..marked.start]
+                )),
+                html::text_element("span", &[("style", &mark)], &self.source[marked.clone()]),
+                Html::text(&self.source[marked.end..end]),
+            ]);
+            let place = format!("{}:{number}:{column}", self.origin);
+            parts.push(&html::text_element(
+                "div",
+                &[("style", "color:#808080")],
+                &place,
+            ));
+            parts.push(&html::element(
+                "pre",
+                &[("style", "margin:0;background:transparent")],
+                &line,
+            ));
+        }
+        for (name, text) in [("why", &finding.why), ("mend", &finding.mend)] {
+            if let Some(text) = text {
+                let name =
+                    html::text_element("span", &[("style", "color:#808080")], &format!("{name}: "));
+                parts.push(&html::element(
+                    "div",
+                    &[("style", "white-space:pre-wrap")],
+                    &html::join([name, Html::text(text)]),
+                ));
+            }
+        }
+        html::element("div", &[("style", "margin:0 0 0.8em 0")], &parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_shows_its_line_and_a_caret() {
+        let source = "kind: Experiment\nspec:\n  goal: \"\\${X}\"\n";
+        let at = source.find('"').unwrap();
+        let finding = Finding {
+            severity: Severity::Error,
+            code: "KL0001".to_owned(),
+            message: "`\\$` is no escape of YAML".to_owned(),
+            span: Some(at..at + 7),
+            why: Some("A strict parser refuses the file.".to_owned()),
+            mend: Some("write `${X}`".to_owned()),
+        };
+        let report = Report {
+            origin: "a.yaml",
+            source,
+            findings: &[finding],
+        };
+        insta::assert_snapshot!("finding_plain", report.plain());
+        insta::assert_snapshot!("finding_html", report.html().as_str());
+    }
+
+    #[test]
+    fn spans_that_lie_outside_do_no_harm() {
+        for span in [0..0, 5..2, 1..2, 90..99] {
+            let finding = Finding {
+                severity: Severity::Warning,
+                code: "X".to_owned(),
+                message: "m".to_owned(),
+                span: Some(span),
+                why: None,
+                mend: None,
+            };
+            let report = Report {
+                origin: "o",
+                source: "가나\n",
+                findings: &[finding],
+            };
+            assert!(report.plain().contains("1 warning in o"));
+            assert!(report.html().as_str().contains("X"));
+        }
+    }
+}

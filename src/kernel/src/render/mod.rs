@@ -1,0 +1,14 @@
+//! How outcomes look: one value gives plain text, HTML and machine formats, so they cannot disagree.
+//!
+//! HTML carries its meaning without style sheets and scripts: front ends strip both from notebooks
+//! they do not trust. Colours are chosen to be readable on white and on black.
+
+pub mod age;
+pub mod error;
+pub mod findings;
+pub mod html;
+pub mod key_values;
+pub mod list;
+pub mod progress;
+pub mod status;
+pub mod table;

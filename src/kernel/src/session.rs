@@ -1,0 +1,166 @@
+//! What lasts from cell to cell: settings, the working directory, the clients, what `:use` chose.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use katlab_lab::home::{self, Home};
+use katlab_lab::settings::{self, Settings, is_secret_name};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::magics::{MagicError, nearest};
+use crate::redaction::Redactor;
+
+/// What lasts from cell to cell. Shared by the subshells of a kernel.
+pub struct Session {
+    home: Home,
+    settings: Settings,
+    redactor: Arc<Redactor>,
+    interactive: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    directory: PathBuf,
+    learned: HashSet<String>,
+}
+
+impl Session {
+    /// A session with its state in a home. `interactive` says whether there is a person in front of
+    /// it: false for `katlab run`.
+    ///
+    /// # Errors
+    /// When the home cannot be made.
+    pub fn new(home: Home, interactive: bool) -> Result<Arc<Self>, home::Error> {
+        home.ensure()?;
+        let directory = std::env::current_dir().unwrap_or_else(|_| home.path().to_owned());
+        let session = Self {
+            settings: Settings::new(home.clone()),
+            home,
+            redactor: Arc::default(),
+            interactive,
+            state: Mutex::new(State {
+                directory,
+                learned: HashSet::new(),
+            }),
+        };
+        session.learn_secrets();
+        Ok(Arc::new(session))
+    }
+
+    /// Where katlab keeps its own state.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The named values.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The filter that knows the session's secrets. Whoever shows output of cells that are not magics
+    /// wraps its sink with it ([`RedactingSink`](crate::redaction::RedactingSink)).
+    pub fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&self.redactor)
+    }
+
+    /// Whether there is a person in front of it.
+    pub fn interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// The directory that relative paths start from.
+    pub fn directory(&self) -> PathBuf {
+        self.lock().directory.clone()
+    }
+
+    /// Changes the directory that relative paths start from.
+    pub fn set_directory(&self, directory: PathBuf) {
+        self.lock().directory = directory;
+    }
+
+    /// A path as the person means it: from the notebook's directory, `~` for their own.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        match (path.strip_prefix("~"), std::env::home_dir()) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => self.directory().join(path),
+        }
+    }
+
+    /// The program that the sandbox and the Rust engine are started from: this one, or in tests the
+    /// one that `KATLAB_EXE` names.
+    ///
+    /// # Errors
+    /// When the system does not say which program this is.
+    pub fn executable(&self) -> Result<PathBuf, MagicError> {
+        match std::env::var_os("KATLAB_EXE").filter(|exe| !exe.is_empty()) {
+            Some(exe) => Ok(exe.into()),
+            None => std::env::current_exe().map_err(|error| {
+                MagicError::new(format!(
+                    "cannot find out where the katlab program is: {error}"
+                ))
+                .hint("set KATLAB_EXE to its path")
+            }),
+        }
+    }
+
+    /// The value for `$NAME`: a setting, else a variable of the environment that the kernel was started in.
+    ///
+    /// # Errors
+    /// When the settings cannot be read.
+    pub fn value(&self, name: &str) -> Result<Option<String>, MagicError> {
+        if let Some(setting) = self.settings.get(name)? {
+            return Ok(Some(setting.value.expose_secret().to_owned()));
+        }
+        let Ok(value) = std::env::var(name) else {
+            return Ok(None);
+        };
+        if is_secret_name(name) {
+            self.redactor.learn(&SecretString::from(value.as_str()));
+        }
+        Ok(Some(value))
+    }
+
+    /// The error for a setting that there is not.
+    pub fn unknown_setting(&self, name: &str) -> MagicError {
+        let names: Vec<String> = self
+            .settings
+            .all()
+            .map(|all| all.into_keys().collect())
+            .unwrap_or_default();
+        let error = MagicError::new(format!("there is no setting {name}"));
+        match nearest::to(name, names.iter().map(String::as_str)).first() {
+            Some(near) => error.hint(format!("did you mean {near}? `:env` lists all of them")),
+            None => error.hint("`:env` lists all of them"),
+        }
+    }
+
+    /// Makes the redaction filter know all secrets there are now. Cheap when nothing changed.
+    pub fn learn_secrets(&self) {
+        let Ok(all) = self.settings.all() else { return };
+        let mut state = self.lock();
+        for setting in all.values().filter(|setting| setting.secret) {
+            if state
+                .learned
+                .insert(setting.value.expose_secret().to_owned())
+            {
+                self.redactor.learn(&setting.value);
+            }
+        }
+    }
+
+    /// Sets a value for this process only, as `katlab run --set` does.
+    ///
+    /// # Errors
+    /// When the name is no name.
+    pub fn set_here(&self, name: &str, value: SecretString) -> Result<(), settings::Error> {
+        self.settings.set_here(name, value, false, "run")?;
+        self.learn_secrets();
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -2,4 +2,5 @@
 //! controllers an experiment needs, pods run as containers of the local Docker Engine, an OCI
 //! registry and the observation log, all in one process.
 
+pub mod metrics;
 pub mod registry;

@@ -1,4 +1,147 @@
-fn main() {
+//! The one binary of katlab: Jupyter kernel, notebook runner, sandbox, and the Rust engine's
+//! processes, told apart by arguments and environment.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use katlab_kernel::cli::{Cli, Command};
+use katlab_kernel::engine::Engine;
+use katlab_kernel::interpreter::Interpreter;
+use katlab_kernel::session::Session;
+use katlab_kernel::{install, jupyter, run};
+use katlab_lab::home::Home;
+
+fn main() -> ExitCode {
+    let engine = std::env::args()
+        .nth(1)
+        .is_some_and(|argument| argument == "--control_file");
+    if engine || std::env::var_os("EVCXR_IS_RUNTIME").is_some() {
+        end_with_parent();
+    }
     evcxr::runtime_hook();
-    let _ = evcxr_jupyter::main();
+    if engine {
+        return match evcxr_jupyter::main() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    // One provider for every TLS connection; an error means that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    logging();
+    match act(cli.command) {
+        Ok(code) => code,
+        Err((message, hint)) => {
+            eprintln!("katlab: {message}");
+            if let Some(hint) = hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Complaint = (String, Option<String>);
+
+fn act(command: Command) -> Result<ExitCode, Complaint> {
+    match command {
+        Command::Kernel { connection_file } => {
+            on_runtime(async move { jupyter::server::serve(&connection_file, interpreter).await })?
+                .map_err(|error| (error.to_string(), None))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(arguments) => {
+            let options = run::Options {
+                notebook: arguments.notebook,
+                output: arguments.output,
+                set: arguments.set,
+                parameters: arguments.parameters,
+                timeout: arguments.timeout,
+            };
+            let outcome = on_runtime(run::run(options))?
+                .map_err(|error| (error.to_string(), error.hint()))?;
+            Ok(match outcome {
+                run::Outcome::Well => ExitCode::SUCCESS,
+                run::Outcome::Failed => ExitCode::FAILURE,
+                run::Outcome::Interrupted => ExitCode::from(130),
+            })
+        }
+        Command::Install(place) => {
+            let executable = std::env::current_exe().map_err(|error| (error.to_string(), None))?;
+            let directory = install::install(&place.target(), &executable)
+                .map_err(|error| (error.to_string(), error.hint()))?;
+            println!("The katlab kernel is installed in {}", directory.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Uninstall(place) => {
+            let directory = install::uninstall(&place.target())
+                .map_err(|error| (error.to_string(), error.hint()))?;
+            println!("The katlab kernel was removed from {}", directory.display());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn interpreter() -> Result<Interpreter, String> {
+    let home = Home::from_env().map_err(|error| error.to_string())?;
+    let session = Session::new(home, true).map_err(|error| error.to_string())?;
+    let executable = session.executable().map_err(|error| error.message)?;
+    let engine = Engine::new(executable, session.home().path().to_owned());
+    Ok(Interpreter::new(session, engine, BTreeMap::new()))
+}
+
+fn on_runtime<T>(future: impl Future<Output = T>) -> Result<T, Complaint> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .map_err(|error| (format!("the runtime could not be started: {error}"), None))?;
+    let outcome = runtime.block_on(future);
+    // A thread that waits for a terminal must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    Ok(outcome)
+}
+
+/// Warnings go to stderr; `KATLAB_LOG` asks for more, as `info` or `katlab_kernel=debug`.
+fn logging() {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    let filter = match std::env::var("KATLAB_LOG")
+        .ok()
+        .and_then(|filter| filter.parse().ok())
+    {
+        Some(filter) => filter,
+        // The engine's sockets try again whenever the engine ends, which is no news.
+        None => Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("zeromq", LevelFilter::ERROR),
+    };
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .init();
+}
+
+/// The engine and the program of the cells end when whoever started them is gone, even by
+/// SIGKILL: a loop in a cell would otherwise run on, unseen.
+fn end_with_parent() {
+    let parent = std::os::unix::process::parent_id();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(500));
+            if std::os::unix::process::parent_id() != parent {
+                // SAFETY: _exit ends the process without running anything of it.
+                unsafe { libc::_exit(1) };
+            }
+        }
+    });
 }

@@ -44,6 +44,11 @@ impl Output {
         });
     }
 
+    /// Shows the value of the cell.
+    pub fn result(&self, bundle: Bundle) {
+        self.sink.emit(Event::Result { bundle });
+    }
+
     /// Replaces what was displayed under an id.
     pub fn update(&self, id: &str, bundle: Bundle) {
         self.sink.emit(Event::Update {

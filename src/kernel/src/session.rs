@@ -11,16 +11,23 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::magics::{MagicError, nearest};
 use crate::redaction::Redactor;
 
+mod clients;
+mod sandbox;
+
+pub use clients::Chosen;
+
 /// What lasts from cell to cell. Shared by the subshells of a kernel.
 pub struct Session {
     home: Home,
     settings: Settings,
     redactor: Arc<Redactor>,
     interactive: bool,
+    clients: clients::Clients,
     state: Mutex<State>,
 }
 
 struct State {
+    chosen: Chosen,
     directory: PathBuf,
     learned: HashSet<String>,
 }
@@ -39,7 +46,9 @@ impl Session {
             home,
             redactor: Arc::default(),
             interactive,
+            clients: clients::Clients::default(),
             state: Mutex::new(State {
+                chosen: Chosen::default(),
                 directory,
                 learned: HashSet::new(),
             }),
@@ -105,11 +114,27 @@ impl Session {
         }
     }
 
-    /// The value for `$NAME`: a setting, else a variable of the environment that the kernel was started in.
+    /// The value for `$NAME`: a setting, else a variable of the environment that the kernel was
+    /// started in, else what is known on the sandbox once it has run (its registry and its login).
     ///
     /// # Errors
     /// When the settings cannot be read.
     pub fn value(&self, name: &str) -> Result<Option<String>, MagicError> {
+        if let Some(value) = self.own_value(name)? {
+            return Ok(Some(value));
+        }
+        if !sandbox::IMPLIED.contains(&name) || !self.plan()?.needs_sandbox() {
+            return Ok(None);
+        }
+        let value = sandbox::implied(&self.home, name);
+        if let Some(value) = value.as_ref().filter(|_| is_secret_name(name)) {
+            self.redactor.learn(value);
+        }
+        Ok(value.map(|value| value.expose_secret().to_owned()))
+    }
+
+    /// A setting, else a variable of the environment.
+    fn own_value(&self, name: &str) -> Result<Option<String>, MagicError> {
         if let Some(setting) = self.settings.get(name)? {
             return Ok(Some(setting.value.expose_secret().to_owned()));
         }
@@ -122,13 +147,33 @@ impl Session {
         Ok(Some(value))
     }
 
-    /// The error for a setting that there is not.
-    pub fn unknown_setting(&self, name: &str) -> MagicError {
-        let names: Vec<String> = self
+    /// The settings that are known on the sandbox without being set, where they hold.
+    pub fn implied(&self) -> Vec<(&'static str, SecretString)> {
+        if !self.plan().is_ok_and(|plan| plan.needs_sandbox()) {
+            return Vec::new();
+        }
+        let known = sandbox::IMPLIED
+            .iter()
+            .filter(|name| self.own_value(name).is_ok_and(|value| value.is_none()));
+        known
+            .filter_map(|name| Some((*name, sandbox::implied(&self.home, name)?)))
+            .collect()
+    }
+
+    /// The names of all settings, those that are known on the sandbox among them.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
             .settings
             .all()
             .map(|all| all.into_keys().collect())
             .unwrap_or_default();
+        names.extend(self.implied().into_iter().map(|(name, _)| name.to_owned()));
+        names
+    }
+
+    /// The error for a setting that there is not.
+    pub fn unknown_setting(&self, name: &str) -> MagicError {
+        let names = self.names();
         let error = MagicError::new(format!("there is no setting {name}"));
         match nearest::to(name, names.iter().map(String::as_str)).first() {
             Some(near) => error.hint(format!("did you mean {near}? `:env` lists all of them")),

@@ -1,1 +1,188 @@
-//! katlab-suggestion
+//! Search algorithms: from a space, settings and what was already given out to the next
+//! assignments.
+//!
+//! Every algorithm is a pure function of its [`Request`]. Nothing is remembered between
+//! calls, so a sandbox that was killed goes on where it stopped: what was given out stands
+//! in the Suggestion's status and comes back as history. Randomness is
+//! `Xoshiro256PlusPlus`, named here because a seed must mean the same numbers for years.
+//!
+//! ```
+//! use katlab_katib::types::{AlgorithmSpec, ParameterSpec};
+//! use katlab_suggestion::{Request, suggest};
+//!
+//! let parameters: Vec<ParameterSpec> = serde_json::from_value(serde_json::json!([
+//!     {"name": "lr", "parameterType": "double", "feasibleSpace": {"min": "0.001", "max": "0.1"}}
+//! ])).unwrap();
+//! let algorithm = AlgorithmSpec { algorithm_name: "random".into(), ..Default::default() };
+//! let first = suggest(&Request {
+//!     algorithm: &algorithm,
+//!     parameters: &parameters,
+//!     history: &[],
+//!     count: 2,
+//!     max_trial_count: None,
+//!     seed: 7,
+//! }).unwrap();
+//! assert_eq!(first.len(), 2);
+//! ```
+//!
+//! # Where this departs from Katib's services on purpose
+//! Steps are anchored at `min` and every value stays inside its range (Katib's random search
+//! rounds from zero and lets a normal distribution run over). No assignment is given out
+//! twice while there are others. A grid that is used up says so instead of stalling.
+
+mod grid;
+mod random;
+mod space;
+
+use katlab_katib::algorithm::{self, SettingsError, setting};
+use katlab_katib::space::SpaceError;
+use katlab_katib::types::{AlgorithmSpec, ExperimentSpec, ParameterAssignment, ParameterSpec};
+
+/// Algorithms that run here.
+pub const ALGORITHMS: &[&str] = &["random", "grid"];
+
+/// The values of one trial, in the order of the parameters.
+pub type Assignments = Vec<ParameterAssignment>;
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Algorithm and settings.
+    pub algorithm: &'a AlgorithmSpec,
+    /// The search space.
+    pub parameters: &'a [ParameterSpec],
+    /// Every set of assignments already given out, oldest first.
+    pub history: &'a [Assignments],
+    /// How many more are wanted.
+    pub count: usize,
+    /// The Experiment's budget, if it has one.
+    pub max_trial_count: Option<i32>,
+    /// What randomness starts from when the settings say nothing (`random_state`). Take
+    /// something that stays with the Experiment, its uid for example, see [`seed_of`].
+    pub seed: u64,
+}
+
+/// Why there are no assignments.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SuggestionError {
+    /// The algorithm does not run here.
+    #[error(
+        "the sandbox runs the algorithms random and grid so far; {algorithm} needs a cluster with Katib"
+    )]
+    Unsupported {
+        /// Which one.
+        algorithm: String,
+    },
+    /// A setting or the space does not suit the algorithm.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A parameter's values can't be read.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// There are no parameters.
+    #[error("the search space has no parameters")]
+    NoParameters,
+    /// Every point of the grid was given out.
+    #[error("all {total} points of the grid were given out; none is left")]
+    Exhausted {
+        /// How many there were.
+        total: u64,
+    },
+    /// The grid has more points than can be numbered.
+    #[error("the grid has more points than can be numbered")]
+    TooLarge,
+}
+
+impl SuggestionError {
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unsupported { .. } => Some(
+                "set algorithmName to random or grid, or connect to a cluster with `:use cluster`"
+                    .to_owned(),
+            ),
+            Self::Settings(error) => error.hint(),
+            Self::Space(error) => error.hint(),
+            Self::NoParameters => Some("add spec.parameters".to_owned()),
+            Self::Exhausted { total } => Some(format!(
+                "set maxTrialCount to at most {total}, or refine the steps"
+            )),
+            Self::TooLarge => Some("use coarser steps or fewer parameters".to_owned()),
+        }
+    }
+
+    /// Whether the search has simply come to its end.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Exhausted { .. })
+    }
+}
+
+/// The next assignments: as many as are wanted, fewer (but at least one) when a grid comes
+/// to its end.
+///
+/// # Errors
+/// When the algorithm does not run here, its settings or the space are refused, or a grid is
+/// used up.
+pub fn suggest(request: &Request<'_>) -> Result<Vec<Assignments>, SuggestionError> {
+    let name = request.algorithm.algorithm_name.as_str();
+    check_supported(name)?;
+    algorithm::validate_settings(&as_spec(request))?;
+    let space = space::Space::read(request.parameters)?;
+    let seed = setting(&request.algorithm.algorithm_settings, "random_state")
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(request.seed);
+    match name {
+        "grid" => grid::suggest(&space, request.history, request.count, seed),
+        _ => Ok(random::suggest(
+            &space,
+            request.history,
+            request.count,
+            seed,
+        )),
+    }
+}
+
+/// Checks what a Suggestion checks when it starts: that the algorithm runs here, and that
+/// its settings and the space suit it.
+///
+/// # Errors
+/// As [`suggest`], the end of a grid excepted.
+pub fn validate_settings(spec: &ExperimentSpec) -> Result<(), SuggestionError> {
+    let name = spec
+        .algorithm
+        .as_ref()
+        .map(|algorithm| algorithm.algorithm_name.as_str())
+        .unwrap_or_default();
+    check_supported(name)?;
+    algorithm::validate_settings(spec)?;
+    space::Space::read(&spec.parameters).map(|_| ())
+}
+
+/// A seed out of a text that stays with an Experiment (its uid).
+pub fn seed_of(text: &str) -> u64 {
+    // FNV-1a: not for secrets, the same everywhere.
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn check_supported(name: &str) -> Result<(), SuggestionError> {
+    if ALGORITHMS.contains(&name) {
+        return Ok(());
+    }
+    Err(SuggestionError::Unsupported {
+        algorithm: name.to_owned(),
+    })
+}
+
+fn as_spec(request: &Request<'_>) -> ExperimentSpec {
+    ExperimentSpec {
+        algorithm: Some(request.algorithm.clone()),
+        parameters: request.parameters.to_vec(),
+        max_trial_count: request.max_trial_count,
+        ..ExperimentSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ pub(super) fn of<M: Magic>() -> Command {
         .bin_name(name)
         .no_binary_name(true)
         .disable_help_subcommand(true)
+        .disable_help_flag(true)
         .disable_version_flag(true)
         .term_width(100)
         .color(clap::ColorChoice::Never)
@@ -26,6 +27,14 @@ pub(super) fn of<M: Magic>() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Show the docker or kubectl commands that do the same, and do nothing")
                 .display_order(998),
+        )
+        .arg(
+            Arg::new("help")
+                .short('h')
+                .long("help")
+                .action(ArgAction::HelpLong)
+                .help("Show this page")
+                .display_order(999),
         )
 }
 
@@ -65,8 +74,7 @@ fn usage(entry: &Entry, error: &clap::Error) -> MagicError {
     let mut message = Vec::new();
     let mut usage = None;
     let mut tips = Vec::new();
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
+    for line in text.lines() {
         let trimmed = line.trim();
         if let Some(line) = trimmed.strip_prefix("Usage: ") {
             usage = Some(line.to_owned());

@@ -117,3 +117,9 @@ impl From<InputError> for MagicError {
         }
     }
 }
+
+impl From<katlab_lab::credentials::Error> for MagicError {
+    fn from(error: katlab_lab::credentials::Error) -> Self {
+        Self::new(error.to_string()).maybe_hint(error.hint())
+    }
+}

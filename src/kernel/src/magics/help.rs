@@ -1,5 +1,6 @@
 //! Help pages, the index of magics, and explanations, made from the command lines themselves.
 
+use super::examples;
 use super::{Entry, Family, MAGICS, by_name, nearest};
 use crate::event::Bundle;
 use crate::magics::MagicError;
@@ -16,7 +17,12 @@ pub fn summary(entry: &Entry) -> String {
 /// The page of one magic.
 pub fn page(entry: &Entry) -> Bundle {
     let text = (entry.command)().render_long_help().to_string();
-    let text = text.trim_end().to_owned();
+    let mut text = text.trim_end().to_owned();
+    let examples = examples::of(entry.name);
+    if !examples.is_empty() {
+        text.push_str("\n\nExamples:\n  ");
+        text.push_str(&examples.join("\n  "));
+    }
     let html = html::element(
         "div",
         &[("class", "katlab katlab-help")],
@@ -40,7 +46,7 @@ pub fn help_page(name: &str) -> Option<Bundle> {
                 .is_some_and(|(first, _)| first == family)
         })
         .collect();
-    (!entries.is_empty()).then(|| listing(&[(format!(":{family}"), entries)], None))
+    (!entries.is_empty()).then(|| listing(&[(format!(":{family}"), entries)], &[]))
 }
 
 /// The error for a name that has no page.
@@ -68,13 +74,16 @@ pub fn index() -> Bundle {
         })
         .filter(|(_, entries)| !entries.is_empty())
         .collect();
-    let foot = ":help NAME shows a magic's page, and so does NAME? or --help. --explain shows the docker and kubectl commands \
-                that do the same. $NAME puts in a setting (:env). !COMMAND runs a shell line. All else that begins \
-                with a colon goes to the Rust engine (:dep, :vars, :type, …), and what does not is Rust.";
-    listing(&families, Some(foot))
+    let foot = [
+        ":help NAME shows a magic's page, and so does NAME? or --help.",
+        "--explain shows the docker and kubectl commands that do the same.",
+        "$NAME puts in a setting (:env). !COMMAND runs a shell line.",
+        "Other lines with a colon go to the Rust engine (:dep, :vars, :type, …); what has none is Rust.",
+    ];
+    listing(&families, &foot)
 }
 
-fn listing(families: &[(String, Vec<&Entry>)], foot: Option<&str>) -> Bundle {
+fn listing(families: &[(String, Vec<&Entry>)], foot: &[&str]) -> Bundle {
     let width = families
         .iter()
         .flat_map(|(_, entries)| entries)
@@ -108,13 +117,15 @@ fn listing(families: &[(String, Vec<&Entry>)], foot: Option<&str>) -> Bundle {
     }
     let body = html::element("tbody", &[], &rows);
     let mut content = html::element("table", &[("style", "border-collapse:collapse")], &body);
-    if let Some(foot) = foot {
+    if !foot.is_empty() {
         lines.push(String::new());
-        lines.push(foot.to_owned());
+    }
+    for line in foot {
+        lines.push((*line).to_owned());
         content.push(&html::text_element(
             "div",
             &[("style", "color:#808080")],
-            foot,
+            line,
         ));
     }
     let html = html::element("div", &[("class", "katlab katlab-help")], &content);

@@ -210,6 +210,17 @@ impl Splitter<'_> {
     }
 }
 
+/// The names of the variables in words.
+pub fn variables(words: &[Word]) -> impl Iterator<Item = &str> {
+    words
+        .iter()
+        .flat_map(|word| &word.pieces)
+        .filter_map(|piece| match piece {
+            Piece::Variable { name, .. } => Some(name.as_str()),
+            Piece::Text(_) => None,
+        })
+}
+
 /// Puts values in for the variables. `value` gives a setting's value, `names` all names there are.
 ///
 /// # Errors
@@ -217,7 +228,7 @@ impl Splitter<'_> {
 pub fn expand(
     line: &str,
     words: &[Word],
-    mut value: impl FnMut(&str) -> Result<Option<String>, MagicError>,
+    value: impl Fn(&str) -> Option<String>,
     names: impl Fn() -> Vec<String>,
 ) -> Result<Vec<String>, MagicError> {
     let mut expanded = Vec::with_capacity(words.len());
@@ -226,7 +237,7 @@ pub fn expand(
         for piece in &word.pieces {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Variable { name, span } => match value(name)? {
+                Piece::Variable { name, span } => match value(name) {
                     Some(value) => text.push_str(&value),
                     None => return Err(unknown(line, name, span.clone(), &names())),
                 },
@@ -281,7 +292,7 @@ mod tests {
     use super::*;
 
     fn words(line: &str) -> Vec<String> {
-        let value = |name: &str| Ok((name == "NAME").then(|| "a b".to_owned()));
+        let value = |name: &str| (name == "NAME").then(|| "a b".to_owned());
         expand(line, &split(line).unwrap(), value, || {
             vec!["NAME".to_owned()]
         })
@@ -330,7 +341,7 @@ mod tests {
         let error = expand(
             line,
             &split(line).unwrap(),
-            |_| Ok(None),
+            |_| None,
             || vec!["NAME".to_owned()],
         )
         .unwrap_err();

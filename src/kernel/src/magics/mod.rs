@@ -7,6 +7,7 @@
 //! line -> line::split -> entry -> line::expand ($NAME) -> clap -> explain | run
 //! ```
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,9 @@ use crate::session::Session;
 pub mod command;
 pub mod completion;
 mod error;
+mod examples;
 pub mod help;
+pub mod images;
 pub mod line;
 pub mod nearest;
 mod registry;
@@ -195,15 +198,13 @@ async fn run_line(line: &str, ctx: &Context) -> Result<(), MagicError> {
     let Some((entry, used)) = find(&raw) else {
         return Err(unknown(&raw));
     };
-    let session = &ctx.session;
-    let names = || {
-        session
-            .settings()
-            .all()
-            .map(|all| all.into_keys().collect())
-            .unwrap_or_default()
-    };
-    let arguments = line::expand(line, &words[used..], |name| session.value(name), names)?;
+    let words = &words[used..];
+    let mut values = BTreeMap::new();
+    for name in line::variables(words) {
+        values.insert(name, ctx.value(name).await?);
+    }
+    let value = |name: &str| values.get(name).cloned().flatten();
+    let arguments = line::expand(line, words, value, || ctx.session.names())?;
     let call = match command::parse(entry, &arguments)? {
         command::Parsed::Help => {
             ctx.output.show(help::page(entry));
@@ -221,6 +222,11 @@ async fn run_line(line: &str, ctx: &Context) -> Result<(), MagicError> {
             explain: false,
         } => call,
     };
+    supervise(call, ctx).await
+}
+
+/// Runs a magic, and drops it when it goes on for too long after an interrupt.
+async fn supervise(call: Box<dyn registry::Call>, ctx: &Context) -> Result<(), MagicError> {
     let grace = call.grace();
     let mut run = call.run(ctx);
     let cut = async {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use futures::future::BoxFuture;
 
-use super::{Body, Context, Magic, MagicError, command, session};
+use super::{Body, Context, Magic, MagicError, command, images, session};
 use crate::session::Session;
 
 /// What magics belong together.
@@ -106,14 +106,32 @@ pub const fn entry<M: Magic>(family: Family) -> Entry {
 /// All magics, by family, in the order of the index.
 pub static MAGICS: &[Entry] = &[
     entry::<session::help::Help>(Family::Session),
+    entry::<session::lab::Lab>(Family::Session),
+    entry::<session::use_::Use>(Family::Session),
     entry::<session::env::Env>(Family::Session),
     entry::<session::env::Set>(Family::Session),
     entry::<session::env::Load>(Family::Session),
     entry::<session::env::Ask>(Family::Session),
     entry::<session::env::List>(Family::Session),
     entry::<session::env::Unset>(Family::Session),
+    entry::<images::download::Download>(Family::Session),
+    entry::<session::write::Write>(Family::Session),
+    entry::<session::show::Show>(Family::Session),
     // Images.
+    entry::<images::build::Build>(Family::Images),
+    entry::<images::list::Images>(Family::Images),
+    entry::<images::run::Run>(Family::Images),
+    entry::<images::tag::Tag>(Family::Images),
+    entry::<images::push::Push>(Family::Images),
+    entry::<images::pull::Pull>(Family::Images),
+    entry::<images::rmi::Rmi>(Family::Images),
     // Registry.
+    entry::<images::registry::Login>(Family::Registry),
+    entry::<images::registry::Logout>(Family::Registry),
+    entry::<images::registry::Check>(Family::Registry),
+    entry::<images::registry::Repos>(Family::Registry),
+    entry::<images::registry::Tags>(Family::Registry),
+    entry::<images::registry::Inspect>(Family::Registry),
     // Kubernetes.
     // Katib.
     // Analysis.

@@ -128,7 +128,7 @@ impl Details {
                         ("colspan", "2"),
                         (
                             "style",
-                            "text-align:left;padding:0.5em 0.8em 0.15em 0.8em;border-bottom:1px solid #80808080;",
+                            "text-align:left;padding:0.5em 0.8em 0.15em 0.8em;border-bottom:1px solid #808080;",
                         ),
                     ],
                     name,

@@ -4,11 +4,14 @@
 //! they do not trust. Colours are chosen to be readable on white and on black.
 
 pub mod age;
+pub mod code;
+pub mod diff;
 pub mod error;
 pub mod findings;
 pub mod html;
 pub mod key_values;
 pub mod list;
+pub mod live;
 pub mod progress;
 pub mod status;
 pub mod table;

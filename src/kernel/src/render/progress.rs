@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::age;
 use super::html::{self, Html};
+use super::live::PACE;
 use super::status::Status;
 use super::table::one_line;
 use crate::event::Bundle;
 use crate::output::Output;
 
-/// The shortest time between two pictures.
-const PACE: Duration = Duration::from_millis(100);
 /// How many items (layers, files) are shown; the finished ones go first.
 const ITEMS: usize = 12;
 /// How many lines of a log are shown.
@@ -499,13 +498,20 @@ mod tests {
         assert!(recorder.displays()[0].plain().starts_with("✓ Built it  ("));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_was_said_last_is_shown_although_nothing_follows() {
         let (recorder, output) = recorded();
         let progress = Progress::start(&output, "Pushing");
         progress.item("abc", "Pushing", Some(50), Some(100));
         assert_eq!(recorder.events().len(), 1);
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let shown = async {
+            while recorder.events().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), shown)
+            .await
+            .unwrap();
         assert!(
             recorder.displays()[0]
                 .plain()

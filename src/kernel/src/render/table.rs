@@ -10,10 +10,13 @@ use crate::event::Bundle;
 use crate::magics::MagicError;
 
 /// The style of tables that front ends do not strip.
-const TABLE_STYLE: &str = "border-collapse:collapse;margin:0.2em 0";
-const CELL_STYLE: &str = "padding:0.15em 0.8em;white-space:nowrap;border:none;";
+const TABLE_STYLE: &str = "border-collapse:collapse;margin:0.2em 0;white-space:nowrap";
+/// JupyterLab's own style puts every cell at the right, so each says where it stands. All else is
+/// left to the table, for there may be thousands of cells.
+const CELL_LEFT: &str = "text-align:left";
+const CELL_RIGHT: &str = "text-align:right";
 /// A line that shows on white and on black.
-const RULE: &str = "border-bottom:1px solid #80808080;";
+const RULE: &str = "border-bottom:1px solid #808080";
 
 /// Where the texts of a column stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -241,23 +244,17 @@ pub fn number_text(number: f64) -> String {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         return format!("{}e{exponent}", trim_zeros(mantissa));
     }
-    let whole_digits = if magnitude < 1.0 {
-        1.0
+    let first_digit = if magnitude == 0.0 {
+        0.0
     } else {
-        magnitude.log10().floor() + 1.0
+        magnitude.log10().floor()
     };
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "between 0 and 6"
+        reason = "between 0 and 9"
     )]
-    let decimals = (6.0 - whole_digits).clamp(0.0, 6.0) as usize;
-    // Small ones need more decimals for the same digits.
-    let decimals = if magnitude != 0.0 && magnitude < 0.1 {
-        decimals + 2
-    } else {
-        decimals
-    };
+    let decimals = (5.0 - first_digit).clamp(0.0, 9.0) as usize;
     trim_zeros(&format!("{number:.decimals$}")).to_owned()
 }
 
@@ -451,50 +448,30 @@ impl Table {
 
     fn html_table(&self) -> Html {
         let marks = self.rows.iter().any(|row| row.marked);
-        let style = |align: Align, extra: &str| {
-            let align = if align == Align::Right {
-                "text-align:right;"
-            } else {
-                "text-align:left;"
-            };
-            format!("{CELL_STYLE}{align}{extra}")
+        let style = |align: Align| match align {
+            Align::Left => CELL_LEFT,
+            Align::Right => CELL_RIGHT,
         };
-        let styles: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| style(column.align, ""))
-            .collect();
-        let mark_style = style(Align::Left, "");
-        let blank = marks.then(|| {
-            html::element(
-                "th",
-                &[("style", &style(Align::Left, RULE))],
-                &Html::default(),
-            )
-        });
+        let head_style = |align: Align| format!("{};{RULE}", style(align));
+        let blank = marks.then(|| html::element("th", &[("style", RULE)], &Html::default()));
         let header = self.columns.iter().map(|column| {
             let hover = column.hover.as_deref().unwrap_or_default();
             html::text_element(
                 "th",
-                &[("style", &style(column.align, RULE)), ("title", hover)],
+                &[("style", &head_style(column.align)), ("title", hover)],
                 &column.title,
             )
         });
         let header = html::element("tr", &[], &html::join(blank.into_iter().chain(header)));
         let mut body = Html::default();
         for row in &self.rows {
-            let mark = marks.then(|| {
-                html::text_element(
-                    "td",
-                    &[("style", &mark_style)],
-                    if row.marked { "★" } else { "" },
-                )
-            });
-            let cells = row.cells.iter().zip(&styles).map(|(cell, style)| {
+            let mark =
+                marks.then(|| html::text_element("td", &[], if row.marked { "★" } else { "" }));
+            let cells = row.cells.iter().zip(&self.columns).map(|(cell, column)| {
                 html::element(
                     "td",
                     &[
-                        ("style", style),
+                        ("style", style(column.align)),
                         ("title", cell.hover.as_deref().unwrap_or_default()),
                     ],
                     &cell.html(),
@@ -515,7 +492,11 @@ impl Table {
         ]);
         html::element(
             "table",
-            &[("class", "katlab-table"), ("style", TABLE_STYLE)],
+            &[
+                ("class", "katlab-table"),
+                ("cellpadding", "4"),
+                ("style", TABLE_STYLE),
+            ],
             &content,
         )
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use katlab_lab::settings::{Change, Setting, dotenv};
+use katlab_lab::settings::{Change, Setting, dotenv, is_secret_name};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::magics::{Context, Magic, MagicError};
@@ -95,6 +95,9 @@ impl Magic for Env {
     }
 
     fn explain(&self) -> Vec<String> {
+        if self.values.is_empty() {
+            return vec!["env | sort".to_owned()];
+        }
         export(&self.values)
     }
 }
@@ -240,7 +243,7 @@ fn export(values: &[String]) -> Vec<String> {
         .iter()
         .filter_map(|value| value.split_once('='))
         .map(|(name, value)| {
-            if katlab_lab::settings::is_secret_name(name) {
+            if is_secret_name(name) {
                 format!("read -rs {name} && export {name}")
             } else {
                 format!("export {name}='{}'", value.replace('\'', "'\\''"))
@@ -267,9 +270,7 @@ fn set(ctx: &Context, values: Vec<String>, secret: bool) -> Result<(), MagicErro
     let exposed: Vec<String> = changes
         .iter()
         .filter_map(|change| match change {
-            Change::Set { name, secret, .. }
-                if *secret || katlab_lab::settings::is_secret_name(name) =>
-            {
+            Change::Set { name, secret, .. } if *secret || is_secret_name(name) => {
                 Some(name.clone())
             }
             _ => None,
@@ -310,14 +311,26 @@ fn keep(ctx: &Context, changes: Vec<Change>) -> Result<(), MagicError> {
         }
     }
     ctx.output
-        .show(table(kept, jiff::Timestamp::now()).bundle());
+        .show(ListArgs::default().render(table(kept, jiff::Timestamp::now()))?);
     Ok(())
 }
 
 fn list(ctx: &Context, list: &ListArgs) -> Result<(), MagicError> {
     let all = ctx.session.settings().all()?;
-    ctx.output
-        .list(table(all.iter(), jiff::Timestamp::now()), list)
+    let mut table = table(all.iter(), jiff::Timestamp::now());
+    for (name, value) in ctx.session.implied() {
+        let value = if is_secret_name(name) {
+            MASK
+        } else {
+            value.expose_secret()
+        };
+        table.row([
+            Cell::text(name),
+            Cell::text(value),
+            Cell::text("the sandbox"),
+        ]);
+    }
+    ctx.output.list(table, list)
 }
 
 fn table<'a>(
@@ -328,7 +341,8 @@ fn table<'a>(
         Column::new("NAME"),
         Column::new("VALUE"),
         Column::new("FROM"),
-        Column::number("AGE"),
+        // Not by default: it would change at every run, and a notebook with it.
+        Column::number("AGE").wide(),
     ])
     .empty(
         "no values are kept; `:env set NAME=VALUE`, `:env ask NAME` or `:env load FILE` keeps some",

@@ -2,3 +2,7 @@
 
 pub mod env;
 pub mod help;
+pub mod lab;
+pub mod show;
+pub mod use_;
+pub mod write;

@@ -1,1 +1,135 @@
+use clap::Parser;
 
+use super::super::table::Column;
+use super::*;
+
+#[derive(Parser)]
+#[command(no_binary_name = true, about = "the description stays")]
+struct Line {
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+fn table() -> Table {
+    let mut table = Table::new([
+        Column::new("NAME"),
+        Column::new("STATUS"),
+        Column::number("--lr"),
+        Column::number("accuracy"),
+        Column::new("NODE").wide(),
+    ]);
+    for (name, status, rate, accuracy) in [
+        ("t10", "Running", 0.1, None),
+        ("t2", "Succeeded", 0.02, Some(0.5)),
+        ("t1", "Succeeded", 0.3, Some(0.75)),
+    ] {
+        let accuracy = accuracy.map_or_else(Cell::none, Cell::number);
+        table.row([
+            Cell::text(name),
+            Cell::status(status),
+            Cell::number(rate),
+            accuracy,
+            Cell::text("n"),
+        ]);
+    }
+    table
+}
+
+fn arranged(line: &[&str]) -> Result<Table, MagicError> {
+    Line::try_parse_from(line).unwrap().list.arrange(table())
+}
+
+fn names(line: &[&str]) -> Vec<String> {
+    arranged(line)
+        .unwrap()
+        .rows
+        .iter()
+        .map(|row| row.name.clone())
+        .collect()
+}
+
+#[test]
+fn rows_are_sorted_by_value_and_those_without_come_last() {
+    assert_eq!(names(&["--sort", "name"]), ["t1", "t2", "t10"]);
+    assert_eq!(names(&["--sort", "accuracy"]), ["t2", "t1", "t10"]);
+    assert_eq!(names(&["--sort", "-accuracy"]), ["t1", "t2", "t10"]);
+    assert_eq!(names(&["--sort", "--lr"]), ["t2", "t10", "t1"]);
+    assert_eq!(names(&["--sort", "---lr"]), ["t1", "t10", "t2"]);
+    assert_eq!(names(&["--sort=-lr"]), ["t1", "t10", "t2"]);
+    assert_eq!(names(&["--sort", "status,-name"]), ["t10", "t2", "t1"]);
+}
+
+#[test]
+fn rows_are_filtered_by_conditions() {
+    assert_eq!(names(&["--where", "status=succeeded"]), ["t2", "t1"]);
+    assert_eq!(names(&["--where", "accuracy > 0.6"]), ["t1"]);
+    assert_eq!(
+        names(&["--where", "accuracy<0.6", "--where", "lr<=0.02"]),
+        ["t2"]
+    );
+    assert_eq!(names(&["--where", "name~t1"]), ["t10", "t1"]);
+    assert_eq!(names(&["--where", "status!=Running"]), ["t2", "t1"]);
+    assert_eq!(names(&["--where", "accuracy="]), ["t10"]);
+}
+
+#[test]
+fn columns_are_chosen_and_rows_are_cut() {
+    let table = arranged(&["--columns", "accuracy,node", "--limit", "2"]).unwrap();
+    assert_eq!(
+        table
+            .columns
+            .iter()
+            .map(|column| column.key.as_str())
+            .collect::<Vec<_>>(),
+        ["accuracy", "node"]
+    );
+    assert_eq!(table.footer, ["2 of 3 shown"]);
+    assert!(!arranged(&[]).unwrap().plain().contains("NODE"));
+    assert!(
+        arranged(&["--output", "wide"])
+            .unwrap()
+            .plain()
+            .contains("NODE")
+    );
+}
+
+#[test]
+fn a_column_that_is_not_there_is_named_with_those_that_are() {
+    let error = arranged(&["--sort", "acuracy"]).unwrap_err();
+    assert!(
+        error
+            .hint
+            .as_deref()
+            .unwrap()
+            .starts_with("did you mean `accuracy`?"),
+        "{error:?}"
+    );
+    let error = arranged(&["--where", "nonsense"]).unwrap_err();
+    assert!(error.hint.unwrap().contains("status=Running"));
+}
+
+#[test]
+fn the_flags_leave_a_magics_description_alone() {
+    use clap::CommandFactory;
+    assert_eq!(
+        Line::command().get_about().unwrap().to_string(),
+        "the description stays"
+    );
+}
+
+#[test]
+fn formats_other_than_tables_are_plain_text_only() {
+    for format in ["json", "yaml", "csv", "name"] {
+        let bundle = Line::try_parse_from(["-o", format])
+            .unwrap()
+            .list
+            .render(table())
+            .unwrap();
+        assert_eq!(
+            bundle.0.keys().collect::<Vec<_>>(),
+            ["text/plain"],
+            "{format}"
+        );
+        assert!(bundle.plain().contains("t10"), "{format}");
+    }
+}

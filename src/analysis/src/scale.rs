@@ -1,0 +1,127 @@
+//! From values to places: linear, logarithmic and ordinal axes.
+
+/// Digits that tell ticks apart without noise: `0.05`, `100`, `1e-7`.
+pub(crate) fn label(value: f64) -> String {
+    let size = value.abs();
+    if value != 0.0 && !(1e-4..1e6).contains(&size) {
+        return format!("{value:e}");
+    }
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Places values between 0 and 1.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Scale {
+    Linear { low: f64, high: f64 },
+    Logarithmic { low: f64, high: f64 },
+}
+
+impl Scale {
+    /// A scale that holds all values. A single value lies in the middle. Falls back to a linear scale
+    /// where a logarithmic one cannot hold a value.
+    pub(crate) fn over(values: impl Iterator<Item = f64> + Clone, logarithmic: bool) -> Self {
+        let low = values.clone().fold(f64::INFINITY, f64::min);
+        let high = values.fold(f64::NEG_INFINITY, f64::max);
+        let (low, high) = match (low.is_finite(), low == high) {
+            (false, _) => (0.0, 1.0),
+            (_, true) if logarithmic && low > 0.0 => (low / 2.0, high * 2.0),
+            (_, true) => (low - 0.5, high + 0.5),
+            _ => (low, high),
+        };
+        if logarithmic && low > 0.0 {
+            Self::Logarithmic { low, high }
+        } else {
+            Self::Linear { low, high }
+        }
+    }
+
+    /// The same scale with some room at both ends, so that marks do not touch the frame.
+    pub(crate) fn padded(self) -> Self {
+        match self {
+            Self::Linear { low, high } => {
+                let room = (high - low) * 0.05;
+                Self::Linear {
+                    low: low - room,
+                    high: high + room,
+                }
+            }
+            logarithmic => logarithmic,
+        }
+    }
+
+    pub(crate) fn place(&self, value: f64) -> f64 {
+        match *self {
+            Self::Linear { low, high } => (value - low) / (high - low),
+            Self::Logarithmic { low, high } => (value / low).ln() / (high / low).ln(),
+        }
+    }
+
+    /// About `count` round values within the scale.
+    pub(crate) fn ticks(&self, count: usize) -> Vec<f64> {
+        match *self {
+            Self::Linear { low, high } => {
+                let rough = (high - low) / count.max(1) as f64;
+                let unit = 10f64.powf(rough.log10().floor());
+                let step = [1.0, 2.0, 5.0, 10.0]
+                    .map(|factor| factor * unit)
+                    .into_iter()
+                    .find(|step| *step >= rough);
+                let step = step.unwrap_or(unit * 10.0);
+                let first = (low / step).ceil() as i64;
+                let last = (high / step + 1e-9).floor() as i64;
+                (first..=last).map(|index| index as f64 * step).collect()
+            }
+            Self::Logarithmic { low, high } => {
+                let (first, last) = (
+                    (low.log10() - 1e-9).ceil() as i32,
+                    (high.log10() + 1e-9).floor() as i32,
+                );
+                let decades: Vec<f64> = (first..=last).map(|power| 10f64.powi(power)).collect();
+                if decades.len() >= 2 {
+                    decades
+                } else {
+                    vec![low, high]
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_numbers_inside_the_scale() {
+        let scale = Scale::Linear {
+            low: 0.31,
+            high: 0.98,
+        };
+        let labels: Vec<String> = scale.ticks(4).into_iter().map(label).collect();
+        assert_eq!(labels, ["0.4", "0.6", "0.8"]);
+        let decades = Scale::Logarithmic {
+            low: 0.0005,
+            high: 0.5,
+        }
+        .ticks(4);
+        assert_eq!(
+            decades.into_iter().map(label).collect::<Vec<_>>(),
+            ["0.001", "0.01", "0.1"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_lies_on_its_scale(values in prop::collection::vec(-1e9f64..1e9, 1..20), log in any::<bool>()) {
+            let scale = Scale::over(values.iter().copied(), log);
+            for value in &values {
+                let place = scale.place(*value);
+                prop_assert!((-1e-6..=1.0 + 1e-6).contains(&place), "{value} -> {place} on {scale:?}");
+            }
+            prop_assert!(scale.ticks(5).len() < 50);
+        }
+    }
+}

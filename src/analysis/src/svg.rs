@@ -1,0 +1,108 @@
+//! The few drawing steps that the charts need, written as SVG.
+
+use std::fmt::Write as _;
+
+/// Ink and paper of every drawing: readable on light and dark pages, since the paper is painted too.
+pub(crate) const INK: &str = "#333333";
+pub(crate) const PAPER: &str = "#ffffff";
+pub(crate) const FAINT: &str = "#d9d9d9";
+/// Dark blue for what matters: the best trial, the best so far.
+pub(crate) const STRONG: &str = "#1f4e9c";
+pub(crate) const PALE: &str = "#8fa8c8";
+
+#[derive(Clone, Copy)]
+pub(crate) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// A drawing under construction; coordinates are pixels from the top left.
+pub(crate) struct Drawing {
+    text: String,
+}
+
+impl Drawing {
+    pub(crate) fn new(width: u32, height: u32) -> Self {
+        let mut text = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+             viewBox=\"0 0 {width} {height}\" font-family=\"DejaVu Sans, sans-serif\" font-size=\"12\">"
+        );
+        let _ = write!(
+            text,
+            "<rect width=\"{width}\" height=\"{height}\" fill=\"{PAPER}\"/>"
+        );
+        Self { text }
+    }
+
+    pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &str, dashed: bool) {
+        let dash = if dashed {
+            " stroke-dasharray=\"5 4\""
+        } else {
+            ""
+        };
+        let _ = write!(
+            self.text,
+            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\"{dash}/>",
+            from.0, from.1, to.0, to.1
+        );
+    }
+
+    pub(crate) fn path(&mut self, points: &[(f64, f64)], colour: &str, width: f64, title: &str) {
+        let mut steps = String::new();
+        for (index, (x, y)) in points.iter().enumerate() {
+            let _ = write!(steps, "{}{x:.1} {y:.1}", if index == 0 { "M" } else { "L" });
+        }
+        let _ = write!(
+            self.text,
+            "<path d=\"{steps}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"><title>{}</title></path>",
+            escape(title)
+        );
+    }
+
+    pub(crate) fn dot(&mut self, at: (f64, f64), radius: f64, colour: &str, title: &str) {
+        let _ = write!(
+            self.text,
+            "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius}\" fill=\"{colour}\"><title>{}</title></circle>",
+            at.0,
+            at.1,
+            escape(title)
+        );
+    }
+
+    pub(crate) fn words(&mut self, at: (f64, f64), anchor: Anchor, words: &str) {
+        let anchor = match anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let _ = write!(
+            self.text,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"{INK}\">{}</text>",
+            at.0,
+            at.1,
+            escape(words)
+        );
+    }
+
+    pub(crate) fn finish(mut self) -> String {
+        self.text.push_str("</svg>");
+        self.text
+    }
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            // XML has no way to write these at all.
+            control if control < ' ' && !matches!(control, '\t' | '\n') => escaped.push('\u{fffd}'),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,80 @@
+//! The crate `katlab` for Rust cells, carried inside this program and unpacked when a cell
+//! names it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const MANIFEST: &str = "[package]\nname = \"katlab\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\npath = \"lib.rs\"\n\n[workspace]\n";
+
+const SOURCES: &[(&str, &str)] = &[
+    ("Cargo.toml", MANIFEST),
+    ("lib.rs", include_str!("../../../cells/src/lib.rs")),
+    ("bridge.rs", include_str!("../../../cells/src/bridge.rs")),
+    ("json.rs", include_str!("../../../cells/src/json.rs")),
+    ("table.rs", include_str!("../../../cells/src/table.rs")),
+    ("trials.rs", include_str!("../../../cells/src/trials.rs")),
+];
+
+/// Whether code names the crate.
+pub fn is_named(code: &str) -> bool {
+    code.match_indices("katlab").any(|(at, word)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        let boundary = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || c == '_'));
+        boundary(before) && boundary(after)
+    })
+}
+
+/// Writes the sources below `home` and returns the directory. Files that are right already stay
+/// untouched, so that cargo need not build again.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn unpack(home: &Path) -> std::io::Result<PathBuf> {
+    let directory = home.join("cells").join(env!("CARGO_PKG_VERSION"));
+    std::fs::create_dir_all(&directory)?;
+    for (name, text) in SOURCES {
+        let path = directory.join(name);
+        if std::fs::read_to_string(&path).is_ok_and(|found| found == *text) {
+            continue;
+        }
+        let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(&path).map_err(|error| error.error)?;
+    }
+    Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_of_the_crate_is_carried() {
+        let lib = SOURCES
+            .iter()
+            .find(|(name, _)| *name == "lib.rs")
+            .expect("lib.rs")
+            .1;
+        for line in lib.lines() {
+            let line = line.trim_start_matches("pub ");
+            if let Some(module) = line
+                .strip_prefix("mod ")
+                .and_then(|rest| rest.strip_suffix(';'))
+            {
+                assert!(
+                    SOURCES
+                        .iter()
+                        .any(|(name, _)| *name == format!("{module}.rs")),
+                    "{module} is not carried"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_crate_is_wanted_only_where_it_is_named() {
+        assert!(is_named("let t = katlab::trials(\"a\")?;"));
+        assert!(!is_named("let my_katlab = 1;"));
+    }
+}

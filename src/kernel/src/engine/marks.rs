@@ -1,0 +1,160 @@
+//! Marks in a cell's output that tell how it ended.
+//!
+//! The engine reports success when a cell panics and when a `?` returns early, keeps back a last
+//! line without a newline, and may deliver stderr after the end. So a cell that ends in a
+//! statement gets one more: it prints an end mark on both streams. A cell whose mark never comes
+//! did not reach its end; a stream whose mark came has delivered everything. Panics announce
+//! themselves from a hook (set once in a hidden cell; it lives in the shared standard library).
+
+use crate::cell::scan::Scan;
+
+const START: char = '\u{1}';
+const END: &str = "\u{1}katlab:end\u{1}";
+const PANIC: &str = "\u{1}katlab:panic ";
+const FIELD: char = '\u{1f}';
+const NEWLINE: char = '\u{1e}';
+/// evcxr's own notice, which it does not recognise behind text that had no newline.
+const ENGINE_NOTICE: &str = "EVCXR_PANIC_NOTIFICATION";
+
+/// Rust that makes panics announce themselves; run in a hidden cell.
+pub const HOOK: &str = r#"{
+    let main = std::thread::current().id();
+    std::panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+            (Some(text), _) => (*text).to_owned(),
+            (_, Some(text)) => text.clone(),
+            _ => "a value that is no text".to_owned(),
+        };
+        let message = message.replace('\n', "\u{1e}");
+        let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
+        let current = std::thread::current();
+        let thread = if current.id() == main { "main" } else { current.name().unwrap_or("unnamed") };
+        std::println!("\u{1}katlab:panic {thread}\u{1f}{place}\u{1f}{message}\u{1}");
+    }));
+}"#;
+
+/// A panic as the hook announced it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panic {
+    /// Whether the cell itself panicked, or a thread it started (whose name this is).
+    pub thread: Option<String>,
+    /// `file:line` in the compiled crate.
+    pub place: String,
+    /// The message.
+    pub message: String,
+}
+
+/// The code with an end mark, where one can stand; and whether it does.
+pub fn append(code: &str) -> (String, bool) {
+    let mut scan = Scan::default();
+    for line in code.split_inclusive('\n') {
+        if scan.has_code() || crate::cell::word(line).is_none() {
+            scan.feed(line);
+        }
+    }
+    let statement = scan.tail().ends_with(';')
+        || (scan.tail().ends_with('}') && matches!(scan.first_word(), "for" | "while"))
+        || (scan.tail().ends_with(')')
+            && matches!(
+                scan.first_word(),
+                "print" | "println" | "eprint" | "eprintln"
+            ));
+    if !scan.is_complete() || scan.is_broken() || !statement {
+        return (code.to_owned(), false);
+    }
+    let separator = if scan.tail().ends_with(')') { ";" } else { "" };
+    let mark = r#"std::println!("\u{1}katlab:end\u{1}"); std::eprintln!("\u{1}katlab:end\u{1}");"#;
+    (format!("{code}\n{separator}{mark}"), true)
+}
+
+/// What a piece of stream text turned out to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What the user is to see.
+    pub text: String,
+    /// The stream reached the end mark.
+    pub ended: bool,
+    /// A panic was announced.
+    pub panic: Option<Panic>,
+}
+
+/// Takes marks out of text.
+pub fn read(text: &str) -> Reading {
+    if !text.contains(START) && !text.contains(ENGINE_NOTICE) {
+        return Reading {
+            text: text.to_owned(),
+            ..Reading::default()
+        };
+    }
+    let mut reading = Reading::default();
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_end_matches('\n');
+        if let Some(before) = bare.strip_suffix(END) {
+            reading.ended = true;
+            reading.text.push_str(before);
+        } else if let Some((before, announced)) = bare.split_once(PANIC) {
+            reading.panic = panic(announced.trim_end_matches(START));
+            reading.text.push_str(before);
+            if !before.is_empty() {
+                reading.text.push('\n');
+            }
+        } else {
+            reading.text.push_str(&line.replace(ENGINE_NOTICE, ""));
+        }
+    }
+    reading
+}
+
+fn panic(announced: &str) -> Option<Panic> {
+    let mut fields = announced.splitn(3, FIELD);
+    let thread = fields.next()?;
+    Some(Panic {
+        thread: (thread != "main").then(|| thread.to_owned()),
+        place: fields.next()?.to_owned(),
+        message: fields.next()?.replace(NEWLINE, "\n"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_get_an_end_mark_and_values_do_not() {
+        for code in [
+            "let x: i32 = 1;",
+            "for i in 0..3 { f(i) }",
+            "print!(\"a\")",
+            "f(); // done",
+            ":dep a = \"1\"\nuse a;",
+        ] {
+            assert!(append(code).1, "{code}");
+        }
+        for code in [
+            "x",
+            "f()",
+            "if a { 1 } else { 2 }",
+            ":vars",
+            "fn f() {}",
+            "let s = \"open;",
+        ] {
+            assert!(!append(code).1, "{code}");
+        }
+    }
+
+    #[test]
+    fn text_without_a_newline_keeps_its_shape_before_the_mark() {
+        let reading = read("no newline\u{1}katlab:end\u{1}\n");
+        assert_eq!((reading.text.as_str(), reading.ended), ("no newline", true));
+        assert_eq!(read("plain\n").text, "plain\n");
+    }
+
+    #[test]
+    fn an_announced_panic_is_read_whole() {
+        let reading = read("half\u{1}katlab:panic main\u{1f}src/lib.rs:7\u{1f}one\u{1e}two\u{1}\n");
+        assert_eq!(reading.text, "half\n");
+        let panic = reading.panic.expect("a panic");
+        assert_eq!((panic.thread, panic.message.as_str()), (None, "one\ntwo"));
+    }
+}

@@ -1,0 +1,490 @@
+//! The Rust engine: evcxr's own kernel in a process of its own, started when first needed.
+//!
+//! The process is this very program under another name (`katlab --control_file …`), so a crash of
+//! the analyser, a runaway compile or an out-of-memory kill takes the engine and never the magics.
+//! [`Engine`] runs one cell at a time and turns what comes back into events.
+
+pub mod commands;
+pub mod marks;
+pub mod process;
+
+mod descendants;
+mod helper;
+mod interrupt;
+mod progress;
+mod request;
+pub mod toolchain;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::process::{Environment, Incoming, Process, StartError};
+use self::request::Ended;
+use crate::event::Bundle;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// What to do when another cell holds the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// Wait for it.
+    Wait,
+    /// Say so and end.
+    Refuse,
+}
+
+type Starting = watch::Receiver<Option<Result<Arc<Process>, StartError>>>;
+
+enum Slot {
+    Absent,
+    Starting(Starting),
+    Ready(Arc<Process>),
+}
+
+/// The Rust engine of a kernel. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    environment: Mutex<Environment>,
+    slot: Mutex<Slot>,
+    gate: tokio::sync::Mutex<()>,
+    hinted: AtomicBool,
+    home: std::path::PathBuf,
+}
+
+impl Engine {
+    /// An engine that starts when a Rust cell needs it. `executable` is this program; `home` is
+    /// where the crate for Rust cells is unpacked.
+    pub fn new(executable: std::path::PathBuf, home: std::path::PathBuf) -> Self {
+        let environment = Environment {
+            executable,
+            ..Environment::default()
+        };
+        Self {
+            shared: Arc::new(Shared {
+                environment: Mutex::new(environment),
+                slot: Mutex::new(Slot::Absent),
+                gate: tokio::sync::Mutex::default(),
+                hinted: AtomicBool::new(false),
+                home,
+            }),
+        }
+    }
+
+    /// Sets the variables that Rust cells see; a running program is told before its next cell.
+    pub fn set_variables(&self, variables: BTreeMap<String, String>) {
+        self.shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .variables = variables;
+    }
+
+    /// Whether an engine is up.
+    pub fn is_running(&self) -> bool {
+        self.ready().is_some()
+    }
+
+    /// Runs Rust (with evcxr's commands before it).
+    ///
+    /// # Errors
+    /// A compile error, a panic, a returned error, an interrupt, or an engine that is missing,
+    /// busy or gone.
+    pub async fn execute(
+        &self,
+        code: &str,
+        output: &Output,
+        cancel: &CancellationToken,
+        when_busy: WhenBusy,
+    ) -> Result<(), Failure> {
+        let _turn = match (self.shared.gate.try_lock(), when_busy) {
+            (Ok(turn), _) => turn,
+            (Err(_), WhenBusy::Refuse) => {
+                return Err(Failure::new(
+                    "EngineBusy",
+                    "the Rust engine is busy with another cell",
+                )
+                .with_hint(Some(
+                    "magics run meanwhile; run this cell again when the other one is done".into(),
+                )));
+            }
+            (Err(_), WhenBusy::Wait) => tokio::select! {
+                turn = self.shared.gate.lock() => turn,
+                () = cancel.cancelled() => return Err(Failure::interrupted("it had not begun")),
+            },
+        };
+        let process = self.ensure(output, cancel).await?;
+        self.prepare(&process, code, output, cancel).await?;
+        let ended = request::run(&process, code, Some(output), cancel, &self.shared.hinted).await;
+        self.settle(&process, ended)
+    }
+
+    /// Starts the program of the cells again: variables go, items and dependencies stay.
+    ///
+    /// # Errors
+    /// As [`Engine::execute`].
+    pub async fn restart(
+        &self,
+        output: &Output,
+        cancel: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let Some(process) = self.ready() else {
+            output.text("The Rust engine is not running; the next Rust cell starts it.");
+            return Ok(());
+        };
+        let _turn = self.shared.gate.lock().await;
+        process
+            .hooked
+            .store(false, std::sync::atomic::Ordering::SeqCst);
+        let ended = request::run(&process, ":restart", None, cancel, &self.shared.hinted).await;
+        self.settle(&process, ended)?;
+        output.text("The program of the Rust cells was started again: variables are gone, items and dependencies stay.");
+        Ok(())
+    }
+
+    /// Ends the engine; the next Rust cell starts a fresh one.
+    pub async fn stop(&self) -> bool {
+        let slot = std::mem::replace(&mut *self.slot(), Slot::Absent);
+        match slot {
+            Slot::Ready(process) => {
+                process.stop().await;
+                true
+            }
+            Slot::Starting(mut starting) => {
+                // It may be ready by now; else it ends when it is, for nobody holds it.
+                let outcome = starting.borrow_and_update().clone();
+                if let Some(Ok(process)) = outcome {
+                    process.stop().await;
+                }
+                true
+            }
+            Slot::Absent => false,
+        }
+    }
+
+    /// Completion of Rust at a cursor counted in code points; `None` when the engine is not
+    /// there or busy: an editor must not wait for a compile.
+    pub async fn complete(&self, code: &str, cursor: usize) -> Option<Value> {
+        let reply = self.consult("complete_request", code, cursor).await?;
+        let offset = |name: &str| code_points(code, usize::try_from(reply[name].as_u64()?).ok()?);
+        let (start, end) = (offset("cursor_start")?, offset("cursor_end")?);
+        let mut metadata = reply["metadata"].clone();
+        for item in metadata["_jupyter_types_experimental"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            item["start"] = json!(start);
+            item["end"] = json!(end);
+        }
+        Some(json!({
+            "status": "ok",
+            "matches": reply["matches"],
+            "cursor_start": start,
+            "cursor_end": end,
+            "metadata": metadata,
+        }))
+    }
+
+    /// What the engine knows about the name at a cursor; as [`Engine::complete`].
+    pub async fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
+        let reply = self.consult("inspect_request", code, cursor).await?;
+        if reply["found"] != true {
+            return None;
+        }
+        let data = reply["data"].as_object()?;
+        Some(Bundle(
+            data.iter()
+                .map(|(mime, content)| (mime.clone(), content.clone()))
+                .collect(),
+        ))
+    }
+
+    async fn consult(&self, kind: &str, code: &str, cursor: usize) -> Option<Value> {
+        let process = self.ready()?;
+        let _turn = self.shared.gate.try_lock().ok()?;
+        let content =
+            json!({ "code": code, "cursor_pos": graphemes(code, cursor), "detail_level": 0 });
+        let mut conversation = process.ask(kind, content);
+        let answer = async {
+            loop {
+                match conversation.next().await? {
+                    Incoming::Reply(message) => return Some(message.content.clone()),
+                    Incoming::Output(_) | Incoming::Prompt(_) => {}
+                }
+            }
+        };
+        // The analyser reads the standard library once, which takes seconds; it goes on reading
+        // when nobody waits any more, so the next question is answered.
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer)
+            .await
+            .ok()??;
+        (answer["status"] == "ok").then_some(answer)
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
+        self.shared
+            .slot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ready(&self) -> Option<Arc<Process>> {
+        match &*self.slot() {
+            Slot::Ready(process) if process.is_alive() => Some(process.clone()),
+            _ => None,
+        }
+    }
+
+    /// The engine, started if need be, with a line in the cell that says so.
+    async fn ensure(
+        &self,
+        output: &Output,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Process>, Failure> {
+        let (mut starting, lost) = {
+            let mut slot = self.slot();
+            let mut lost = None;
+            match &*slot {
+                Slot::Ready(process) if process.is_alive() => return Ok(process.clone()),
+                Slot::Ready(process) => lost = process.post_mortem(),
+                Slot::Starting(_) | Slot::Absent => {}
+            }
+            let starting = match &*slot {
+                Slot::Starting(starting) => starting.clone(),
+                _ => {
+                    let starting = self.begin();
+                    *slot = Slot::Starting(starting.clone());
+                    starting
+                }
+            };
+            (starting, lost)
+        };
+        let lost = lost.map(|how| {
+            format!(
+                "The Rust engine had ended ({}): variables, items and dependencies are gone. ",
+                first_line(&how)
+            )
+        });
+        let lost = lost.unwrap_or_default();
+        let began = Instant::now();
+        let id = output.display(Bundle::text(format!("{lost}Starting the Rust engine …")));
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let outcome = loop {
+            tokio::select! {
+                outcome = settled(&mut starting) => break outcome,
+                _ = ticks.tick() => {
+                    let seconds = began.elapsed().as_secs();
+                    if seconds > 0 {
+                        let text = format!("{lost}Starting the Rust engine … {seconds} s");
+                        output.update(&id, Bundle::text(text));
+                    }
+                }
+                () = cancel.cancelled() => {
+                    output.update(&id, Bundle::text(format!("{lost}The Rust engine is starting.")));
+                    return Err(Failure::interrupted("the Rust engine goes on starting"));
+                }
+            }
+        };
+        match outcome {
+            Some(Ok(process)) => {
+                let seconds = began.elapsed().as_secs_f64();
+                output.update(
+                    &id,
+                    Bundle::text(format!("{lost}The Rust engine started in {seconds:.1} s.")),
+                );
+                *self.slot() = Slot::Ready(process.clone());
+                Ok(process)
+            }
+            outcome => {
+                *self.slot() = Slot::Absent;
+                output.update(
+                    &id,
+                    Bundle::text(format!("{lost}The Rust engine did not start.")),
+                );
+                let error = match outcome {
+                    Some(Err(error)) => error,
+                    _ => StartError::System("it was stopped".to_owned()),
+                };
+                Err(Failure::new("EngineError", error.to_string()).with_hint(error.hint()))
+            }
+        }
+    }
+
+    fn begin(&self) -> Starting {
+        let (sender, receiver) = watch::channel(None);
+        let environment = self
+            .shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        tokio::spawn(async move {
+            let outcome = Process::start(&environment).await.map(Arc::new);
+            let _ = sender.send(Some(outcome));
+        });
+        receiver
+    }
+
+    /// Hidden cells before a visible one: the panic hook after every start of the program, and
+    /// the crate `katlab` before the first cell that names it.
+    async fn prepare(
+        &self,
+        process: &Arc<Process>,
+        code: &str,
+        output: &Output,
+        cancel: &CancellationToken,
+    ) -> Result<(), Failure> {
+        if process::first_time(&process.hooked) {
+            let ended = request::run(process, marks::HOOK, None, cancel, &self.shared.hinted).await;
+            if !matches!(ended, Ended::Well) {
+                process
+                    .hooked
+                    .store(false, std::sync::atomic::Ordering::SeqCst);
+                self.settle(process, ended)?;
+            }
+        }
+        let variables = self
+            .shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .variables
+            .clone();
+        let news = {
+            let told = process.told.lock().unwrap_or_else(PoisonError::into_inner);
+            news(&told, &variables)
+        };
+        if let Some(news) = news {
+            let ended = request::run(process, &news, None, cancel, &self.shared.hinted).await;
+            self.settle(process, ended)?;
+            *process.told.lock().unwrap_or_else(PoisonError::into_inner) = variables;
+        }
+        if helper::is_named(code) && process::first_time(&process.equipped) {
+            let ready = match helper::unpack(&self.shared.home) {
+                Ok(path) => {
+                    let command = format!(
+                        ":dep katlab = {{ path = {:?} }}",
+                        path.display().to_string()
+                    );
+                    let ended =
+                        request::run(process, &command, None, cancel, &self.shared.hinted).await;
+                    self.settle(process, ended)
+                }
+                Err(error) => Err(Failure::new(
+                    "EngineError",
+                    format!("the crate `katlab` could not be unpacked: {error}"),
+                )),
+            };
+            if let Err(failure) = ready {
+                process
+                    .equipped
+                    .store(false, std::sync::atomic::Ordering::SeqCst);
+                if failure.name == crate::failure::INTERRUPTED {
+                    return Err(failure);
+                }
+                output.warn(format!(
+                    "the crate `katlab` is not available to this cell: {}",
+                    failure.message
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&self, process: &Arc<Process>, ended: Ended) -> Result<(), Failure> {
+        match ended {
+            Ended::Well => Ok(()),
+            Ended::Failed(failure) => Err(failure),
+            Ended::ProgramLost(failure) => {
+                // A new program inherits the engine's environment, not what was set since.
+                *process.told.lock().unwrap_or_else(PoisonError::into_inner) =
+                    process.inherited.clone();
+                process
+                    .hooked
+                    .store(false, std::sync::atomic::Ordering::SeqCst);
+                Err(failure)
+            }
+            Ended::EngineLost(failure) => {
+                process.kill();
+                let mut slot = self.slot();
+                if matches!(&*slot, Slot::Ready(current) if Arc::ptr_eq(current, process)) {
+                    *slot = Slot::Absent;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Rust that brings the environment of the program up to date; `None` when it is.
+fn news(told: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> Option<String> {
+    let set = wanted
+        .iter()
+        .filter(|(name, value)| told.get(*name) != Some(*value))
+        .map(|(name, value)| format!("std::env::set_var({name:?}, {value:?});"));
+    let gone = told
+        .keys()
+        .filter(|name| !wanted.contains_key(*name))
+        .map(|name| format!("std::env::remove_var({name:?});"));
+    let changes: String = set.chain(gone).collect();
+    (!changes.is_empty()).then(|| format!("unsafe {{ {changes} }}"))
+}
+
+/// How the start went; `None` when whoever started it is gone.
+async fn settled(starting: &mut Starting) -> Option<Result<Arc<Process>, StartError>> {
+    starting.wait_for(Option::is_some).await.ok()?.clone()
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// The engine counts a cursor in grapheme clusters, Jupyter in code points.
+fn graphemes(code: &str, cursor: usize) -> usize {
+    use unicode_segmentation::UnicodeSegmentation;
+    let bytes = code
+        .char_indices()
+        .nth(cursor)
+        .map_or(code.len(), |(at, _)| at);
+    code.grapheme_indices(true)
+        .take_while(|(at, _)| *at < bytes)
+        .count()
+}
+
+fn code_points(code: &str, graphemes: usize) -> Option<usize> {
+    use unicode_segmentation::UnicodeSegmentation;
+    let bytes = code
+        .grapheme_indices(true)
+        .nth(graphemes)
+        .map_or(code.len(), |(at, _)| at);
+    Some(code.get(..bytes)?.chars().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_converted_around_combining_characters_and_emoji() {
+        let code = "a\u{310}e\u{301}x👩‍💻y";
+        for cursor in 0..=code.chars().count() {
+            let there = graphemes(code, cursor);
+            let back = code_points(code, there).expect("inside");
+            assert!(back >= cursor, "a cursor inside a cluster moves to its end");
+            assert_eq!(graphemes(code, back), there);
+        }
+        assert_eq!(graphemes(code, 4), 2);
+        assert_eq!(code_points(code, 2), Some(4));
+        assert_eq!(graphemes("plain", 3), 3);
+    }
+}

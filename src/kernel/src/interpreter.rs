@@ -1,0 +1,407 @@
+//! Runs a cell: each of its parts by whoever knows how.
+//!
+//! Jupyter and `katlab run` both stand on this; all they differ in is the sink.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::cell::{self, Grammar, Part, Verb};
+use crate::engine::{Engine, WhenBusy, commands};
+use crate::event::{Bundle, Sink};
+use crate::failure::Failure;
+use crate::magics::{self, Context, MagicError, completion};
+use crate::render::error;
+use crate::session::Session;
+use crate::shell;
+
+/// Runs cells on a session and a Rust engine.
+pub struct Interpreter {
+    session: Arc<Session>,
+    engine: Engine,
+    base: BTreeMap<String, String>,
+}
+
+/// The magics' own word on what a magic line is.
+pub struct Magics;
+
+impl Grammar for Magics {
+    fn is_magic(&self, name: &str) -> bool {
+        magics::is_magic(name)
+    }
+
+    fn takes_body(&self, line: &str) -> bool {
+        magics::takes_body(line)
+    }
+}
+
+impl Interpreter {
+    /// An interpreter; `base` are variables that Rust cells and shell lines see besides settings.
+    pub fn new(session: Arc<Session>, engine: Engine, base: BTreeMap<String, String>) -> Self {
+        Self {
+            session,
+            engine,
+            base,
+        }
+    }
+
+    /// What lasts from cell to cell.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The Rust engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Runs a cell.
+    ///
+    /// # Errors
+    /// At the first part that fails; nothing below it runs.
+    pub async fn execute(
+        &self,
+        code: &str,
+        sink: Arc<dyn Sink>,
+        cancel: &CancellationToken,
+        when_busy: WhenBusy,
+    ) -> Result<(), Failure> {
+        let context = Context::new(self.session.clone(), sink, cancel.clone(), None);
+        let run = AssertUnwindSafe(self.parts(code, &context, when_busy)).catch_unwind();
+        // A fault of ours must end one cell, not the notebook.
+        let outcome = run.await.unwrap_or_else(|_| {
+            Err(Failure::new(
+                "InternalError",
+                "katlab itself failed at this cell; this is a fault of katlab",
+            ))
+        });
+        context.output.flush();
+        outcome.map_err(|failure| self.masked(failure))
+    }
+
+    async fn parts(
+        &self,
+        code: &str,
+        context: &Context,
+        when_busy: WhenBusy,
+    ) -> Result<(), Failure> {
+        for segment in cell::split(code, &Magics) {
+            if context.cancel.is_cancelled() {
+                return Err(Failure::interrupted(""));
+            }
+            match segment.part {
+                Part::Magic { line, body } => {
+                    let context = Context {
+                        body,
+                        ..context.clone()
+                    };
+                    magics::dispatch(&line, &context)
+                        .await
+                        .map_err(|error| failure(&error))?;
+                    if line.trim() == ":help" {
+                        context.output.show(engine_help());
+                    }
+                }
+                Part::Shell(command) => {
+                    let directory = self.session.directory();
+                    shell::run(
+                        &command,
+                        &directory,
+                        &self.variables(),
+                        &context.output,
+                        &context.cancel,
+                    )
+                    .await?;
+                }
+                Part::Rust(code) => {
+                    if let Some(error) = unknown_command(&code) {
+                        return Err(failure(&error));
+                    }
+                    self.engine.set_variables(self.variables());
+                    self.engine
+                        .execute(&code, &context.output, &context.cancel, when_busy)
+                        .await?;
+                }
+                Part::Engine(Verb::Quit) => {
+                    let was_running = self.engine.stop().await;
+                    context.output.text(if was_running {
+                        "The Rust engine was ended: variables, items and dependencies are gone. The kernel runs on."
+                    } else {
+                        "The Rust engine is not running. The kernel runs on; shut it down from the Kernel menu."
+                    });
+                }
+                Part::Engine(Verb::Restart) => {
+                    self.engine
+                        .restart(&context.output, &context.cancel)
+                        .await?
+                }
+                Part::Help(name) => {
+                    let page = self.help(&name).await.ok_or_else(|| {
+                        Failure::new("UsageError", format!("nothing is known about `{name}`"))
+                            .with_hint(Some("`:help` lists all magics; names of Rust are known once the engine runs".into()))
+                    })?;
+                    context.output.page(page);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Settings that are no secrets, for programs that a cell starts.
+    fn variables(&self) -> BTreeMap<String, String> {
+        let mut variables = self.base.clone();
+        for (name, setting) in self.session.settings().all().unwrap_or_default() {
+            if !setting.secret {
+                variables.insert(name.to_string(), setting.value.expose_secret().to_owned());
+            }
+        }
+        variables
+    }
+
+    fn masked(&self, failure: Failure) -> Failure {
+        let redactor = self.session.redactor();
+        Failure {
+            name: failure.name,
+            message: redactor.text(&failure.message),
+            traceback: failure
+                .traceback
+                .iter()
+                .map(|line| redactor.text(line))
+                .collect(),
+        }
+    }
+
+    async fn help(&self, name: &str) -> Option<Bundle> {
+        if let Some(page) = completion::inspect(name, name.chars().count()) {
+            return Some(page);
+        }
+        if let Some(text) = commands::describe(name) {
+            return Some(Bundle::text(format!(
+                "{name}: {text} (a command of the Rust engine)"
+            )));
+        }
+        self.engine.inspect(name, name.chars().count()).await
+    }
+
+    /// Answers a `complete_request`; the cursor is counted in code points of the cell.
+    pub async fn complete(&self, code: &str, cursor: usize) -> Value {
+        let place = Place::of(code, cursor);
+        if place.is_command() {
+            let found = completion::complete(&self.session, place.line, place.column);
+            let start = place.start + found.start;
+            let end = place.start + found.end;
+            let mut matches: Vec<(String, &str, String)> = found
+                .matches
+                .into_iter()
+                .map(|found| (found.text, found.kind, found.help))
+                .collect();
+            let typed = place.line.trim_start();
+            let begun: String = place.line.chars().take(place.column).collect();
+            if !begun.trim_start().contains(' ') && typed.starts_with(':') {
+                for (name, text) in commands::COMMANDS {
+                    if name.starts_with(begun.trim_start())
+                        && !matches.iter().any(|(known, _, _)| known == name)
+                    {
+                        matches.push(((*name).to_owned(), "magic", (*text).to_owned()));
+                    }
+                }
+            }
+            let types: Vec<Value> = matches
+                .iter()
+                .map(|(text, kind, help)| {
+                    json!({ "text": text, "type": kind, "signature": help, "start": start, "end": end })
+                })
+                .collect();
+            return json!({
+                "status": "ok",
+                "matches": matches.into_iter().map(|(text, _, _)| text).collect::<Vec<_>>(),
+                "cursor_start": start,
+                "cursor_end": end,
+                "metadata": { "_jupyter_types_experimental": types },
+            });
+        }
+        let nothing = json!({
+            "status": "ok", "matches": [], "cursor_start": cursor, "cursor_end": cursor, "metadata": {},
+        });
+        let Some((rust, start)) = rust_at(code, cursor) else {
+            return nothing;
+        };
+        let Some(mut answer) = self.engine.complete(rust, cursor - start).await else {
+            return nothing;
+        };
+        for name in ["cursor_start", "cursor_end"] {
+            answer[name] = json!(answer[name].as_u64().unwrap_or_default() + start as u64);
+        }
+        for item in answer["metadata"]["_jupyter_types_experimental"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            item["start"] = json!(item["start"].as_u64().unwrap_or_default() + start as u64);
+            item["end"] = json!(item["end"].as_u64().unwrap_or_default() + start as u64);
+        }
+        answer
+    }
+
+    /// Answers an `inspect_request`.
+    pub async fn inspect(&self, code: &str, cursor: usize) -> Value {
+        let place = Place::of(code, cursor);
+        let found = if place.is_command() {
+            match completion::inspect(place.line.trim(), place.column) {
+                Some(page) => Some(page),
+                None => {
+                    let name = cell::word(place.line)
+                        .map(|name| format!(":{name}"))
+                        .unwrap_or_default();
+                    commands::describe(&name).map(|text| Bundle::text(format!("{name}: {text}")))
+                }
+            }
+        } else {
+            match rust_at(code, cursor) {
+                Some((rust, start)) => self.engine.inspect(rust, cursor - start).await,
+                None => None,
+            }
+        };
+        match found {
+            Some(bundle) => {
+                json!({ "status": "ok", "found": true, "data": bundle.0, "metadata": {} })
+            }
+            None => json!({ "status": "ok", "found": false, "data": {}, "metadata": {} }),
+        }
+    }
+}
+
+/// Where a cursor is.
+struct Place<'a> {
+    line: &'a str,
+    /// Code points before the line.
+    start: usize,
+    /// Code points before the cursor, in the line.
+    column: usize,
+}
+
+impl<'a> Place<'a> {
+    fn of(code: &'a str, cursor: usize) -> Self {
+        let mut start = 0;
+        for line in code.split('\n') {
+            let length = line.chars().count();
+            if cursor <= start + length {
+                return Self {
+                    line,
+                    start,
+                    column: cursor - start,
+                };
+            }
+            start += length + 1;
+        }
+        Self {
+            line: "",
+            start: cursor,
+            column: 0,
+        }
+    }
+
+    fn is_command(&self) -> bool {
+        let line = self.line.trim_start();
+        line.starts_with(':') && !line.starts_with("::")
+    }
+}
+
+/// The Rust around a cursor, and the code points before it.
+fn rust_at(code: &str, cursor: usize) -> Option<(&str, usize)> {
+    let at = code
+        .char_indices()
+        .nth(cursor)
+        .map_or(code.len(), |(at, _)| at);
+    let segments = cell::split(code, &Magics);
+    let found = segments
+        .iter()
+        .rev()
+        .find(|segment| segment.at.start <= at && at <= segment.at.end);
+    match found {
+        Some(segment) if matches!(segment.part, Part::Rust(_)) => Some((
+            &code[segment.at.clone()],
+            code[..segment.at.start].chars().count(),
+        )),
+        // A name with a question mark, or nothing but comments: ask about the cell as it stands.
+        Some(segment) if matches!(segment.part, Part::Help(_)) => Some((code, 0)),
+        None => Some((code, 0)),
+        Some(_) => None,
+    }
+}
+
+/// A line with a colon that neither the magics nor the engine know: the engine would only say
+/// "unrecognised", the magics know near misses.
+fn unknown_command(code: &str) -> Option<MagicError> {
+    for line in code.lines() {
+        if line.trim().is_empty() || line.trim_start().starts_with("//") {
+            continue;
+        }
+        let name = cell::word(line)?;
+        let known = format!(":{name}");
+        if commands::describe(&known).is_none() && name != "internal_debug" {
+            return Some(magics::unknown_magic(line));
+        }
+    }
+    None
+}
+
+fn failure(error: &MagicError) -> Failure {
+    let rendered = error::render(error);
+    Failure {
+        name: rendered.ename,
+        message: rendered.evalue,
+        traceback: rendered.traceback,
+    }
+}
+
+fn engine_help() -> Bundle {
+    use crate::render::html::{self, Html};
+    let mut text = String::from("Commands of the Rust engine (before the Rust of a cell)\n");
+    let mut rows = Vec::new();
+    for (name, what) in commands::COMMANDS {
+        text.push_str(&format!("  {name:<24} {what}\n"));
+        let cells = [
+            html::element("td", &[], &html::text_element("code", &[], name)),
+            html::text_element("td", &[], what),
+        ];
+        rows.push(html::element("tr", &[], &html::join(cells)));
+    }
+    let table = html::element("table", &[("class", "katlab")], &html::join(rows));
+    let summary = html::text_element(
+        "summary",
+        &[],
+        "Commands of the Rust engine (before the Rust of a cell)",
+    );
+    let html: Html = html::element(
+        "details",
+        &[("class", "katlab-help")],
+        &html::join([summary, table]),
+    );
+    Bundle::text(text.trim_end()).with("text/html", html.into_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_under_a_cursor_is_found_in_code_points() {
+        let place = Place::of("// 한글\n:ima\nx", 10);
+        assert_eq!((place.line, place.start, place.column), (":ima", 6, 4));
+        assert!(place.is_command());
+        assert!(!Place::of("::std", 2).is_command());
+    }
+
+    #[test]
+    fn an_unknown_command_is_told_before_an_engine_starts() {
+        assert!(unknown_command(":nosuchthing 1").is_some());
+        assert!(unknown_command(":dep serde = \"1\"\nuse serde;").is_none());
+        assert!(unknown_command("let x: i32 = 1;").is_none());
+    }
+}

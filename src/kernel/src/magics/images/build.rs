@@ -1,0 +1,244 @@
+//! `:build`: an image from a folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Parser;
+use katlab_lab::docker;
+use katlab_lab::docker::build::{Build as Wanted, Built, Event};
+use katlab_lab::reference::Reference;
+
+use super::{EngineArgs, Explained, engine, short};
+use crate::magics::{Context, Magic, MagicError};
+use crate::render::age;
+use crate::render::key_values::Details;
+use crate::render::progress::Progress;
+use crate::render::status::Status;
+use crate::render::table::Cell;
+
+/// Build an image from a folder with a Dockerfile
+///
+/// What `.dockerignore` names is left out, by Docker's own rules. Before anything is sent you are
+/// warned about files that look like secrets, about very big ones, and about a base image that may be
+/// another one tomorrow.
+#[derive(Debug, Parser)]
+pub struct Build {
+    /// The folder that is sent to the engine
+    #[arg(value_name = "FOLDER", default_value = ".", value_hint = clap::ValueHint::DirPath)]
+    context: PathBuf,
+    /// A name for the image, NAME:TAG; may be given several times
+    #[arg(short, long = "tag", value_name = "NAME:TAG")]
+    tags: Vec<String>,
+    /// The Dockerfile, when it is not the folder's own
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    file: Option<PathBuf>,
+    /// A value for an ARG of the Dockerfile; NAME alone takes the setting or variable of that name
+    #[arg(long, value_name = "NAME=VALUE")]
+    build_arg: Vec<String>,
+    /// The stage to stop at
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// A label for the image
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Run every step anew
+    #[arg(long)]
+    no_cache: bool,
+    /// Look for a newer base image even when there is one here
+    #[arg(long)]
+    pull: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+impl Magic for Build {
+    const NAME: &'static str = "build";
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        let mut tags = Vec::new();
+        for tag in &self.tags {
+            let reference = Reference::parse(tag)?;
+            if reference.digest().is_some() {
+                return Err(MagicError::usage(format!(
+                    "{tag}: an image cannot be given a digest, it has one"
+                ))
+                .hint("give it a name and a tag"));
+            }
+            tags.push(reference);
+        }
+        let wanted = Wanted {
+            context: ctx.session.resolve(&self.context),
+            // From the notebook's folder when it is there, else from the context, as docker has it.
+            dockerfile: self.file.as_ref().map(|file| {
+                let here = ctx.session.resolve(file);
+                if here.is_file() { here } else { file.clone() }
+            }),
+            tags,
+            arguments: arguments(ctx, &self.build_arg).await?,
+            target: self.target,
+            no_cache: self.no_cache,
+            pull: self.pull,
+            labels: self
+                .label
+                .iter()
+                .map(|label| label.split_once('=').unwrap_or((label, "")))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        };
+        let engine = engine(ctx, &self.engine).await?;
+        let name = self.tags.first().cloned();
+        let title = format!("building {}", name.as_deref().unwrap_or("an image"));
+        let progress = Progress::start(&ctx.output, title);
+        let outcome = engine
+            .build(
+                &wanted,
+                &mut |event| show(ctx, &progress, event),
+                &ctx.cancel,
+            )
+            .await;
+        match outcome {
+            Ok(built) => {
+                progress.replace(summary(&built, name.as_deref()).bundle());
+                if built.tags.is_empty() {
+                    ctx.output.note(format!(
+                        "the image has no name; `:tag {} NAME:TAG` gives it one",
+                        short(&built.id)
+                    ));
+                }
+                Ok(())
+            }
+            Err(docker::Error::Interrupted) => {
+                progress.finish(Status::Stopped, "the build was interrupted", false);
+                Err(MagicError::interrupted())
+            }
+            Err(error) => {
+                // The error itself carries the step's output.
+                progress.finish(Status::Failed, "the build failed", false);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn explain(&self) -> Vec<String> {
+        let mut line = Explained::new(&self.engine, "build");
+        line.option("-t", &self.tags)
+            .option("-f", self.file.iter().map(|file| file.display()))
+            .option("--build-arg", &self.build_arg)
+            .option("--target", &self.target)
+            .option("--label", &self.label)
+            .flag("--no-cache", self.no_cache)
+            .flag("--pull", self.pull)
+            .words([self.context.to_string_lossy()]);
+        line.line()
+    }
+}
+
+async fn arguments(
+    ctx: &Context,
+    given: &[String],
+) -> Result<BTreeMap<String, String>, MagicError> {
+    let mut arguments = BTreeMap::new();
+    for argument in given {
+        match argument.split_once('=') {
+            Some((name, value)) => {
+                if katlab_lab::settings::is_secret_name(name) {
+                    ctx.output.warn(format!(
+                        "the build argument {name} can be read in the image's history by everybody who has the image"
+                    ));
+                }
+                arguments.insert(name.to_owned(), value.to_owned());
+            }
+            None => match ctx.value(argument).await? {
+                Some(value) => {
+                    arguments.insert(argument.clone(), value);
+                }
+                None => ctx.output.warn(format!(
+                    "there is no setting {argument}, so the build argument keeps the Dockerfile's own value"
+                )),
+            },
+        }
+    }
+    Ok(arguments)
+}
+
+fn show(ctx: &Context, progress: &Progress, event: Event) {
+    match event {
+        Event::Scanned {
+            files,
+            bytes,
+            ignored,
+        } => {
+            let left_out = if ignored > 0 {
+                format!(", {ignored} left out")
+            } else {
+                String::new()
+            };
+            progress.detail(format!("{files} files, {}{left_out}", age::size(bytes)));
+        }
+        Event::Warning(warning) => ctx.output.warn(warning),
+        Event::Sending { sent } if sent > 1_000_000 => {
+            progress.detail(format!("{} sent", age::size(sent)));
+        }
+        Event::Sending { .. } => {}
+        Event::Step {
+            number,
+            total,
+            instruction,
+        } => {
+            progress.bar(number.saturating_sub(1) as u64, total as u64);
+            progress.detail(&instruction);
+            if number > 1 {
+                finish_step(progress, number - 1, total);
+            }
+            progress.item_with(
+                &format!("step {number}/{total}"),
+                &instruction,
+                None,
+                None,
+                Status::Running,
+            );
+        }
+        Event::Cached => progress.line("   from the cache"),
+        Event::Output(line) => progress.line(line),
+        Event::Pulling(layer) => {
+            progress.item(&layer.id, &layer.status, layer.current, layer.total);
+        }
+        Event::Layer(_) | Event::Tagged(_) => {}
+    }
+}
+
+fn finish_step(progress: &Progress, number: usize, total: usize) {
+    progress.item_with(
+        &format!("step {number}/{total}"),
+        "done",
+        None,
+        None,
+        Status::Ok,
+    );
+}
+
+fn summary(built: &Built, name: Option<&str>) -> Details {
+    let title = match (built.tags.first(), name) {
+        (Some(tag), _) => format!("{tag} is built"),
+        (None, Some(name)) => format!("{name} is built"),
+        (None, None) => "the image is built".to_owned(),
+    };
+    let mut details = Details::new(Cell::text(title).with_status(Status::Ok));
+    details.row(
+        "Image id",
+        Cell::text(short(&built.id)).hover(built.id.clone()),
+    );
+    if let Some(size) = built.size.and_then(|size| u64::try_from(size).ok()) {
+        details.row("Size", Cell::size(size));
+    }
+    let steps = match built.cached {
+        0 => built.steps.to_string(),
+        cached => format!("{} ({cached} from the cache)", built.steps),
+    };
+    details.row("Steps", Cell::text(steps));
+    if built.tags.len() > 1 {
+        details.row("Names", Cell::text(built.tags.join("\n")));
+    }
+    details.row("Took", Cell::took(built.duration));
+    details
+}

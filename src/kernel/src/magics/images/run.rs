@@ -1,0 +1,195 @@
+//! `:run`: a container, to its end.
+
+use std::time::Duration;
+
+use clap::Parser;
+use katlab_lab::docker;
+use katlab_lab::docker::run::{Event, Ran, Run as Wanted, parse_memory};
+
+use super::{EngineArgs, Explained, engine, short};
+use crate::event::Stream;
+use crate::magics::{Context, Magic, MagicError};
+use crate::render::age;
+
+/// Run a container of an image and show what it prints
+///
+/// The container is removed after its end, and when you interrupt the cell: it is first asked to end
+/// (as Ctrl-C would), then made to. A cell has no keyboard to give to a program, so `-i` changes
+/// nothing; `-t` gives the program a terminal to print on, which makes many print line by line.
+#[derive(Debug, Parser)]
+pub struct Run {
+    /// The image, by name or id
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// The command to run instead of the image's own
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    command: Vec<String>,
+    /// A variable for the program; NAME alone passes the setting or variable of that name on
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// A folder, file or volume to put into the container; `./data` is the notebook's
+    #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
+    volume: Vec<String>,
+    /// The directory to start in
+    #[arg(short, long, value_name = "PATH")]
+    workdir: Option<String>,
+    /// The program to start instead of the image's own; an empty one takes it away
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// The container's name
+    #[arg(long)]
+    name: Option<String>,
+    /// The network: bridge, host, none, or the name of one
+    #[arg(long, visible_alias = "net")]
+    network: Option<String>,
+    /// As whom to run, USER or UID:GID
+    #[arg(short, long)]
+    user: Option<String>,
+    /// How many processors it may use, such as 0.5
+    #[arg(long, value_name = "N")]
+    cpus: Option<f64>,
+    /// How much memory it may use, such as 512m
+    #[arg(short, long, value_name = "AMOUNT")]
+    memory: Option<String>,
+    /// Accepted, as it stands in many examples; a cell has no keyboard to pass on
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the program a terminal to print on
+    #[arg(short, long)]
+    tty: bool,
+    /// Go on without waiting for its end
+    #[arg(short, long)]
+    detach: bool,
+    /// Accepted; the container is removed after its end anyway
+    #[arg(long)]
+    rm: bool,
+    /// Keep the container after its end
+    #[arg(long, conflicts_with = "rm")]
+    keep: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+impl Magic for Run {
+    const NAME: &'static str = "run";
+    // Time to ask the program to end and to remove its container.
+    const GRACE: Duration = Duration::from_millis(900);
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        let wanted = Wanted {
+            image: self.image.clone(),
+            command: self.command.clone(),
+            env: variables(ctx, &self.env).await?,
+            volumes: self.volume.clone(),
+            directory: Some(ctx.session.directory()),
+            workdir: self.workdir.clone(),
+            entrypoint: self.entrypoint.clone(),
+            name: self.name.clone(),
+            network: self.network.clone(),
+            user: self.user.clone(),
+            cpus: self.cpus,
+            memory: self.memory.as_deref().map(parse_memory).transpose()?,
+            terminal: self.tty,
+            keep: self.keep,
+            detach: self.detach,
+        };
+        let engine = engine(ctx, &self.engine).await?;
+        let mut container = None;
+        let outcome = engine
+            .run(
+                &wanted,
+                &mut |event| match event {
+                    Event::Started { name, .. } => container = Some(name),
+                    Event::Stdout(text) => ctx.output.stream(Stream::Stdout, text),
+                    Event::Stderr(text) => ctx.output.stream(Stream::Stderr, text),
+                },
+                &ctx.cancel,
+            )
+            .await;
+        match outcome {
+            Ok(ran) => finish(ctx, &ran),
+            Err(docker::Error::Interrupted) => {
+                if let Some(name) = container {
+                    ctx.output
+                        .note(format!("the container {name} was stopped and removed"));
+                }
+                Err(MagicError::interrupted())
+            }
+            Err(docker::Error::NotStarted { image, why, code }) => {
+                let error = docker::Error::NotStarted { image, why, code };
+                let message = format!("{error} (exit code {code})");
+                Err(MagicError::new(message).maybe_hint(error.hint()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn explain(&self) -> Vec<String> {
+        let mut line = Explained::new(&self.engine, "run");
+        line.flag("--rm", !self.keep && !self.detach)
+            .flag("-t", self.tty)
+            .flag("-d", self.detach)
+            .option("-e", &self.env)
+            .option("-v", &self.volume)
+            .option("-w", &self.workdir)
+            .option("-u", &self.user)
+            .option("--entrypoint", &self.entrypoint)
+            .option("--name", &self.name)
+            .option("--network", &self.network)
+            .option("--cpus", self.cpus)
+            .option("--memory", &self.memory)
+            .words([&self.image])
+            .words(&self.command);
+        line.line()
+    }
+}
+
+async fn variables(ctx: &Context, given: &[String]) -> Result<Vec<String>, MagicError> {
+    let mut variables = Vec::new();
+    for variable in given {
+        if variable.contains('=') {
+            variables.push(variable.clone());
+            continue;
+        }
+        match ctx.value(variable).await? {
+            Some(value) => variables.push(format!("{variable}={value}")),
+            None => return Err(ctx.session.unknown_setting(variable)),
+        }
+    }
+    Ok(variables)
+}
+
+fn finish(ctx: &Context, ran: &Ran) -> Result<(), MagicError> {
+    let Some(code) = ran.code else {
+        ctx.output.done(format!(
+            "{} runs as container {} ({})",
+            ran.image,
+            ran.name,
+            short(&ran.id)
+        ));
+        ctx.output.note(format!(
+            "it goes on by itself; end it with `!docker rm -f {}`",
+            ran.name
+        ));
+        return Ok(());
+    };
+    let took = age::took(ran.duration);
+    if code == 0 {
+        ctx.output
+            .done(format!("{} ended with exit code 0 after {took}", ran.image));
+        return Ok(());
+    }
+    let meaning = ran
+        .explanation()
+        .map(|meaning| format!(": {meaning}"))
+        .unwrap_or_default();
+    Err(MagicError::new(format!(
+        "{} ended with exit code {code} after {took}{meaning}",
+        ran.image
+    ))
+    .hint("what it printed above tells more"))
+}

@@ -1,0 +1,351 @@
+//! `:lab`: what is this notebook connected to, and what is missing.
+
+use std::future::Future;
+use std::time::Duration;
+
+use clap::Parser;
+use katlab_lab::cluster::{Cluster, Plan, Source};
+use katlab_lab::credentials::{Place, Store};
+use katlab_lab::docker::Product;
+use katlab_lab::kubernetes::namespaces::{self, Standing};
+
+use crate::engine::toolchain;
+use crate::magics::{Context, Magic, MagicError};
+use crate::render::age;
+use crate::render::key_values::Details;
+use crate::render::status::Status;
+use crate::render::table::Cell;
+
+/// How long each part may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Show what this notebook is connected to, and what is missing
+///
+/// Nothing is started or changed by looking: a sandbox that does not run yet starts when a magic
+/// first needs it.
+#[derive(Debug, Parser)]
+pub struct Lab {
+    /// Show only what is missing
+    #[arg(long)]
+    missing: bool,
+}
+
+/// What one part of the lab has to say.
+#[derive(Default)]
+struct Part {
+    rows: Vec<(&'static str, Cell)>,
+    missing: Vec<(String, Option<String>)>,
+}
+
+impl Part {
+    fn row(&mut self, name: &'static str, cell: impl Into<Cell>) {
+        self.rows.push((name, cell.into()));
+    }
+
+    fn lacks(&mut self, name: &'static str, error: &MagicError) {
+        self.rows.push((
+            name,
+            Cell::text(error.message.clone()).with_status(Status::Failed),
+        ));
+        self.missing
+            .push((error.message.clone(), error.hint.clone()));
+    }
+}
+
+impl Magic for Lab {
+    const NAME: &'static str = "lab";
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        let parts = async {
+            let (cluster, docker, registries, rust) =
+                futures::join!(cluster(ctx), docker(ctx), registries(), rust());
+            Ok::<_, MagicError>([
+                ("Cluster", cluster),
+                ("Docker Engine", docker),
+                ("Registries", registries),
+                ("Rust cells", rust),
+            ])
+        };
+        let parts = ctx.or_interrupted(parts).await?;
+        let mut details = Details::untitled();
+        if !self.missing {
+            for (name, part) in &parts {
+                details.section(*name);
+                for (name, cell) in &part.rows {
+                    details.row(*name, cell.clone());
+                }
+            }
+            details.section("This kernel");
+            details.row("katlab", env!("CARGO_PKG_VERSION"));
+            details.row("State", ctx.session.home().path().display().to_string());
+            let count = ctx.session.settings().all()?.len();
+            details.row(
+                "Settings",
+                Cell::of(count, format!("{count} kept (`:env` lists them)")),
+            );
+        }
+        let missing: Vec<_> = parts
+            .iter()
+            .flat_map(|(name, part)| part.missing.iter().map(move |missing| (*name, missing)))
+            .collect();
+        details.section("Missing");
+        if missing.is_empty() {
+            details.row(
+                "nothing",
+                Cell::text("everything is here").with_status(Status::Ok),
+            );
+        }
+        for (name, (what, mend)) in missing {
+            let mend = mend
+                .as_ref()
+                .map(|mend| format!("\n→ {mend}"))
+                .unwrap_or_default();
+            details.row(
+                name,
+                Cell::text(format!("{what}{mend}")).with_status(Status::Warn),
+            );
+        }
+        ctx.output.show(details.bundle());
+        Ok(())
+    }
+
+    fn explain(&self) -> Vec<String> {
+        [
+            "kubectl config current-context",
+            "kubectl version",
+            "docker version",
+            "cat ~/.docker/config.json",
+            "cargo --version",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+}
+
+/// Shows the cluster alone.
+pub(super) async fn show_cluster(ctx: &Context) -> Result<(), MagicError> {
+    let part = ctx
+        .or_interrupted(async { Ok::<_, MagicError>(cluster(ctx).await) })
+        .await?;
+    let mut details = Details::untitled();
+    for (name, cell) in part.rows {
+        details.row(name, cell);
+    }
+    ctx.output.show(details.bundle());
+    Ok(())
+}
+
+/// An answer, unless it takes too long.
+async fn soon<T, E: Into<MagicError>>(
+    what: &str,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, MagicError> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(MagicError::new(format!(
+            "{what} does not answer within {} s",
+            PATIENCE.as_secs()
+        ))),
+    }
+}
+
+async fn cluster(ctx: &Context) -> Part {
+    let mut part = Part::default();
+    let plan = match ctx.session.plan() {
+        Ok(plan) => plan,
+        Err(error) => {
+            part.lacks("Name", &error);
+            return part;
+        }
+    };
+    part.row("Name", named(&plan));
+    part.row("Chosen by", plan.origin.to_string());
+    if plan.needs_sandbox() && !ctx.session.home().sandbox().join("endpoint.json").exists() {
+        part.row(
+            "State",
+            Cell::text("not started; starts when a magic first needs it")
+                .with_status(Status::Waiting),
+        );
+        return part;
+    }
+    let cluster = match soon("the cluster", ctx.connect(&ctx.session.chosen(), None)).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            part.lacks("State", &error);
+            return part;
+        }
+    };
+    part.row("Server", cluster.server.clone());
+    match soon("the cluster", cluster.version()).await {
+        Ok(version) => part.row(
+            "State",
+            Cell::text(format!("answers, {version}")).with_status(Status::Ok),
+        ),
+        Err(error) => {
+            part.lacks("State", &error);
+            return part;
+        }
+    }
+    namespace(&cluster, &mut part).await;
+    katib(&cluster, &mut part).await;
+    part
+}
+
+fn named(plan: &Plan) -> String {
+    match &plan.source {
+        Source::Sandbox { .. } => "sandbox".to_owned(),
+        Source::ServiceAccount => "the cluster this pod runs in".to_owned(),
+        Source::Settings(provider) => provider.name.clone(),
+        Source::Files {
+            context: Some(context),
+            ..
+        } => context.clone(),
+        Source::Files { paths, .. } => {
+            let paths: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            format!("the current context of {}", paths.join(", "))
+        }
+    }
+}
+
+async fn namespace(cluster: &Cluster, part: &mut Part) {
+    let name = cluster.namespace.clone();
+    match soon("the cluster", namespaces::standing(cluster, &name)).await {
+        Ok(Standing::Labelled) => part.row("Namespace", Cell::text(name).with_status(Status::Ok)),
+        Ok(Standing::Hidden) => part.row(
+            "Namespace",
+            Cell::text(format!("{name} (may not be looked at)")),
+        ),
+        Ok(Standing::Unlabelled) => {
+            part.row(
+                "Namespace",
+                Cell::text(format!("{name} (Katib does not collect metrics here)"))
+                    .with_status(Status::Warn),
+            );
+            part.missing.push((
+                format!("the namespace {name} lacks the label {}=enabled, so trials there report no metrics", namespaces::INJECTION_LABEL),
+                Some(format!("run `kubectl label namespace {name} {}=enabled`, or choose another one with `:use -n`", namespaces::INJECTION_LABEL)),
+            ));
+        }
+        Err(error) => part.lacks("Namespace", &error),
+    }
+}
+
+async fn katib(cluster: &Cluster, part: &mut Part) {
+    match soon("the cluster", cluster.discovery()).await {
+        Ok(discovery) => match discovery.kind("experiments") {
+            Ok(kind) => part.row(
+                "Katib",
+                Cell::text(kind.api_version()).with_status(Status::Ok),
+            ),
+            Err(_) => {
+                let error = MagicError::new("Katib is not installed on this cluster")
+                    .hint("install Katib, or run the lab on the sandbox: `:use sandbox`");
+                part.lacks("Katib", &error);
+            }
+        },
+        Err(error) => part.lacks("Katib", &error),
+    }
+}
+
+async fn docker(ctx: &Context) -> Part {
+    let mut part = Part::default();
+    let engine = match soon("the Docker Engine", ctx.session.docker()).await {
+        Ok(engine) => engine,
+        Err(error) => {
+            part.lacks("State", &error);
+            return part;
+        }
+    };
+    part.row("Endpoint", engine.candidate().endpoint.to_string());
+    match soon("the Docker Engine", engine.facts()).await {
+        Ok(facts) => {
+            let product = match facts.product {
+                Product::Docker => "Docker Engine",
+                Product::Podman => "Podman",
+            };
+            let state = format!(
+                "{product} {}, API {}, {}/{}",
+                facts.version, facts.api, facts.os, facts.architecture
+            );
+            part.row("State", Cell::text(state).with_status(Status::Ok));
+            if let (Some(cpus), Some(memory)) = (
+                facts.cpus,
+                facts.memory.and_then(|memory| u64::try_from(memory).ok()),
+            ) {
+                part.row(
+                    "Machine",
+                    format!("{cpus} CPUs, {} of memory", age::binary_size(memory)),
+                );
+            }
+            if let (Some(images), Some(running)) = (facts.images, facts.running) {
+                part.row(
+                    "Holds",
+                    format!("{images} images, {running} running containers"),
+                );
+            }
+        }
+        Err(error) => part.lacks("State", &error),
+    }
+    part
+}
+
+async fn registries() -> Part {
+    let mut part = Part::default();
+    let hosts = async { Store::from_environment()?.hosts().await };
+    match soon("the credential helper", hosts).await {
+        Ok(hosts) if hosts.is_empty() => {
+            part.row(
+                "Logins",
+                Cell::text("none; `:registry login HOST` makes one").with_status(Status::Waiting),
+            );
+        }
+        Ok(hosts) => {
+            for (host, place) in hosts {
+                let place = match place {
+                    Place::File(path) => path.display().to_string(),
+                    Place::Helper(helper) => format!("the credential helper {helper}"),
+                };
+                part.row(
+                    "Login",
+                    Cell::text(format!("{host} (in {place})")).with_status(Status::Ok),
+                );
+            }
+        }
+        Err(error) => part.lacks("Logins", &error),
+    }
+    part
+}
+
+async fn rust() -> Part {
+    let mut part = Part::default();
+    match tokio::time::timeout(PATIENCE, toolchain::find()).await {
+        Ok(Ok(toolchain)) => {
+            part.row(
+                "Toolchain",
+                Cell::text(toolchain.libraries.display().to_string()).with_status(Status::Ok),
+            );
+            if !toolchain.has_source {
+                part.row(
+                    "rust-src",
+                    Cell::text("not installed").with_status(Status::Warn),
+                );
+                part.missing.push((
+                    "the standard library's source is not installed, so types in Rust cells are not inferred".to_owned(),
+                    Some("run `rustup component add rust-src` in a terminal".to_owned()),
+                ));
+            }
+        }
+        Ok(Err(missing)) => part.lacks(
+            "Toolchain",
+            &MagicError::new(missing.to_string()).maybe_hint(missing.hint()),
+        ),
+        Err(_) => part.row(
+            "Toolchain",
+            Cell::text("rustc does not answer").with_status(Status::Warn),
+        ),
+    }
+    part
+}

@@ -1,0 +1,211 @@
+//! One HTTP client for the engine, used by bollard and by our raw calls alike.
+//!
+//! It also mends one thing on the way: bollard encodes registry credentials in the standard
+//! base64 alphabet where the engine wants the URL-safe one, so that some passwords fail.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bollard::BollardRequest;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Bytes, Incoming};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::endpoint::Endpoint;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client for one engine. Cheap to clone; connections are shared.
+#[derive(Clone)]
+pub struct Transport {
+    typed: Client<Connector, <BollardRequest as RequestBody>::Body>,
+    raw: Client<Connector, BoxBody<Bytes, io::Error>>,
+}
+
+/// Names the body type of a request type, which bollard does not export.
+trait RequestBody {
+    type Body;
+}
+
+impl<B> RequestBody for Request<B> {
+    type Body = B;
+}
+
+impl Transport {
+    /// A client for this endpoint; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the endpoint's certificates cannot be read.
+    pub fn new(endpoint: &Endpoint) -> io::Result<Self> {
+        let connector = Connector {
+            target: Arc::new(Target::of(endpoint)?),
+        };
+        Ok(Self {
+            typed: Client::builder(TokioExecutor::new()).build(connector.clone()),
+            raw: Client::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+
+    /// Sends one of bollard's requests.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    pub async fn send_typed(
+        &self,
+        mut request: BollardRequest,
+    ) -> Result<Response<Incoming>, bollard::errors::Error> {
+        for name in ["x-registry-auth", "x-registry-config"] {
+            if let Some(value) = request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                && value.contains(['+', '/'])
+                && let Ok(mended) =
+                    HeaderValue::from_str(&value.replace('+', "-").replace('/', "_"))
+            {
+                request.headers_mut().insert(name, mended);
+            }
+        }
+        Ok(self.typed.request(request).await?)
+    }
+
+    /// Sends a request of our own.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    pub async fn send(
+        &self,
+        request: Request<BoxBody<Bytes, io::Error>>,
+    ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+        self.raw.request(request).await
+    }
+}
+
+enum Target {
+    Unix(std::path::PathBuf),
+    Tcp(String),
+    Tls {
+        address: String,
+        name: rustls::pki_types::ServerName<'static>,
+        config: Arc<rustls::ClientConfig>,
+    },
+}
+
+impl Target {
+    fn of(endpoint: &Endpoint) -> io::Result<Self> {
+        Ok(match endpoint {
+            Endpoint::Unix(path) => Self::Unix(path.clone()),
+            Endpoint::Tcp { address } => Self::Tcp(address.clone()),
+            Endpoint::Tls { address, files } => {
+                let host = address
+                    .rsplit_once(':')
+                    .map_or(address.as_str(), |(host, _)| host)
+                    .trim_matches(['[', ']']);
+                let name = rustls::pki_types::ServerName::try_from(host.to_owned())
+                    .map_err(io::Error::other)?;
+                Self::Tls {
+                    address: address.clone(),
+                    name,
+                    config: crate::tls::client_config(files)?,
+                }
+            }
+        })
+    }
+}
+
+#[derive(Clone)]
+struct Connector {
+    target: Arc<Target>,
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A connection of any kind.
+struct Wire(TokioIo<Box<dyn Duplex>>);
+
+impl tower::Service<Uri> for Connector {
+    type Response = Wire;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let target = Arc::clone(&self.target);
+        Box::pin(async move {
+            let connect = async {
+                Ok::<Box<dyn Duplex>, io::Error>(match &*target {
+                    Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
+                    Target::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+                    Target::Tls {
+                        address,
+                        name,
+                        config,
+                    } => {
+                        let stream = TcpStream::connect(address).await?;
+                        Box::new(
+                            tokio_rustls::TlsConnector::from(Arc::clone(config))
+                                .connect(name.clone(), stream)
+                                .await?,
+                        )
+                    }
+                })
+            };
+            match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+                Ok(stream) => Ok(Wire(TokioIo::new(stream?))),
+                Err(_) => Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "no answer within 10 seconds",
+                )),
+            }
+        })
+    }
+}
+
+impl Connection for Wire {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

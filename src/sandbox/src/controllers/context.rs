@@ -1,0 +1,97 @@
+//! What all controllers share.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::{Timestamp, ToSpan};
+use katlab_katib::names::LABEL_EXPERIMENT;
+use katlab_katib::types::{Experiment, Suggestion, Trial};
+use kube::Client;
+
+use crate::metrics::ObservationStore;
+
+use super::cache::{Cache, Key};
+use super::events::Recorder;
+use super::objects::{Cluster, Kind};
+
+/// The cluster as last seen, the way to change it, and the observation log.
+pub struct Context {
+    /// Requests.
+    pub cluster: Cluster,
+    /// Experiments.
+    pub experiments: Arc<Cache<Experiment>>,
+    /// Suggestions.
+    pub suggestions: Arc<Cache<Suggestion>>,
+    /// Trials, grouped by Experiment.
+    pub trials: Arc<Cache<Trial>>,
+    /// Jobs.
+    pub jobs: Arc<Cache<Job>>,
+    /// Pods, grouped by Job.
+    pub pods: Arc<Cache<Pod>>,
+    /// What trials reported.
+    pub observation: ObservationStore,
+    /// Events of the experiment controller.
+    pub experiment_events: Recorder,
+    /// Events of the suggestion controller.
+    pub suggestion_events: Recorder,
+    /// Events of the trial controller.
+    pub trial_events: Recorder,
+    /// Events of the Job controller.
+    pub job_events: Recorder,
+}
+
+impl Context {
+    /// Empty caches around a client.
+    pub fn new(client: Client, observation: ObservationStore, recorder: &Recorder) -> Self {
+        Self {
+            cluster: Cluster::new(client),
+            experiments: Cache::new(|_| None),
+            suggestions: Cache::new(|_| None),
+            trials: Cache::new(experiment_of),
+            jobs: Cache::new(|_| None),
+            pods: Cache::new(|pod| pod.managed_by(Job::KIND)),
+            observation,
+            experiment_events: recorder.component("experiment-controller"),
+            suggestion_events: recorder.component("suggestion-controller"),
+            trial_events: recorder.component("trial-controller"),
+            job_events: recorder.component("job-controller"),
+        }
+    }
+
+    /// Waits until every kind has been listed once.
+    pub async fn wait_until_ready(&self) {
+        tokio::join!(
+            self.experiments.wait_until_ready(),
+            self.suggestions.wait_until_ready(),
+            self.trials.wait_until_ready(),
+            self.jobs.wait_until_ready(),
+            self.pods.wait_until_ready(),
+        );
+    }
+
+    /// The trials of an Experiment, oldest first. Like Katib by label, not by owner.
+    pub fn trials_of(&self, experiment: &Key) -> Vec<Arc<Trial>> {
+        let mut trials = self.trials.group(experiment);
+        trials.sort_by(|a, b| {
+            let made = |trial: &Trial| trial.metadata.creation_timestamp.clone();
+            made(a).cmp(&made(b)).then_with(|| a.name().cmp(b.name()))
+        });
+        trials
+    }
+}
+
+/// The Experiment a trial is labelled with.
+pub fn experiment_of(trial: &Trial) -> Option<Key> {
+    let experiment = trial.label(LABEL_EXPERIMENT)?;
+    Some(Key::new(trial.namespace(), experiment))
+}
+
+/// The time as statuses hold it: whole seconds, UTC.
+pub fn now() -> String {
+    let now = Timestamp::now();
+    let whole = now
+        .checked_sub(i64::from(now.subsec_nanosecond()).nanoseconds())
+        .unwrap_or(now);
+    whole.to_string()
+}

@@ -1,0 +1,227 @@
+//! The suggestion controller: checks the algorithm's settings, then gives as many assignments
+//! as are asked for.
+//!
+//! The algorithm is a pure function of the space, its settings and what was given before, so
+//! nothing is forgotten when this process is stopped; and names and assignments are in the
+//! Suggestion's status before any trial is made from them.
+//!
+//! # Deliberate differences from Katib
+//!
+//! - DeploymentReady becomes True at once, together with Running and the first assignments;
+//!   there is no Deployment that could be not ready.
+//! - An algorithm that has nothing more to offer ends the Suggestion (Succeeded, reason
+//!   `SuggestionEndReached`), and with it the Experiment; Katib's stalls with errors.
+//! - Histories are those of one Experiment; Katib mixes equally named ones of different
+//!   namespaces.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use katlab_katib::condition::{Conditioned, FALSE, TRUE, set_condition};
+use katlab_katib::name::trial_name;
+use katlab_katib::names::condition::{CREATED, DEPLOYMENT_READY, FAILED, RUNNING, SUCCEEDED};
+use katlab_katib::names::{Reason, suggestion as reasons};
+use katlab_katib::types::{
+    AlgorithmSpec, Experiment, ExperimentSpec, Setting, Suggestion, SuggestionStatus,
+    TrialAssignment,
+};
+use katlab_suggestion::{
+    Assignments, Request, SuggestionError, seed_of, suggest, validate_settings,
+};
+
+use super::cache::Key;
+use super::context::{Context, now};
+use super::error::{Error, Result};
+use super::objects::Kind;
+use super::queue::Again;
+
+/// Reason of the Succeeded condition when there is nothing more to suggest.
+const END_REACHED: &str = "SuggestionEndReached";
+
+/// Brings one Suggestion further.
+pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
+    let Some(mut suggestion) = context.suggestions.get(key) else {
+        return Ok(None);
+    };
+    if suggestion.is_deleting() || suggestion.is_completed() {
+        return Ok(None);
+    }
+    if !suggestion.is_created() {
+        let now = now();
+        let mut status = suggestion.status.clone().unwrap_or_default();
+        status.start_time.get_or_insert_with(|| now.clone());
+        set(&mut status, CREATED, reasons::CREATED, &now);
+        suggestion = store(context, &suggestion, &status).await?;
+    }
+    let experiment = context.experiments.get(key).ok_or_else(|| Error::Missing {
+        kind: Experiment::KIND,
+        object: key.clone(),
+        dependent: key.clone(),
+    })?;
+    let mut status = suggestion.status.clone().unwrap_or_default();
+    let spec = effective_spec(&experiment, &suggestion, &status);
+    let given = advance(&suggestion, &spec, &mut status);
+    if suggestion.status.as_ref() != Some(&status) {
+        store(context, &suggestion, &status).await?;
+    }
+    given.map(|()| None)
+}
+
+async fn store(
+    context: &Context,
+    suggestion: &Suggestion,
+    status: &SuggestionStatus,
+) -> Result<Arc<Suggestion>> {
+    let stored = context.cluster.write_status(suggestion, status).await?;
+    Ok(context.suggestions.learn(stored))
+}
+
+fn set(status: &mut SuggestionStatus, kind: &str, reason: Reason, now: &str) {
+    set_condition(
+        &mut status.conditions,
+        kind,
+        TRUE,
+        reason.reason,
+        reason.message,
+        now,
+    );
+}
+
+/// The Experiment's spec with the algorithm as the Suggestion has it, and the settings the
+/// algorithm returned laid over its own.
+fn effective_spec(
+    experiment: &Experiment,
+    suggestion: &Suggestion,
+    status: &SuggestionStatus,
+) -> ExperimentSpec {
+    let mut spec = experiment.spec.clone();
+    if suggestion.spec.algorithm.is_some() {
+        spec.algorithm = suggestion.spec.algorithm.clone();
+    }
+    if let Some(AlgorithmSpec {
+        algorithm_settings, ..
+    }) = &mut spec.algorithm
+    {
+        for returned in &status.algorithm_settings {
+            let own = algorithm_settings
+                .iter_mut()
+                .find(|own| own.name == returned.name);
+            match own {
+                Some(Setting { value, .. }) => value.clone_from(&returned.value),
+                None => algorithm_settings.push(returned.clone()),
+            }
+        }
+    }
+    spec
+}
+
+/// Checks what has not been checked and gives what has been asked for. The status holds what
+/// was achieved even when this fails.
+fn advance(
+    suggestion: &Suggestion,
+    spec: &ExperimentSpec,
+    status: &mut SuggestionStatus,
+) -> Result<()> {
+    let now = now();
+    set(status, DEPLOYMENT_READY, reasons::DEPLOYMENT_READY, &now);
+    if !suggestion.is_running() {
+        if let Err(error) = validate_settings(spec) {
+            let message = format!("Validation failed: ValidateAlgorithmSettings Error: {error}");
+            let reason = reasons::FAILED.reason;
+            set_condition(&mut status.conditions, FAILED, TRUE, reason, &message, &now);
+            return Ok(());
+        }
+        set(status, RUNNING, reasons::RUNNING, &now);
+    }
+    let wanted = suggestion
+        .spec
+        .requests
+        .saturating_sub(status.suggestion_count);
+    let Ok(wanted @ 1..) = usize::try_from(wanted) else {
+        return Ok(());
+    };
+    match next(suggestion, spec, status, wanted) {
+        Ok(assignments) => {
+            append(suggestion, status, assignments);
+            Ok(())
+        }
+        Err(error) if error.is_exhausted() => {
+            let conditions = &mut status.conditions;
+            let (running, ready) = (reasons::END_NOT_RUNNING, reasons::END_NOT_READY);
+            set_condition(
+                conditions,
+                RUNNING,
+                FALSE,
+                running.reason,
+                running.message,
+                &now,
+            );
+            set_condition(
+                conditions,
+                DEPLOYMENT_READY,
+                FALSE,
+                ready.reason,
+                ready.message,
+                &now,
+            );
+            set_condition(
+                conditions,
+                SUCCEEDED,
+                TRUE,
+                END_REACHED,
+                &error.to_string(),
+                &now,
+            );
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn next(
+    suggestion: &Suggestion,
+    spec: &ExperimentSpec,
+    status: &SuggestionStatus,
+    count: usize,
+) -> std::result::Result<Vec<Assignments>, SuggestionError> {
+    let history: Vec<Assignments> = status
+        .suggestions
+        .iter()
+        .map(|given| given.parameter_assignments.clone())
+        .collect();
+    let algorithm = spec.algorithm.clone().unwrap_or_default();
+    suggest(&Request {
+        algorithm: &algorithm,
+        parameters: &spec.parameters,
+        history: &history,
+        count,
+        max_trial_count: spec.max_trial_count,
+        seed: seed_of(suggestion.uid()),
+    })
+}
+
+/// Names the assignments and notes them.
+fn append(suggestion: &Suggestion, status: &mut SuggestionStatus, assignments: Vec<Assignments>) {
+    let mut taken: HashSet<String> = status
+        .suggestions
+        .iter()
+        .map(|given| given.name.clone())
+        .collect();
+    for parameter_assignments in assignments {
+        let name = loop {
+            let name = trial_name(suggestion.name(), rand::random::<u64>);
+            if taken.insert(name.clone()) {
+                break name;
+            }
+        };
+        status.suggestions.push(TrialAssignment {
+            parameter_assignments,
+            name,
+            ..TrialAssignment::default()
+        });
+    }
+    status.suggestion_count = i32::try_from(status.suggestions.len()).unwrap_or(i32::MAX);
+}
+
+#[cfg(test)]
+mod tests;

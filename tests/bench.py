@@ -1,0 +1,316 @@
+"""Measures katlab beside what a user would pick instead, in one run, and prints a table.
+
+Figures are medians; a ratio below 1 means that katlab is faster (or smaller). No thresholds here:
+numbers are for reading, tests are for judging.
+
+    make bench                      # everything
+    make bench ONLY=kernel,cells    # some sections
+"""
+
+import base64
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from jupyter_client.manager import KernelManager
+
+from cells import BINARY, Lab
+
+RUNS = int(os.environ.get("RUNS", "5"))
+ROWS = []
+
+
+def report(what, ours, peer=None, peer_value=None, unit="ms", aim=""):
+    ratio = f"{ours / peer_value:.2f}" if peer_value else ""
+    value = lambda number: "" if number is None else f"{number:,.1f} {unit}"
+    row = (what, value(ours), peer or "", value(peer_value), ratio, aim)
+    ROWS.append(row)
+    print("  ".join(str(cell) for cell in row if cell), file=sys.stderr, flush=True)
+
+
+def milliseconds(work, runs=RUNS):
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times)
+
+
+class Kernel:
+    """A running kernel of any command, driven by Jupyter's own client."""
+
+    def __init__(self, command, environment):
+        self.manager = KernelManager()
+        self.manager.kernel_spec  # loads the default spec, whose command is replaced
+        self.manager.kernel_spec.argv = command
+        self.manager.kernel_spec.interrupt_mode = "message"
+        start = time.perf_counter()
+        self.manager.start_kernel(env=environment)
+        self.client = self.manager.client()
+        self.client.start_channels()
+        while True:
+            self.client.kernel_info()
+            try:
+                self.client.get_shell_msg(timeout=0.02 if time.perf_counter() - start < 2 else 0.5)
+                break
+            except Exception:
+                if time.perf_counter() - start > 120:
+                    raise
+        self.ready = (time.perf_counter() - start) * 1000
+        self.client.wait_for_ready(timeout=120)
+
+    def run(self, code):
+        start = time.perf_counter()
+        reply = self.client.execute_interactive(code, timeout=300, output_hook=lambda message: None)
+        assert reply["content"]["status"] == "ok", (code, reply["content"])
+        return (time.perf_counter() - start) * 1000
+
+    def memory(self):
+        """Resident megabytes of the process and all its descendants."""
+        return memory(self.manager.provisioner.pid)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+def memory(pid):
+    family, total = [pid], 0.0
+    for process in family:
+        try:
+            status = pathlib.Path(f"/proc/{process}/status").read_text()
+            children = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        except FileNotFoundError:
+            continue
+        family.extend(map(int, children))
+        resident = [line for line in status.splitlines() if line.startswith("VmRSS")]
+        total += int(resident[0].split()[1]) / 1024 if resident else 0
+    return total
+
+
+def kernels(lab):
+    ours = [str(BINARY), "kernel", "-f", "{connection_file}"]
+    # evcxr_jupyter alone: the same library, started as itself.
+    evcxr = [str(BINARY), "--control_file", "{connection_file}"]
+    python = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    environment = {**lab.environment, "JUPYTER_PATH": "/nonexistent"}
+    target = subprocess.run(["rustc", "--print", "target-libdir"], capture_output=True, text=True).stdout.strip()
+    engine_environment = {**environment, "LD_LIBRARY_PATH": target}
+
+    def ready(command, environment, runs=RUNS):
+        times = []
+        for _ in range(runs):
+            with Kernel(command, environment) as kernel:
+                times.append(kernel.ready)
+        return statistics.median(times)
+
+    mine = ready(ours, environment)
+    report("kernel start to kernel_info_reply", mine, "ipykernel", ready(python, environment), aim="50 ms")
+    report("kernel start to kernel_info_reply", mine, "evcxr_jupyter", ready(evcxr, engine_environment, 2), aim="50 ms")
+
+    with Kernel(ours, environment) as kernel, Kernel(python, environment) as other:
+        report("idle kernel, memory", kernel.memory(), "ipykernel", other.memory(), unit="MB", aim="30 MB")
+        report("first magic (:help)", kernel.run(":help"))
+        report("a magic (:env list)", statistics.median(kernel.run(":env list") for _ in range(RUNS)))
+
+    with Kernel(ours, environment) as kernel, Kernel(evcxr, engine_environment) as alone:
+        report("first Rust cell, engine start included", kernel.run("1 + 1"), "evcxr_jupyter, running", alone.run("1 + 1"))
+        pairs = [(kernel.run(f'println!("{n}");'), alone.run(f'println!("{n}");')) for n in range(RUNS * 2)]
+        mine, theirs = (statistics.median(side) for side in zip(*pairs))
+        report("later Rust cell", mine, "evcxr_jupyter", theirs)
+        pairs = [(kernel.run(":vars"), alone.run(":vars")) for _ in range(RUNS * 4)]
+        mine, theirs = (statistics.median(side) for side in zip(*pairs))
+        report("relay: a command of evcxr", mine, "evcxr_jupyter", theirs, aim="2 ms over it")
+
+
+def kubectl(lab, *arguments, **options):
+    kubeconfig = lab.command("sandbox", "kubeconfig").stdout.strip()
+    return subprocess.run(
+        ["kubectl", "--kubeconfig", kubeconfig, *arguments], check=True, capture_output=True, text=True, **options
+    ).stdout
+
+
+def sandbox_start(lab):
+    times = []
+    for _ in range(RUNS):
+        lab.command("sandbox", "down", check=False)
+        start = time.perf_counter()
+        lab.command("sandbox", "up")
+        times.append((time.perf_counter() - start) * 1000)
+    report("sandbox start to ready", statistics.median(times), aim="1,000 ms")
+    pid = json.loads((lab.home / "sandbox/endpoint.json").read_text())["pid"]
+    report("idle sandbox, memory", memory(pid), unit="MB", aim="60 MB")
+
+
+def trial(name, number):
+    return {
+        "apiVersion": "kubeflow.org/v1beta1", "kind": "Trial",
+        "metadata": {"name": f"{name}-{number:05}", "namespace": "kubeflow-user",
+                     "labels": {"katib.kubeflow.org/experiment": name}},
+        "spec": {
+            "objective": {"type": "maximize", "objectiveMetricName": "accuracy",
+                          "metricStrategies": [{"name": "accuracy", "value": "max"}]},
+            "parameterAssignments": [{"name": "lr", "value": str(0.001 + number / 1e6)}],
+            "runSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": {}},
+        },
+    }
+
+
+def listing(lab):
+    import kubernetes
+
+    kubeconfig = lab.command("sandbox", "kubeconfig").stdout.strip()
+    custom = kubernetes.client.CustomObjectsApi(kubernetes.config.new_client_from_config(kubeconfig))
+    place = ("kubeflow.org", "v1beta1", "kubeflow-user")
+    with Kernel([str(BINARY), "kernel", "-f", "{connection_file}"], lab.environment) as kernel:
+        kernel.run(":trials")
+        for count in (10, 1000, 5000):
+            name = f"bench-{count}"
+            # Objects at rest: the experiment does not exist, so no controller makes or runs anything for it.
+            body = json.dumps({"apiVersion": "v1", "kind": "List", "items": [trial(name, n) for n in range(count)]})
+            kubectl(lab, "create", "--validate=false", "-f", "-", input=body)
+            selector = f"katib.kubeflow.org/experiment={name}"
+            mine = statistics.median(kernel.run(f":trials -l {selector}") for _ in range(RUNS))
+            theirs = milliseconds(lambda: kubectl(lab, "get", "trials", "-n", "kubeflow-user", "-l", selector))
+            report(f":trials, {count} trials", mine, "kubectl get trials", theirs, aim="20 ms" if count == 10 else "")
+            python = f"""
+import kubernetes
+client = kubernetes.client.CustomObjectsApi(kubernetes.config.new_client_from_config({kubeconfig!r}))
+print(len(client.list_namespaced_custom_object("kubeflow.org", "v1beta1", "kubeflow-user", "trials", label_selector={selector!r})["items"]))
+"""
+            theirs = milliseconds(lambda: subprocess.run([sys.executable, "-c", python], check=True, capture_output=True))
+            report(f":trials, {count} trials", mine, "Python client, a process", theirs)
+            custom.delete_collection_namespaced_custom_object(*place, "trials", label_selector=selector)
+
+
+def images(lab):
+    context = lab.directory / "context"
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text("FROM katlab/base:1\nARG STAMP\nRUN echo $STAMP > /stamp\nCOPY data /data\n")
+    stamp = iter(range(10**6))
+    registry = json.loads((lab.home / "sandbox/endpoint.json").read_text())["registry_host"]
+    login = json.loads((lab.home / "sandbox/registry.json").read_text())
+    lab.docker_config.mkdir(exist_ok=True)
+    token = base64.b64encode(f"{login['username']}:{login['password']}".encode()).decode()
+    (lab.docker_config / "config.json").write_text(json.dumps({"auths": {registry: {"auth": token}}}))
+    docker = {**lab.environment, "DOCKER_BUILDKIT": "0"}
+
+    def fresh():
+        (context / "data").write_bytes(os.urandom(8_000_000))
+        return f"{time.time()}-{next(stamp)}"
+
+    with Kernel([str(BINARY), "kernel", "-f", "{connection_file}"], lab.environment) as kernel:
+        kernel.run(f"!cd {lab.directory}")
+        pairs = []
+        for _ in range(RUNS):
+            mine = kernel.run(f":build {context} -t katlab-bench:1 --build-arg STAMP={fresh()}")
+            mark = fresh()
+            start = time.perf_counter()
+            subprocess.run(["docker", "build", "-q", "-t", "katlab-bench:2", "--build-arg", f"STAMP={mark}", context],
+                           check=True, capture_output=True, env=docker)
+            pairs.append((mine, (time.perf_counter() - start) * 1000))
+        mine, theirs = (statistics.median(side) for side in zip(*pairs))
+        report("build, 8 MB context, one RUN", mine, "docker build", theirs)
+
+        pairs = []
+        for number in range(RUNS):
+            for name in ("1", "2"):
+                subprocess.run(["docker", "build", "-q", "-t", f"{registry}/bench/image:{name}", "--build-arg",
+                                f"STAMP={fresh()}", context], check=True, capture_output=True, env=docker)
+            mine = kernel.run(f":push {registry}/bench/image:1")
+            start = time.perf_counter()
+            subprocess.run(["docker", "push", "-q", f"{registry}/bench/image:2"], check=True, capture_output=True, env=docker)
+            # The first push of the run also uploads the base image, which only one side would pay for.
+            if number > 0:
+                pairs.append((mine, (time.perf_counter() - start) * 1000))
+        mine, theirs = (statistics.median(side) for side in zip(*pairs))
+        report("push, 8 MB of new layers", mine, "docker push", theirs)
+    for name in ("katlab-bench:1", "katlab-bench:2", f"{registry}/bench/image:1", f"{registry}/bench/image:2"):
+        subprocess.run(["docker", "rmi", "-f", name], capture_output=True)
+
+
+def experiments(lab):
+    docker = milliseconds(lambda: subprocess.run(
+        ["docker", "run", "--rm", "katlab/base:1", "true"], check=True, capture_output=True))
+    count, parallel = 100, 2
+    experiment = {
+        "apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment",
+        "metadata": {"name": "overhead", "namespace": "kubeflow-user"},
+        "spec": {
+            "objective": {"type": "maximize", "objectiveMetricName": "accuracy"},
+            "algorithm": {"algorithmName": "random"},
+            "parallelTrialCount": parallel, "maxTrialCount": count, "maxFailedTrialCount": 3,
+            "parameters": [{"name": "lr", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}}],
+            "trialTemplate": {
+                "primaryContainerName": "main",
+                "trialParameters": [{"name": "lr", "reference": "lr"}],
+                "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "main", "image": "katlab/base:1",
+                                    "command": ["echo", "accuracy=${trialParameters.lr}"]}]}}}},
+            },
+        },
+    }
+    started = time.perf_counter()
+    kubectl(lab, "create", "-f", "-", input=json.dumps(experiment))
+    first = None
+    while True:
+        status = json.loads(kubectl(lab, "get", "experiment", "overhead", "-n", "kubeflow-user", "-o", "json")).get("status", {})
+        if first is None:
+            pods = json.loads(kubectl(lab, "get", "pods", "-n", "kubeflow-user", "-o", "json"))["items"]
+            if any(pod["status"].get("containerStatuses", [{}])[0].get("state", {}).keys() & {"running", "terminated"} for pod in pods):
+                first = (time.perf_counter() - started) * 1000
+        if any(c["type"] in ("Succeeded", "Failed") and c["status"] == "True" for c in status.get("conditions", [])):
+            break
+        assert time.perf_counter() - started < 600, status
+        time.sleep(0.05)
+    total = (time.perf_counter() - started) * 1000
+    assert status["trialsSucceeded"] == count, status
+    report("Experiment created to first trial container running", first)
+    each = total * parallel / count
+    report(f"a trial that does nothing, {count} trials, {parallel} at once", each, "docker run --rm of nothing", docker)
+    report("own time a trial (the difference)", each - docker, aim="150 ms")
+    kubectl(lab, "delete", "experiment", "overhead", "-n", "kubeflow-user")
+
+
+SECTIONS = {
+    "kernel": kernels,
+    "start": sandbox_start,
+    "listing": listing,
+    "images": images,
+    "experiments": experiments,
+}
+
+
+def main():
+    chosen = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(SECTIONS)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="katlab-bench-"))
+    (scratch / "work").mkdir()
+    lab = Lab(scratch / "home", scratch / "work")
+    try:
+        lab.command("sandbox", "up")
+        for name in chosen:
+            print(f"-- {name}", file=sys.stderr, flush=True)
+            SECTIONS[name](lab)
+    finally:
+        lab.command("sandbox", "reset", "--yes", check=False)
+        shutil.rmtree(scratch, ignore_errors=True)
+    headings = ("what", "katlab", "beside", "", "ratio", "aim")
+    widths = [max(len(str(row[column])) for row in [headings, *ROWS]) for column in range(len(headings))]
+    print()
+    for row in [headings, *ROWS]:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+if __name__ == "__main__":
+    main()

@@ -6,3 +6,5 @@ pub mod api;
 pub mod resources;
 pub mod store;
 pub mod tls;
+pub mod metrics;
+pub mod registry;

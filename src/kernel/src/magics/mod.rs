@@ -23,6 +23,7 @@ pub mod completion;
 mod error;
 pub mod help;
 pub mod images;
+pub mod kubernetes;
 pub mod line;
 pub mod nearest;
 mod registry;

@@ -95,6 +95,9 @@ impl Magic for Env {
     }
 
     fn explain(&self) -> Vec<String> {
+        if self.values.is_empty() {
+            return vec!["env | sort".to_owned()];
+        }
         export(&self.values)
     }
 }

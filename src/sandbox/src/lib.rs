@@ -2,9 +2,11 @@
 //! controllers an experiment needs, pods run as containers of the local Docker Engine, an OCI
 //! registry and the observation log, all in one process.
 
+pub mod admission;
 pub mod api;
+pub mod controllers;
+pub mod metrics;
+pub mod registry;
 pub mod resources;
 pub mod store;
 pub mod tls;
-pub mod metrics;
-pub mod registry;

@@ -2,6 +2,8 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use katlab_katib::lint;
+
 use super::html::{self, Html};
 use super::status::Status;
 use crate::event::Bundle;
@@ -48,6 +50,34 @@ impl Severity {
             Self::Error => Status::Failed,
             Self::Warning => Status::Warn,
             Self::Advice => Status::Neutral,
+        }
+    }
+}
+
+impl Finding {
+    /// A finding of the lint about a source.
+    pub fn of_lint(finding: &lint::Finding, source: &str) -> Self {
+        let severity = match finding.severity {
+            lint::Severity::Error => Severity::Error,
+            lint::Severity::Warning => Severity::Warning,
+            lint::Severity::Advice => Severity::Advice,
+        };
+        let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let mut mend = finding.mend.clone();
+        if finding.fix.is_some() {
+            mend.push_str(if mend.is_empty() {
+                "--fix does it"
+            } else {
+                " (--fix does it)"
+            });
+        }
+        Self {
+            severity,
+            code: finding.code.to_owned(),
+            message: finding.message.clone(),
+            span: Some(span_at(source, finding.line, finding.column)),
+            why: said(&finding.why),
+            mend: said(&mend),
         }
     }
 }
@@ -276,6 +306,29 @@ mod tests {
         };
         insta::assert_snapshot!("finding_plain", report.plain());
         insta::assert_snapshot!("finding_html", report.html().as_str());
+    }
+
+    #[test]
+    fn findings_of_the_lint_are_shown_where_they_are() {
+        let source = "kind: Experiment\nspec:\n  parameters:\n  - feasibleSpace: {min: 0.1}\n";
+        let report = lint::lint(source, &lint::Options::default());
+        let findings: Vec<Finding> = report
+            .findings
+            .iter()
+            .map(|finding| Finding::of_lint(finding, source))
+            .collect();
+        let number = findings
+            .iter()
+            .find(|finding| finding.code == "KL0103")
+            .unwrap();
+        assert_eq!(&source[number.span.clone().unwrap()], "0.1");
+        let plain = Report {
+            origin: "e.yaml",
+            source,
+            findings: &findings,
+        }
+        .plain();
+        assert!(plain.contains("--> e.yaml:4:26"), "{plain}");
     }
 
     #[test]

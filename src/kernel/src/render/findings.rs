@@ -108,7 +108,22 @@ pub fn span_at(source: &str, line: usize, column: usize) -> std::ops::Range<usiz
         .filter(|first| matches!(first, '"' | '\''));
     let length = match quote {
         Some(quote) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
-        None => rest.find([' ', '\t', ',', ']', '}']).unwrap_or(rest.len()),
+        None => {
+            // A brace of its own, as in `${NAME}`, belongs to the word.
+            let mut open = 0_usize;
+            let end = rest.char_indices().find(|(_, char)| match char {
+                '{' => {
+                    open += 1;
+                    false
+                }
+                '}' if open > 0 => {
+                    open -= 1;
+                    false
+                }
+                char => [' ', '\t', ',', ']', '}', '"'].contains(char),
+            });
+            end.map_or(rest.len(), |(at, _)| at)
+        }
     };
     start + at..start + at + length
 }

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge::Bridge;
 use crate::cell::{self, Grammar, Part, Verb};
 use crate::engine::{Engine, WhenBusy, commands};
 use crate::event::{Bundle, Sink};
@@ -25,6 +26,7 @@ pub struct Interpreter {
     session: Arc<Session>,
     engine: Engine,
     base: BTreeMap<String, String>,
+    bridge: OnceLock<Bridge>,
 }
 
 /// The magics' own word on what a magic line is.
@@ -47,6 +49,7 @@ impl Interpreter {
             session,
             engine,
             base,
+            bridge: OnceLock::new(),
         }
     }
 
@@ -122,7 +125,15 @@ impl Interpreter {
                     if let Some(error) = unknown_command(&code) {
                         return Err(failure(&error));
                     }
-                    self.engine.set_variables(self.variables());
+                    let bridge = self.bridge()?;
+                    let mut variables = self.variables();
+                    variables.extend(
+                        bridge
+                            .variables()
+                            .map(|(name, value)| (name.to_owned(), value)),
+                    );
+                    self.engine.set_variables(variables);
+                    let _cell = bridge.during_cell(context.output.clone());
                     self.engine
                         .execute(&code, &context.output, &context.cancel, when_busy)
                         .await?;
@@ -150,6 +161,21 @@ impl Interpreter {
             }
         }
         Ok(())
+    }
+
+    /// The socket for Rust cells, opened before the first of them.
+    fn bridge(&self) -> Result<&Bridge, Failure> {
+        if let Some(bridge) = self.bridge.get() {
+            return Ok(bridge);
+        }
+        let bridge = Bridge::open(Arc::clone(&self.session)).map_err(|error| {
+            Failure::new(
+                "EngineError",
+                format!("the socket between Rust cells and the kernel cannot be made: {error}"),
+            )
+        })?;
+        // A subshell may have been quicker; one bridge serves both.
+        Ok(self.bridge.get_or_init(|| bridge))
     }
 
     /// Settings that are no secrets, for programs that a cell starts.

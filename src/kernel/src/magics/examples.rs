@@ -96,6 +96,12 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ("events", &[":events --limit 10"]),
     ("apply", &[":apply secret.yaml", ":apply -"]),
     ("delete", &[":delete pod mnist-abc123 --yes"]),
+        "plot",
+        &[
+            ":plot mnist-hyperparameter-tuning",
+            ":plot mnist-hyperparameter-tuning parallel --save trials.png",
+        ],
+    ),
 ];
 
 /// The lines that show a magic in use.

@@ -96,6 +96,7 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ("events", &[":events --limit 10"]),
     ("apply", &[":apply secret.yaml", ":apply -"]),
     ("delete", &[":delete pod mnist-abc123 --yes"]),
+    (
         "plot",
         &[
             ":plot mnist-hyperparameter-tuning",

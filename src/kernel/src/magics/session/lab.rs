@@ -9,6 +9,8 @@ use katlab_lab::credentials::{Place, Store};
 use katlab_lab::docker::Product;
 use katlab_lab::kubernetes::namespaces::{self, Standing};
 
+use katlab_sandbox::lifecycle;
+
 use crate::engine::toolchain;
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::age;
@@ -160,7 +162,8 @@ async fn cluster(ctx: &Context) -> Part {
     };
     part.row("Name", named(&plan));
     part.row("Chosen by", plan.origin.to_string());
-    if plan.needs_sandbox() && !ctx.session.home().sandbox().join("endpoint.json").exists() {
+    let stopped = lifecycle::status(ctx.session.home().path()) == lifecycle::Status::Stopped;
+    if plan.needs_sandbox() && stopped {
         part.row(
             "State",
             Cell::text("not started; starts when a magic first needs it")

@@ -11,11 +11,13 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge::Bridge;
 use crate::cell::{self, Grammar, Part, Verb};
 use crate::engine::{Engine, WhenBusy, commands};
 use crate::event::{Bundle, Sink};
 use crate::failure::Failure;
 use crate::magics::{self, Context, MagicError, completion};
+use crate::output::Output;
 use crate::render::error;
 use crate::session::Session;
 use crate::shell;
@@ -24,7 +26,7 @@ use crate::shell;
 pub struct Interpreter {
     session: Arc<Session>,
     engine: Engine,
-    base: BTreeMap<String, String>,
+    bridge: tokio::sync::OnceCell<Option<Arc<Bridge>>>,
 }
 
 /// The magics' own word on what a magic line is.
@@ -41,12 +43,12 @@ impl Grammar for Magics {
 }
 
 impl Interpreter {
-    /// An interpreter; `base` are variables that Rust cells and shell lines see besides settings.
-    pub fn new(session: Arc<Session>, engine: Engine, base: BTreeMap<String, String>) -> Self {
+    /// An interpreter on a session and an engine.
+    pub fn new(session: Arc<Session>, engine: Engine) -> Self {
         Self {
             session,
             engine,
-            base,
+            bridge: tokio::sync::OnceCell::new(),
         }
     }
 
@@ -122,10 +124,7 @@ impl Interpreter {
                     if let Some(error) = unknown_command(&code) {
                         return Err(failure(&error));
                     }
-                    self.engine.set_variables(self.variables());
-                    self.engine
-                        .execute(&code, &context.output, &context.cancel, when_busy)
-                        .await?;
+                    self.rust(&code, context, when_busy).await?;
                 }
                 Part::Engine(Verb::Quit) => {
                     let was_running = self.engine.stop().await;
@@ -152,9 +151,48 @@ impl Interpreter {
         Ok(())
     }
 
+    async fn rust(
+        &self,
+        code: &str,
+        context: &Context,
+        when_busy: WhenBusy,
+    ) -> Result<(), Failure> {
+        let bridge = self
+            .bridge
+            .get_or_init(|| async { self.open_bridge(&context.output) })
+            .await;
+        let mut variables = self.variables();
+        if let Some(bridge) = bridge {
+            variables.extend(bridge.variables());
+        }
+        self.engine.set_variables(variables);
+        let run = self
+            .engine
+            .execute(code, &context.output, &context.cancel, when_busy);
+        let outcome = match bridge {
+            Some(bridge) => bridge.serving(context.clone(), run).await,
+            None => run.await,
+        };
+        context.output.flush();
+        outcome
+    }
+
+    fn open_bridge(&self, output: &Output) -> Option<Arc<Bridge>> {
+        match Bridge::open() {
+            Ok(bridge) => {
+                self.engine.set_held(bridge.clone());
+                Some(bridge)
+            }
+            Err(error) => {
+                output.warn(format!("Rust cells cannot reach the kernel: {error}"));
+                None
+            }
+        }
+    }
+
     /// Settings that are no secrets, for programs that a cell starts.
     fn variables(&self) -> BTreeMap<String, String> {
-        let mut variables = self.base.clone();
+        let mut variables = BTreeMap::new();
         for (name, setting) in self.session.settings().all().unwrap_or_default() {
             if !setting.secret {
                 variables.insert(name.to_string(), setting.value.expose_secret().to_owned());

@@ -1,7 +1,6 @@
 //! The one binary of katlab: Jupyter kernel, notebook runner, sandbox, and the Rust engine's
 //! processes, told apart by arguments and environment.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -92,7 +91,7 @@ fn interpreter() -> Result<Interpreter, String> {
     let session = Session::new(home, true).map_err(|error| error.to_string())?;
     let executable = session.executable().map_err(|error| error.message)?;
     let engine = Engine::new(executable, session.home().path().to_owned());
-    Ok(Interpreter::new(session, engine, BTreeMap::new()))
+    Ok(Interpreter::new(session, engine))
 }
 
 fn on_runtime<T>(future: impl Future<Output = T>) -> Result<T, Complaint> {

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::process::{Environment, Incoming, Process, StartError};
+use self::process::{Environment, Held, Incoming, Process, StartError};
 use self::request::Ended;
 use crate::event::Bundle;
 use crate::failure::Failure;
@@ -87,6 +87,15 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .variables = variables;
+    }
+
+    /// Sets who holds the outputs that cells hand in beside their streams.
+    pub fn set_held(&self, held: Arc<dyn Held>) {
+        self.shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .held = Some(held);
     }
 
     /// Whether an engine is up.

@@ -1,7 +1,7 @@
 //! Katib's `v1beta1` objects as data, and every rule about them that needs no cluster.
 //!
-//! An Experiment written by a person goes through [`yaml`] (what it says and where),
-//! [`decode`] (is it one), [`defaults`] (what Katib fills in), [`validation`] (what Katib
+//! An Experiment written by a person goes through [`render`] (variables of the file), [`yaml`]
+//! (what it says and where), [`lint`] (everything wrong with it, with places), [`decode`] (is it one), [`defaults`] (what Katib fills in), [`validation`] (what Katib
 //! refuses), [`template`] (the object of one trial), and back from the trial's output through
 //! [`metrics`] and [`job_condition`] to its status in [`types`] and [`condition`].
 //!
@@ -14,11 +14,13 @@ pub mod condition;
 pub mod decode;
 pub mod defaults;
 pub mod job_condition;
+pub mod lint;
 pub mod metrics;
 pub mod name;
 pub mod names;
 pub mod path;
 pub mod re2;
+pub mod render;
 pub mod schema;
 pub mod space;
 pub mod summary;

@@ -107,13 +107,40 @@ impl Redactor {
         {
             return bundle;
         }
-        Bundle(
-            bundle
-                .0
-                .iter()
-                .map(|(mime, content)| (mime.clone(), self.value(content)))
-                .collect(),
-        )
+        let clean = |mime: &str, content: &Value| match (mime, content) {
+            // Pictures are compressed: nothing can be read in them, and a chance match would break them.
+            ("image/png" | "image/jpeg" | "image/gif" | "image/webp", _) => content.clone(),
+            ("text/html" | "image/svg+xml", Value::String(text)) => {
+                Value::String(self.markup(text))
+            }
+            _ => self.value(content),
+        };
+        let content = bundle
+            .0
+            .iter()
+            .map(|(mime, content)| (mime.clone(), clean(mime, content)));
+        Bundle(content.collect())
+    }
+
+    /// Markup with every known secret masked. The names of elements stay: a password such as `table`
+    /// must not take the page apart.
+    fn markup(&self, text: &str) -> String {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(pattern) = &known.pattern else {
+            return text.to_owned();
+        };
+        let masked = pattern.replace_all(text, |found: &regex::Captures<'_>| {
+            let (start, word) = found
+                .get(0)
+                .map_or((0, ""), |found| (found.start(), found.as_str()));
+            let name = text[..start].ends_with('<') || text[..start].ends_with("</");
+            if name {
+                word.to_owned()
+            } else {
+                MASK.to_owned()
+            }
+        });
+        masked.into_owned()
     }
 
     /// How much of a text can be shown when more may follow: all but an end that may be the start of

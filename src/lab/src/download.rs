@@ -371,24 +371,20 @@ impl Write for HashWriter<'_> {
     }
 }
 
-fn client(url: &reqwest::Url) -> reqwest::Result<reqwest::Client> {
+fn client(url: &reqwest::Url) -> std::io::Result<reqwest::Client> {
     tls::install_provider();
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::client_config_trusting(Vec::new())?)
+        .user_agent(concat!("katlab/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        .read_timeout(Duration::from_secs(30));
     let loopback = url.host_str().is_some_and(crate::reference::is_loopback);
-    let builder = || {
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("katlab/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(Duration::from_secs(30));
-        if loopback {
-            builder.no_proxy()
-        } else {
-            builder
-        }
+    let builder = if loopback {
+        builder.no_proxy()
+    } else {
+        builder
     };
-    // A machine without authorities can still download over plain HTTP.
-    builder()
-        .build()
-        .or_else(|_| builder().tls_certs_only([]).build())
+    builder.build().map_err(std::io::Error::other)
 }
 
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {

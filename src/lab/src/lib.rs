@@ -10,6 +10,7 @@ pub mod document;
 pub mod download;
 pub mod file;
 pub mod home;
+pub mod katib;
 pub mod kubernetes;
 pub mod reference;
 pub mod registry;

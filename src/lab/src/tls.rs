@@ -5,10 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use crate::docker::endpoint::TlsFiles;
 
@@ -81,6 +85,112 @@ pub(crate) fn client_config(files: &TlsFiles) -> io::Result<Arc<ClientConfig>> {
         _ => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))
+}
+
+/// A client configuration for registries and downloads: the system's authorities and some more.
+///
+/// A certificate that is itself among the additional ones is accepted, whatever it says it may be
+/// used for: people make their own with one `openssl req -x509`, which calls them authorities, and
+/// docker accepts these too.
+///
+/// # Errors
+/// When an additional certificate makes no sense.
+pub(crate) fn client_config_trusting(
+    extra: Vec<CertificateDer<'static>>,
+) -> io::Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(system_authorities());
+    for certificate in &extra {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    }
+    // There may be no authority at all on a small machine: then nobody is trusted.
+    let usual = match roots.is_empty() {
+        true => None,
+        false => Some(
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(io::Error::other)?,
+        ),
+    };
+    let verifier = Arc::new(Trusting {
+        usual,
+        extra,
+        any: AnyCertificate(Arc::clone(&provider)),
+    });
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The usual rules, and certificates that a person named one by one.
+#[derive(Debug)]
+struct Trusting {
+    usual: Option<Arc<WebPkiServerVerifier>>,
+    extra: Vec<CertificateDer<'static>>,
+    any: AnyCertificate,
+}
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let Some(usual) = &self.usual else {
+            return Err(unknown);
+        };
+        match usual.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            // Said only after the dates were found to be good.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))
+                if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+            {
+                if !self
+                    .extra
+                    .iter()
+                    .any(|known| known.as_ref() == certificate.as_ref())
+                {
+                    return Err(unknown);
+                }
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.any.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.any.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.any.supported_verify_schemes()
+    }
 }
 
 fn system_authorities() -> Vec<CertificateDer<'static>> {

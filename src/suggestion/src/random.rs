@@ -24,7 +24,7 @@ pub(crate) fn suggest(
 ) -> Vec<Assignments> {
     let mut given: HashSet<Vec<(String, String)>> = history
         .iter()
-        .map(|assignments| owned(assignments))
+        .map(owned)
         .collect();
     let mut found = Vec::with_capacity(count.min(1024));
     for number in (history.len() as u64..).take(count) {

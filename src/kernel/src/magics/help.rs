@@ -1,5 +1,6 @@
 //! Help pages, the index of magics, and explanations, made from the command lines themselves.
 
+use super::examples;
 use super::{Entry, Family, MAGICS, by_name, nearest};
 use crate::event::Bundle;
 use crate::magics::MagicError;
@@ -16,7 +17,12 @@ pub fn summary(entry: &Entry) -> String {
 /// The page of one magic.
 pub fn page(entry: &Entry) -> Bundle {
     let text = (entry.command)().render_long_help().to_string();
-    let text = text.trim_end().to_owned();
+    let mut text = text.trim_end().to_owned();
+    let examples = examples::of(entry.name);
+    if !examples.is_empty() {
+        text.push_str("\n\nExamples:\n  ");
+        text.push_str(&examples.join("\n  "));
+    }
     let html = html::element(
         "div",
         &[("class", "katlab katlab-help")],

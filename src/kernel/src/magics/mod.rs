@@ -21,6 +21,7 @@ use crate::session::Session;
 pub mod command;
 pub mod completion;
 mod error;
+mod examples;
 pub mod help;
 pub mod images;
 pub mod line;

@@ -50,6 +50,59 @@ fn every_magic_has_a_description_and_help_for_each_of_its_options() {
     }
 }
 
+/// Magics that docker and kubectl have no word for.
+const NO_EQUIVALENT: &[&str] = &["help"];
+
+#[test]
+fn every_magic_has_examples_that_can_be_read_and_explained() {
+    for entry in MAGICS {
+        let lines = examples::of(entry.name);
+        assert!(
+            !lines.is_empty(),
+            ":{} has no example in examples.rs",
+            entry.name
+        );
+        for line in lines {
+            let words =
+                line::split(line).unwrap_or_else(|error| panic!("{line}: {}", error.message));
+            let raw: Vec<String> = words.iter().map(line::Word::raw).collect();
+            let (found, used) = find(&raw).unwrap_or_else(|| panic!("{line} is no magic"));
+            assert_eq!(found.name, entry.name, "{line}");
+            let arguments = line::expand(
+                line,
+                &words[used..],
+                |name| Some(format!("{name}.example")),
+                Vec::new,
+            )
+            .unwrap();
+            let parsed =
+                command::parse(entry, &arguments).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let command::Parsed::Call {
+                call,
+                explain: false,
+            } = parsed
+            else {
+                panic!("{line} asks for help");
+            };
+            let explained = call.explain();
+            assert!(
+                NO_EQUIVALENT.contains(&entry.name) || !explained.is_empty(),
+                "{line} has no explanation"
+            );
+            assert!(
+                explained.iter().all(|command| !command.contains('\u{0}')),
+                "{line}"
+            );
+        }
+    }
+    for name in examples::names() {
+        assert!(
+            by_name(name).is_some(),
+            "examples.rs shows :{name}, which is no magic"
+        );
+    }
+}
+
 #[test]
 fn names_are_unique_and_families_stand_together() {
     let mut names = std::collections::BTreeSet::new();

@@ -73,6 +73,21 @@ fn a_secret_cut_by_chunk_boundaries_is_masked() {
 }
 
 #[test]
+fn pictures_and_the_names_of_elements_stay_whole() {
+    let redactor = knowing(&["table"]);
+    let bundle = Bundle::text("a table")
+        .with("text/html", "<table title=\"table\"><td>table</td></table>")
+        .with("image/png", "iVBORtableRw0KGgo=");
+    let shown = redactor.bundle(bundle);
+    assert_eq!(shown.plain(), format!("a {MASK}"));
+    assert_eq!(
+        shown.0["text/html"],
+        format!("<table title=\"{MASK}\"><td>{MASK}</td></table>")
+    );
+    assert_eq!(shown.0["image/png"], "iVBORtableRw0KGgo=");
+}
+
+#[test]
 fn the_longer_of_two_secrets_wins() {
     let redactor = knowing(&["abcd", "abcdefgh"]);
     assert_eq!(redactor.text("abcdefgh abcd"), format!("{MASK} {MASK}"));

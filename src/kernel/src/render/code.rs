@@ -170,7 +170,7 @@ impl Listing<'_> {
     pub fn html(&self) -> Html {
         let language = Language::of(self.path);
         let width = self.width();
-        let mut text = Html::text("\n");
+        let mut text = Html::default();
         let mut open = None;
         for (at, line) in self.lines.iter().enumerate() {
             let number = format!("{:>width$} │ ", self.first + at);
@@ -189,11 +189,7 @@ impl Listing<'_> {
             text.push(&Html::text("\n"));
         }
         let head = html::text_element("div", &[("style", "font-weight:bold")], self.path);
-        let pre = html::element(
-            "pre",
-            &[("style", "margin:0;line-height:1.35;background:transparent")],
-            &text,
-        );
+        let pre = html::pre(&text);
         let foot = self
             .foot()
             .or_else(|| (self.total == 0).then(|| "empty".to_owned()))

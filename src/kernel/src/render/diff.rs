@@ -86,7 +86,7 @@ impl Diff {
 
     /// The same in colour.
     pub fn html(&self) -> Html {
-        let mut text = Html::text("\n");
+        let mut text = Html::default();
         for (sign, line) in &self.lines {
             let line = format!("{sign}{line}");
             let colour = match sign {
@@ -103,11 +103,7 @@ impl Diff {
             });
             text.push(&Html::text("\n"));
         }
-        html::element(
-            "pre",
-            &[("style", "margin:0;line-height:1.35;background:transparent")],
-            &text,
-        )
+        html::pre(&text)
     }
 }
 

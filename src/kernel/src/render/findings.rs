@@ -52,6 +52,37 @@ impl Severity {
     }
 }
 
+/// The bytes of the word or quoted text that begins at a line and a column (in characters, both from
+/// 1) of a source; empty at its end when there is no such place.
+pub fn span_at(source: &str, line: usize, column: usize) -> std::ops::Range<usize> {
+    let mut start = 0;
+    let mut lines = source.split_inclusive('\n');
+    for _ in 1..line {
+        match lines.next() {
+            Some(line) => start += line.len(),
+            None => return source.len()..source.len(),
+        }
+    }
+    let text = lines
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(['\n', '\r']);
+    let at = text
+        .char_indices()
+        .nth(column.saturating_sub(1))
+        .map_or(text.len(), |(at, _)| at);
+    let rest = &text[at..];
+    let quote = rest
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '"' | '\''));
+    let length = match quote {
+        Some(quote) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
+        None => rest.find([' ', '\t', ',', ']', '}']).unwrap_or(rest.len()),
+    };
+    start + at..start + at + length
+}
+
 /// Findings about one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report<'a> {
@@ -205,11 +236,7 @@ impl Report<'_> {
                 &[("style", "color:#808080")],
                 &place,
             ));
-            parts.push(&html::element(
-                "pre",
-                &[("style", "margin:0;background:transparent")],
-                &line,
-            ));
+            parts.push(&html::pre(&line));
         }
         for (name, text) in [("why", &finding.why), ("mend", &finding.mend)] {
             if let Some(text) = text {
@@ -249,6 +276,18 @@ mod tests {
         };
         insta::assert_snapshot!("finding_plain", report.plain());
         insta::assert_snapshot!("finding_html", report.html().as_str());
+    }
+
+    #[test]
+    fn a_line_and_a_column_become_the_word_there() {
+        let source = "a: 1\n가나: [\"x y\", 2.5] # c\n";
+        let word = |line, column| &source[span_at(source, line, column)];
+        assert_eq!(word(1, 1), "a:");
+        assert_eq!(word(2, 6), "\"x y\"");
+        assert_eq!(word(2, 13), "2.5");
+        assert_eq!(word(2, 99), "");
+        assert_eq!(word(9, 1), "");
+        assert_eq!(word(0, 0), "a:");
     }
 
     #[test]

@@ -94,15 +94,19 @@ pub fn link(address: &str, text: &str) -> Html {
 
 /// Preformatted text.
 pub fn preformatted(text: &str) -> Html {
+    pre(&Html::text(text))
+}
+
+/// Preformatted content.
+pub fn pre(content: &Html) -> Html {
+    // Named because not every page that shows a notebook gives `pre` a font of its own.
+    let style = "margin:0;line-height:1.35;font-family:monospace;background:transparent";
     // A parser drops the first line feed after the tag.
-    let text = format!("\n{text}");
-    text_element(
+    let content = join([Html::text("\n"), content.clone()]);
+    element(
         "pre",
-        &[
-            ("class", "katlab-pre"),
-            ("style", "margin:0;line-height:1.35;background:transparent"),
-        ],
-        &text,
+        &[("class", "katlab-pre"), ("style", style)],
+        &content,
     )
 }
 

@@ -11,6 +11,7 @@ pub mod findings;
 pub mod html;
 pub mod key_values;
 pub mod list;
+pub mod live;
 pub mod progress;
 pub mod status;
 pub mod table;

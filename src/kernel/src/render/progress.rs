@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::age;
 use super::html::{self, Html};
+use super::live::PACE;
 use super::status::Status;
 use super::table::one_line;
 use crate::event::Bundle;
 use crate::output::Output;
 
-/// The shortest time between two pictures.
-const PACE: Duration = Duration::from_millis(100);
 /// How many items (layers, files) are shown; the finished ones go first.
 const ITEMS: usize = 12;
 /// How many lines of a log are shown.

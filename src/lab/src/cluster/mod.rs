@@ -22,6 +22,8 @@ pub use choice::{Choice, Origin, Plan, Source, Surroundings, choose};
 pub use error::{Action, Error, Result, near_misses};
 pub use provider::Provider;
 
+pub(crate) use kubeconfig::with_causes;
+
 use crate::kubernetes::discovery::Discovery;
 
 /// The namespace used when neither the user, the pod nor the context names one.

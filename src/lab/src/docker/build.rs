@@ -188,7 +188,9 @@ impl Engine {
                 message = messages.next() => message,
             };
             match message {
-                Ok(Some(message)) => progress.take(&message, report)?,
+                Ok(Some(message)) => progress
+                    .take(&message, report)
+                    .map_err(|error| blame_target(error, build))?,
                 Ok(None) => break,
                 Err(why) => {
                     return Err(Error::Gone {
@@ -335,25 +337,28 @@ fn query(build: &Build, dockerfile: &str) -> String {
 /// A refusal before the first step: a Dockerfile that does not parse, a stage that is not there.
 fn early_failure(error: Error, build: &Build) -> Error {
     match error {
-        Error::Refused { why, .. } => {
-            let stage = build
-                .target
-                .as_deref()
-                .filter(|_| why.contains("target stage") || why.contains("build stage"));
-            match stage {
-                Some(target) => Error::Option {
-                    option: "--target".to_owned(),
-                    why,
-                    hint: format!("The Dockerfile has no `FROM … AS {target}`."),
-                },
-                None => Error::BuildFailed { why },
-            }
-        }
+        Error::Refused { why, .. } => blame_target(Error::BuildFailed { why }, build),
         Error::Gone { why, .. } => Error::Gone {
             during: "sending the build context".to_owned(),
             why,
         },
         other => other,
+    }
+}
+
+/// A stage that is not there is the option's fault.
+fn blame_target(error: Error, build: &Build) -> Error {
+    match (error, &build.target) {
+        (Error::BuildFailed { why }, Some(target))
+            if why.contains("build target") || why.contains("target stage") =>
+        {
+            Error::Option {
+                option: format!("--target {target}"),
+                why,
+                hint: format!("The Dockerfile has no `FROM … AS {target}`."),
+            }
+        }
+        (error, _) => error,
     }
 }
 
@@ -427,6 +432,9 @@ impl Progress {
     }
 
     fn line_came(&mut self, line: &str, report: &mut (dyn FnMut(Event) + Send)) {
+        // The colour of a command's last line ends at the beginning of the builder's next.
+        let plain = strip_colours(line);
+        let line = plain.as_str();
         if let Some((number, total, instruction)) = step_line(line) {
             self.step = number;
             self.total = total;
@@ -462,7 +470,7 @@ impl Progress {
                 .rsplit('\r')
                 .find(|part| !part.trim().is_empty())
                 .unwrap_or(line);
-            let plain = strip_colours(shown);
+            let plain = shown.to_owned();
             if self.tail.len() == TAIL {
                 self.tail.remove(0);
             }

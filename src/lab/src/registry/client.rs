@@ -475,41 +475,31 @@ fn client(host: &str, options: &Options) -> Result<reqwest::Client> {
     tls::install_provider();
     let mut extra = Vec::new();
     for path in authorities(host, options) {
-        let found = tls::certificates(&path).map_err(|source| Error::CaFile {
+        let found = tls::certificates(&path);
+        extra.extend(found.map_err(|source| Error::CaFile {
             path: path.clone(),
             source,
-        })?;
-        for certificate in found {
-            let certificate =
-                reqwest::Certificate::from_der(&certificate).map_err(|error| Error::CaFile {
-                    path: path.clone(),
-                    source: std::io::Error::other(error),
-                })?;
-            extra.push(certificate);
-        }
+        })?);
     }
-    let builder = || {
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("katlab/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(ANSWER_TIMEOUT)
-            // A redirect to a blob store is followed; reqwest drops the login on another host.
-            .redirect(reqwest::redirect::Policy::limited(5));
-        // A proxy cannot reach this machine's own loopback.
-        if is_loopback(host) {
-            builder.no_proxy()
-        } else {
-            builder
-        }
+    let tls = tls::client_config_trusting(extra).map_err(|error| Error::Setup {
+        why: error.to_string(),
+    })?;
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(concat!("katlab/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        .timeout(ANSWER_TIMEOUT)
+        // A redirect to a blob store is followed; reqwest drops the login on another host.
+        .redirect(reqwest::redirect::Policy::limited(5));
+    // A proxy cannot reach this machine's own loopback.
+    let builder = if is_loopback(host) {
+        builder.no_proxy()
+    } else {
+        builder
     };
-    builder()
-        .tls_certs_merge(extra.clone())
-        .build()
-        // A machine without any authorities can still speak to its own registry.
-        .or_else(|_| builder().tls_certs_only(extra).build())
-        .map_err(|error| Error::Setup {
-            why: innermost(&error),
-        })
+    builder.build().map_err(|error| Error::Setup {
+        why: innermost(&error),
+    })
 }
 
 fn authorities(host: &str, options: &Options) -> Vec<PathBuf> {

@@ -95,6 +95,9 @@ impl Magic for Env {
     }
 
     fn explain(&self) -> Vec<String> {
+        if self.values.is_empty() {
+            return vec!["env | sort".to_owned()];
+        }
         export(&self.values)
     }
 }
@@ -308,7 +311,7 @@ fn keep(ctx: &Context, changes: Vec<Change>) -> Result<(), MagicError> {
         }
     }
     ctx.output
-        .show(table(kept, jiff::Timestamp::now()).bundle());
+        .show(ListArgs::default().render(table(kept, jiff::Timestamp::now()))?);
     Ok(())
 }
 
@@ -338,7 +341,8 @@ fn table<'a>(
         Column::new("NAME"),
         Column::new("VALUE"),
         Column::new("FROM"),
-        Column::number("AGE"),
+        // Not by default: it would change at every run, and a notebook with it.
+        Column::number("AGE").wide(),
     ])
     .empty(
         "no values are kept; `:env set NAME=VALUE`, `:env ask NAME` or `:env load FILE` keeps some",

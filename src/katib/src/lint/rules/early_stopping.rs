@@ -1,0 +1,50 @@
+//! KL0504: what early stopping needs.
+
+use crate::lint::subject::Subject;
+use crate::lint::{Finding, Rule, Severity};
+use crate::path::FieldPath;
+use crate::types::CollectorKind;
+
+pub(super) const RULE: Rule = Rule {
+    code: "KL0504",
+    name: "early-stopping",
+    severity: Severity::Warning,
+    what: "Whether early stopping has what it needs: retain: true, and a collector that can stop \
+           a trial.",
+    why: "A stopped trial whose job is deleted at once never gets its metrics, and each one makes \
+          the search narrower until it stands still.",
+    mend: "Write retain: true, and collect from StdOut or File.",
+    example: "earlyStopping: {algorithmName: medianstop}\ntrialTemplate: {retain: false}",
+    instead: "earlyStopping: {algorithmName: medianstop}\ntrialTemplate: {retain: true}",
+};
+
+pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let Some(spec) = subject.defaulted_spec() else {
+        return;
+    };
+    if spec.early_stopping.is_none() {
+        return;
+    }
+    let path = FieldPath::parse("spec.earlyStopping");
+    if subject.template().is_some_and(|template| !template.retain) {
+        findings.push(subject.at(
+            &RULE,
+            &path,
+            "early stopping without retain: true loses the metrics of stopped trials",
+        ));
+    }
+    let kind = spec
+        .metrics_collector_spec
+        .as_ref()
+        .and_then(|metrics| metrics.collector.as_ref())
+        .map(|collector| &collector.kind);
+    if let Some(kind) =
+        kind.filter(|kind| !matches!(kind, CollectorKind::StdOut | CollectorKind::File))
+    {
+        findings.push(subject.at(
+            &RULE,
+            &path,
+            format!("the collector {kind} cannot stop a trial"),
+        ));
+    }
+}

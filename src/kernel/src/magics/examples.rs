@@ -1,0 +1,93 @@
+//! Lines that show each magic in use. They stand on its help page, and a test reads every one.
+
+/// Lines for each magic, by its name.
+static EXAMPLES: &[(&str, &[&str])] = &[
+    ("help", &[":help", ":help registry login"]),
+    ("lab", &[":lab"]),
+    (
+        "use",
+        &[
+            ":use sandbox",
+            ":use cluster my-context -n kubeflow-user",
+            ":use -n another",
+        ],
+    ),
+    ("env", &[":env REGISTRY=registry.example.com", ":env"]),
+    ("env set", &[":env set PROJECT_NAME=digits IMAGE_TAG=1.0"]),
+    ("env load", &[":env load .env"]),
+    ("env ask", &[":env ask REGISTRY_PASSWORD"]),
+    ("env list", &[":env list", ":env list --output csv"]),
+    ("env unset", &[":env unset IMAGE_TAG"]),
+    ("write", &[":write hpt/docker/Dockerfile"]),
+    (
+        "show",
+        &[
+            ":show hpt/docker/train.py",
+            ":show hpt/Experiment.yaml --lines 40-60",
+        ],
+    ),
+    (
+        "download",
+        &[":download https://example.com/train.py -o hpt/docker/train.py"],
+    ),
+    (
+        "build",
+        &[
+            ":build hpt/docker -t hyperparam:1.0",
+            ":build hpt/docker -t hyperparam:1.0 --build-arg BASE=python:3.11",
+        ],
+    ),
+    ("images", &[":images", ":images hyperparam --output json"]),
+    (
+        "run",
+        &[
+            ":run hyperparam:1.0",
+            ":run hyperparam:1.0 python3 train.py --learning_rate 0.02",
+        ],
+    ),
+    (
+        "tag",
+        &[":tag hyperparam:1.0 $REGISTRY/digits/hyperparam:1.0"],
+    ),
+    (
+        "push",
+        &[
+            ":push $REGISTRY/digits/hyperparam:1.0",
+            ":push hyperparam:1.0 $REGISTRY/digits/hyperparam:1.0",
+        ],
+    ),
+    ("pull", &[":pull $REGISTRY/digits/hyperparam:1.0"]),
+    ("rmi", &[":rmi hyperparam:1.0 --yes"]),
+    (
+        "registry login",
+        &[
+            ":registry login $REGISTRY --username me",
+            ":registry login $REGISTRY --username me --password-from REGISTRY_PASSWORD",
+        ],
+    ),
+    ("registry logout", &[":registry logout $REGISTRY"]),
+    ("registry check", &[":registry check $REGISTRY/digits"]),
+    ("registry repos", &[":registry repos $REGISTRY"]),
+    (
+        "registry tags",
+        &[":registry tags $REGISTRY/digits/hyperparam"],
+    ),
+    (
+        "registry inspect",
+        &[":registry inspect $REGISTRY/digits/hyperparam:1.0"],
+    ),
+];
+
+/// The lines that show a magic in use.
+pub fn of(name: &str) -> &'static [&'static str] {
+    EXAMPLES
+        .iter()
+        .find(|(have, _)| *have == name)
+        .map_or(&[], |(_, lines)| lines)
+}
+
+/// The names of all magics that there are lines for.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    EXAMPLES.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,144 @@
+"""What may fail during an experiment: each failure is made to happen, and nothing acknowledged is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import wait_until
+from test_cluster import GOOD, NAMESPACE, experiment, finished, kubeconfig, kubectl  # noqa: F401
+
+
+def create(kubectl, *arguments, **options):  # noqa: F811
+    kubectl("create", "-f", "-", input=json.dumps(experiment(*arguments, **options)))
+
+
+def trials(kubectl, name):  # noqa: F811
+    return json.loads(kubectl("get", "trials", "-n", NAMESPACE, "-l", f"katib.kubeflow.org/experiment={name}", "-o", "json"))["items"]
+
+
+def conditions(trial):
+    return [condition["type"] for condition in trial["status"]["conditions"] if condition["status"] == "True"]
+
+
+def endpoint(lab):
+    return json.loads((lab.home / "sandbox/endpoint.json").read_text())
+
+
+def test_trials_that_exit_1_fail_the_experiment_and_why_says_so(kubectl, lab):  # noqa: F811
+    create(kubectl, "exits", "katlab/base:1", ["sh", "-c", "echo the reason; exit 1 # ${trialParameters.lr}"])
+    condition, status = wait_until(lambda: finished(kubectl, "exits"), 120)
+    assert (condition["type"], condition["reason"]) == ("Failed", "ExperimentFailed")
+    trial = trials(kubectl, "exits")[0]
+    assert conditions(trial) == ["Created", "Failed"]
+    assert trial["status"]["conditions"][-1]["reason"].startswith("TrialFailed")
+    text, = lab.run(f":why {trial['metadata']['name']}")
+    assert "1" in text and "the reason" in text
+
+
+def test_a_metric_that_never_comes_makes_the_trial_unavailable(kubectl):  # noqa: F811
+    create(kubectl, "silent", "katlab/base:1", ["sh", "-c", "echo nothing ${trialParameters.lr}"])
+    wait_until(lambda: finished(kubectl, "silent"), 120)
+    assert conditions(trials(kubectl, "silent")[0]) == ["Created", "MetricsUnavailable"]
+
+
+def test_an_image_that_cannot_be_pulled_shows_within_seconds(kubectl, lab):  # noqa: F811
+    host = endpoint(lab)["registry_host"]
+    create(kubectl, "nopull", f"{host}/no/such:1", GOOD)
+
+    def reason():
+        pods = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))["items"]
+        for pod in pods:
+            for status in pod["status"].get("containerStatuses", []):
+                waiting = status.get("state", {}).get("waiting", {})
+                if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff"):
+                    return waiting
+        return None
+
+    waiting = wait_until(reason, 20)
+    assert waiting["message"]
+    lab.run(":experiment delete nopull --yes")
+
+
+def test_a_kernel_that_is_killed_leaves_the_experiment_running(lab, kubectl):  # noqa: F811
+    (lab.directory / "long.json").write_text(json.dumps(
+        experiment("long", "katlab/base:1", ["sh", "-c", "sleep 2; echo accuracy=${trialParameters.lr}"])))
+    notebook = lab.directory / "watch.ipynb"
+    cells = [":experiment create long.json", ":experiment watch long"]
+    notebook.write_text(json.dumps({
+        "cells": [{"cell_type": "code", "id": f"c{n}", "metadata": {}, "execution_count": None, "outputs": [], "source": c}
+                  for n, c in enumerate(cells)],
+        "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    from cells import BINARY
+    process = subprocess.Popen([BINARY, "run", notebook, "-o", lab.directory / "watch-out.ipynb"],
+                               cwd=lab.directory, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: kubectl("get", "trials", "-n", NAMESPACE, "-o", "name", "-l", "katib.kubeflow.org/experiment=long"), 60)
+    process.kill()
+    process.wait()
+    condition, status = wait_until(lambda: finished(kubectl, "long"), 120)
+    assert status["trialsSucceeded"] == 4
+    shown, = lab.run(":trials long")
+    assert shown.count("Succeeded") == 4
+
+
+def test_a_sandbox_that_is_killed_comes_back_and_doubles_nothing(fresh_lab):
+    lab = fresh_lab
+    lab.command("sandbox", "up")
+    config = lab.command("sandbox", "kubeconfig").stdout.strip()
+
+    def kubectl(*arguments, check=True, **options):  # noqa: F811
+        process = subprocess.run(["kubectl", "--kubeconfig", config, *arguments], capture_output=True, text=True, **options)
+        assert not check or process.returncode == 0, process.stderr
+        return process.stdout
+
+    slow = ["sh", "-c", "hostname; sleep 3; echo accuracy=${trialParameters.lr}"]
+    create(kubectl, "survivor", "katlab/base:1", slow, maxTrialCount=6)
+    for _ in range(3):
+        before = len(trials(kubectl, "survivor"))
+        wait_until(lambda: len(trials(kubectl, "survivor")) >= max(before, 1), 60)
+        os.kill(endpoint(lab)["pid"], signal.SIGKILL)
+        lab.command("sandbox", "up")
+    condition, status = wait_until(lambda: finished(kubectl, "survivor"), 180)
+    assert condition["reason"] == "ExperimentMaxTrialsReached"
+    made = trials(kubectl, "survivor")
+    assert len(made) == 6 and status["trialsSucceeded"] == 6
+    pods = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))["items"]
+    assert len(pods) == 6, [pod["metadata"]["name"] for pod in pods]
+
+
+def test_wrong_pull_credentials_are_told_by_the_pod(lab, kubectl):  # noqa: F811
+    host = endpoint(lab)["registry_host"]
+    spec = experiment("nosecret", f"{host}/private/image:1", GOOD)
+    spec["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": "absent"}]
+    kubectl("create", "-f", "-", input=json.dumps(spec))
+
+    def told():
+        events = json.loads(kubectl("get", "events", "-n", NAMESPACE, "-o", "json"))["items"]
+        return any("Failed to pull image" in (event.get("message") or "") for event in events)
+
+    wait_until(told, 30)
+    lab.run(":experiment delete nosecret --yes")
+
+
+def test_a_run_that_is_interrupted_leaves_no_container(lab):
+    """`katlab run` passes an interrupt on to the running magic."""
+    notebook = lab.directory / "sleep.ipynb"
+    notebook.write_text(json.dumps({
+        "cells": [{"cell_type": "code", "id": "c0", "metadata": {}, "execution_count": None, "outputs": [],
+                   "source": ":run --name katlab-interrupt-test katlab/base:1 sleep 600"}],
+        "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    from cells import BINARY
+    process = subprocess.Popen([BINARY, "run", notebook, "-o", lab.directory / "sleep-out.ipynb"],
+                               cwd=lab.directory, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    listed = lambda: subprocess.run(["docker", "ps", "-aq", "--filter", "name=katlab-interrupt-test"],
+                                    capture_output=True, text=True).stdout.strip()
+    wait_until(listed, 30)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
+    assert process.returncode != 0
+    wait_until(lambda: not listed(), 15)

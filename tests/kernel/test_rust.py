@@ -204,7 +204,7 @@ def test_completion_and_inspection_work_around_wide_characters(warm):
     code = 'let s = "👩‍💻é"; let word = String::new(); word.is_emp'
     warm.client.complete(code, len(code))
     content = warm.client.get_shell_msg(timeout=60)["content"]
-    assert content["matches"] == ["is_empty"]
+    assert content["matches"] == ["is_empty()"]
     assert code[content["cursor_start"]:content["cursor_end"]] == "is_emp"
     mixed = f":help\n{code}"
     warm.client.complete(mixed, len(mixed))

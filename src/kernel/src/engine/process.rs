@@ -139,7 +139,7 @@ pub struct Process {
     /// Variables the program of the cells was told of since it began.
     pub told: Mutex<BTreeMap<String, String>>,
     /// Variables the engine was started with, which every new program of the cells inherits.
-    pub inherited: BTreeMap<String, String>,
+    inherited: BTreeMap<String, String>,
     lingering: Mutex<Option<tokio::task::AbortHandle>>,
     held: Option<Arc<dyn Held>>,
     tasks: Vec<tokio::task::AbortHandle>,
@@ -455,6 +455,25 @@ impl Process {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(sender);
         receiver
+    }
+
+    /// Kills the program of the cells, as the engine itself does on an interrupt.
+    pub async fn interrupt(&self) {
+        let mut conversation = self.ask("interrupt_request", json!({}));
+        let done = async {
+            while !matches!(conversation.next().await, Some(Incoming::Reply(_)) | None) {}
+        };
+        tokio::select! {
+            () = done => {}
+            () = self.exited() => {}
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+    }
+
+    /// A new program of the cells began: it has no hook, and only the engine's environment.
+    pub fn program_is_new(&self) {
+        self.hooked.store(false, Ordering::SeqCst);
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = self.inherited.clone();
     }
 
     /// The place of a held output came by.

@@ -34,6 +34,8 @@ pub enum Ended {
     ProgramLost(Failure),
     /// With the engine gone or broken.
     EngineLost(Failure),
+    /// The engine was gone before it saw the cell.
+    EngineAbsent,
 }
 
 /// Runs code. Without an output it is a hidden cell.
@@ -103,7 +105,11 @@ pub async fn run(
         });
     }
     if !ended {
-        return cell.engine_lost();
+        return if cell.seen {
+            cell.engine_lost()
+        } else {
+            Ended::EngineAbsent
+        };
     }
     if cell.reply.is_some() && cell.errors.is_empty() {
         cell.settle_streams(has_mark).await;
@@ -130,6 +136,7 @@ struct Cell {
     last_text: Instant,
     stderr: String,
     denied: Arc<AtomicBool>,
+    seen: bool,
 }
 
 impl Cell {
@@ -148,6 +155,7 @@ impl Cell {
             last_text: Instant::now(),
             stderr: String::new(),
             denied: Arc::default(),
+            seen: false,
         }
     }
 
@@ -161,6 +169,7 @@ impl Cell {
     }
 
     fn take(&mut self, incoming: Incoming) {
+        self.seen = true;
         match incoming {
             Incoming::Reply(message) => self.reply = Some(message),
             Incoming::Prompt(message) => self.prompt(message),

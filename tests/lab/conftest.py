@@ -124,7 +124,9 @@ def own_engine(tmp_path_factory):
     directory = pathlib.Path(f"/tmp/katlab-engine-{os.getpid()}")
     directory.mkdir()
     address = f"unix://{directory}/docker.sock"
-    command = ["dockerd", "--host", address, "--data-root", directory / "data", "--exec-root", directory / "exec",
+    # In a network of its own: an engine that starts without a bridge removes `docker0`, and with it
+    # the network of the engine that everybody else uses.
+    command = ["unshare", "--net", "dockerd", "--host", address, "--data-root", directory / "data", "--exec-root", directory / "exec",
                "--pidfile", directory / "pid", "--bridge", "none", "--iptables=false", "--ip-masq=false"]
     log = open(directory / "log", "ab")
     process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log)

@@ -189,7 +189,10 @@ pub async fn download(
     };
 
     let client = client(&url).map_err(|error| bad(&innermost(&error)))?;
-    let host = url.host_str().unwrap_or_default().to_owned();
+    let host = match (url.host_str().unwrap_or_default(), url.port()) {
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    };
     let request = client.get(url).send();
     let mut response = tokio::select! {
         biased;

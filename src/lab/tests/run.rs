@@ -118,7 +118,7 @@ async fn what_cannot_start_says_which_way() {
     let error = run(
         &engine,
         &Run {
-            image: "katlab/bas:bookworm".to_owned(),
+            image: "katlab/bas:1".to_owned(),
             ..shell("")
         },
     )

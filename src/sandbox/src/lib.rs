@@ -1,1 +1,10 @@
-//! katlab-sandbox
+//! The embedded cluster: a Kubernetes-compatible API server with a durable store, the
+//! controllers an experiment needs, pods run as containers of the local Docker Engine, an OCI
+//! registry and the observation log, all in one process.
+
+pub mod api;
+pub mod resources;
+pub mod store;
+pub mod tls;
+pub mod metrics;
+pub mod registry;

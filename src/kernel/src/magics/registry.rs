@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use futures::future::BoxFuture;
 
-use super::{Body, Context, Magic, MagicError, command, images, session};
+use super::{Body, Context, Magic, MagicError, command, images, kubernetes, session};
 use crate::session::Session;
 
 /// What magics belong together.
@@ -133,6 +133,17 @@ pub static MAGICS: &[Entry] = &[
     entry::<images::registry::Tags>(Family::Registry),
     entry::<images::registry::Inspect>(Family::Registry),
     // Kubernetes.
+    entry::<kubernetes::get::Get>(Family::Kubernetes),
+    entry::<kubernetes::describe::Describe>(Family::Kubernetes),
+    entry::<kubernetes::secret::Secrets>(Family::Kubernetes),
+    entry::<kubernetes::secret::Create>(Family::Kubernetes),
+    entry::<kubernetes::secret::Delete>(Family::Kubernetes),
+    entry::<kubernetes::jobs::Jobs>(Family::Kubernetes),
+    entry::<kubernetes::pods::Pods>(Family::Kubernetes),
+    entry::<kubernetes::logs::Logs>(Family::Kubernetes),
+    entry::<kubernetes::events::Events>(Family::Kubernetes),
+    entry::<kubernetes::apply::Apply>(Family::Kubernetes),
+    entry::<kubernetes::delete::Delete>(Family::Kubernetes),
     // Katib.
     // Analysis.
 ];

@@ -202,7 +202,8 @@ async fn primary(cluster: &Cluster, namespace: &str, trial: &str, containers: &[
     if has(&primary) { primary } else { first() }
 }
 
-type Reader = std::pin::Pin<Box<dyn AsyncBufRead + Send>>;
+/// Only ever used through `&mut`; the lock makes the whole shareable, which futures that hold it need.
+type Reader = std::sync::Mutex<std::pin::Pin<Box<dyn AsyncBufRead + Send>>>;
 
 /// A log being read.
 pub struct Lines {
@@ -297,7 +298,7 @@ impl Lines {
         };
         match self.api().log_stream(&self.target.pod, &params).await {
             Ok(reader) => {
-                self.reader = Some(Box::pin(reader));
+                self.reader = Some(std::sync::Mutex::new(Box::pin(reader)));
                 let again = std::mem::replace(&mut self.started, true);
                 Ok(again.then(|| "the connection was lost and has been taken up again".to_owned()))
             }
@@ -377,6 +378,9 @@ impl Lines {
             let Some(reader) = self.reader.as_mut() else {
                 return Ok(None);
             };
+            let reader = reader
+                .get_mut()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             let mut bytes = Vec::new();
             if reader.read_until(b'\n', &mut bytes).await? == 0 {
                 return Ok(None);

@@ -14,7 +14,7 @@ use katlab_lab::credentials::{Credential, Store};
 use katlab_lab::docker::Engine;
 use tokio_util::sync::CancellationToken;
 
-pub const BASE: &str = "katlab/base:bookworm";
+pub const BASE: &str = "katlab/base:1";
 pub const USER: &str = "kim";
 pub const PASSWORD: &str = "pa?ss~w>ord-비밀";
 

@@ -1,6 +1,6 @@
 //! `:build`: an image from a folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -89,16 +89,19 @@ impl Magic for Build {
         let name = self.tags.first().cloned();
         let title = format!("building {}", name.as_deref().unwrap_or("an image"));
         let progress = Progress::start(&ctx.output, title);
+        let mut log = Log {
+            ctx,
+            progress: &progress,
+            steps: Vec::new(),
+        };
         let outcome = engine
-            .build(
-                &wanted,
-                &mut |event| show(ctx, &progress, event),
-                &ctx.cancel,
-            )
+            .build(&wanted, &mut |event| log.take(event), &ctx.cancel)
             .await;
         match outcome {
             Ok(built) => {
-                progress.replace(summary(&built, name.as_deref()).bundle());
+                let mut details = summary(&built, name.as_deref());
+                log.describe(&mut details);
+                progress.replace(details.bundle());
                 if built.tags.is_empty() {
                     ctx.output.note(format!(
                         "the image has no name; `:tag {} NAME:TAG` gives it one",
@@ -161,60 +164,112 @@ async fn arguments(
     Ok(arguments)
 }
 
-fn show(ctx: &Context, progress: &Progress, event: Event) {
-    match event {
-        Event::Scanned {
-            files,
-            bytes,
-            ignored,
-        } => {
-            let left_out = if ignored > 0 {
-                format!(", {ignored} left out")
-            } else {
-                String::new()
-            };
-            progress.detail(format!("{files} files, {}{left_out}", age::size(bytes)));
-        }
-        Event::Warning(warning) => ctx.output.warn(warning),
-        Event::Sending { sent } if sent > 1_000_000 => {
-            progress.detail(format!("{} sent", age::size(sent)));
-        }
-        Event::Sending { .. } => {}
-        Event::Step {
-            number,
-            total,
-            instruction,
-        } => {
-            progress.bar(number.saturating_sub(1) as u64, total as u64);
-            progress.detail(&instruction);
-            if number > 1 {
-                finish_step(progress, number - 1, total);
-            }
-            progress.item_with(
-                &format!("step {number}/{total}"),
-                &instruction,
-                None,
-                None,
-                Status::Running,
-            );
-        }
-        Event::Cached => progress.line("   from the cache"),
-        Event::Output(line) => progress.line(line),
-        Event::Pulling(layer) => {
-            progress.item(&layer.id, &layer.status, layer.current, layer.total);
-        }
-        Event::Layer(_) | Event::Tagged(_) => {}
-    }
+/// How many lines of a step's output stay in the notebook.
+const LINES: usize = 8;
+
+/// One step as it stays in the notebook.
+struct Step {
+    instruction: String,
+    cached: bool,
+    lines: VecDeque<String>,
+    hidden: usize,
 }
 
-fn finish_step(progress: &Progress, number: usize, total: usize) {
-    progress.item_with(
-        &format!("step {number}/{total}"),
-        "done",
-        None,
-        None,
-        Status::Ok,
-    );
+/// What happened in a build, bounded.
+struct Log<'a> {
+    ctx: &'a Context,
+    progress: &'a Progress,
+    steps: Vec<Step>,
+}
+
+impl Log<'_> {
+    fn take(&mut self, event: Event) {
+        let progress = self.progress;
+        match event {
+            Event::Scanned {
+                files,
+                bytes,
+                ignored,
+            } => {
+                let left_out = match ignored {
+                    0 => String::new(),
+                    ignored => format!(", {ignored} left out"),
+                };
+                progress.detail(format!("{files} files, {}{left_out}", age::size(bytes)));
+            }
+            Event::Warning(warning) => self.ctx.output.warn(warning),
+            Event::Sending { sent } if sent > 1_000_000 => {
+                progress.detail(format!("{} sent", age::size(sent)));
+            }
+            Event::Step {
+                number,
+                total,
+                instruction,
+            } => {
+                self.end_step();
+                progress.bar(number.saturating_sub(1) as u64, total as u64);
+                progress.detail(&instruction);
+                progress.item_with(
+                    &number.to_string(),
+                    &instruction,
+                    None,
+                    None,
+                    Status::Running,
+                );
+                self.steps.push(Step {
+                    instruction,
+                    cached: false,
+                    lines: VecDeque::new(),
+                    hidden: 0,
+                });
+            }
+            Event::Cached => {
+                if let Some(step) = self.steps.last_mut() {
+                    step.cached = true;
+                }
+            }
+            Event::Output(line) => {
+                progress.line(&line);
+                if let Some(step) = self.steps.last_mut() {
+                    step.lines.push_back(line);
+                    if step.lines.len() > LINES {
+                        step.lines.pop_front();
+                        step.hidden += 1;
+                    }
+                }
+            }
+            Event::Pulling(layer) => {
+                progress.item(&layer.id, &layer.status, layer.current, layer.total);
+            }
+            Event::Sending { .. } | Event::Layer(_) | Event::Tagged(_) => {}
+        }
+    }
+
+    fn end_step(&self) {
+        if let Some(step) = self.steps.last() {
+            let number = self.steps.len().to_string();
+            self.progress
+                .item_with(&number, &step.instruction, None, None, Status::Ok);
+        }
+    }
+
+    /// The steps with the last lines of what they printed.
+    fn describe(&self, details: &mut Details) {
+        details.section("Steps");
+        for (index, step) in self.steps.iter().enumerate() {
+            let mut text = step.instruction.clone();
+            if step.cached {
+                text.push_str("  (from the cache)");
+            }
+            if step.hidden > 0 {
+                text.push_str(&format!("\n  … {} earlier lines", step.hidden));
+            }
+            for line in &step.lines {
+                text.push_str(&format!("\n  {line}"));
+            }
+            details.row((index + 1).to_string(), Cell::text(text));
+        }
+    }
 }
 
 fn summary(built: &Built, name: Option<&str>) -> Details {
@@ -231,11 +286,6 @@ fn summary(built: &Built, name: Option<&str>) -> Details {
     if let Some(size) = built.size.and_then(|size| u64::try_from(size).ok()) {
         details.row("Size", Cell::size(size));
     }
-    let steps = match built.cached {
-        0 => built.steps.to_string(),
-        cached => format!("{} ({cached} from the cache)", built.steps),
-    };
-    details.row("Steps", Cell::text(steps));
     if built.tags.len() > 1 {
         details.row("Names", Cell::text(built.tags.join("\n")));
     }

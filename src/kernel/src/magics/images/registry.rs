@@ -11,6 +11,7 @@ use katlab_lab::registry::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{EngineArgs, quoted, short, store, surroundings};
+use crate::event::InputError;
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
 use crate::render::list::ListArgs;
@@ -117,7 +118,11 @@ impl Magic for Login {
         }
         let username = match self.username {
             Some(username) => username,
-            None => ctx.output.ask(&format!("User name at {host}: ")).await?,
+            None => ctx
+                .output
+                .ask(&format!("User name at {host}: "))
+                .await
+                .map_err(|error| unasked(error, "give the user with --username, and the name of the setting that holds the password with --password-from"))?,
         };
         let username = username.trim().to_owned();
         if username.is_empty() {
@@ -131,11 +136,16 @@ impl Magic for Login {
                 Some(value) => SecretString::from(value),
                 None => return Err(ctx.session.unknown_setting(name)),
             },
-            (None, None) => {
-                ctx.output
-                    .ask_secret(&format!("Password of {username} at {host}: "))
-                    .await?
-            }
+            (None, None) => ctx
+                .output
+                .ask_secret(&format!("Password of {username} at {host}: "))
+                .await
+                .map_err(|error| {
+                    unasked(
+                        error,
+                        "give the name of the setting that holds the password with --password-from",
+                    )
+                })?,
         };
         if password.expose_secret().is_empty() {
             return Err(MagicError::new("the password is empty").hint(
@@ -326,6 +336,16 @@ impl Magic for Inspect {
             "docker buildx imagetools inspect {}",
             quoted(&self.image)
         )]
+    }
+}
+
+/// Where nobody can be asked, the flags that say the same.
+fn unasked(error: InputError, hint: &str) -> MagicError {
+    match error {
+        InputError::NotAllowed => {
+            MagicError::new("nobody can be asked here for the login").hint(hint)
+        }
+        error => error.into(),
     }
 }
 

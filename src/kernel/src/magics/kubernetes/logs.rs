@@ -1,0 +1,176 @@
+//! `:logs`.
+
+use std::time::Duration;
+
+use clap::Parser;
+use katlab_lab::kubernetes::logs::{self, Extent, Line};
+
+use super::{NamespaceArgs, quoted};
+use crate::event::Stream;
+use crate::magics::{Context, Magic, MagicError};
+
+/// Show the log of a Pod, a trial or a Job
+///
+/// Without `-c` the container is the one that matters for a trial: the collector where it prints what
+/// the training wrote, else the training itself. With `-f` the log is followed until the container
+/// ends; interrupting the cell stops the following only.
+#[derive(Debug, Parser)]
+pub struct Logs {
+    /// The Pod, trial or Job
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The container
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
+    /// Show what comes until the container ends; waits for one that has not started
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "N")]
+    tail: Option<u32>,
+    /// Only what is younger than this, such as `90s`, `10m` or `2h`
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    since: Option<Duration>,
+    /// The log of the run before this one, after a restart
+    #[arg(short, long)]
+    previous: bool,
+    /// With the time before each line
+    #[arg(long)]
+    timestamps: bool,
+    #[command(flatten)]
+    place: NamespaceArgs,
+}
+
+/// Reads `90s`, `10m`, `2h`, `1h30m`, or a number of seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration; write 90s, 10m, 2h or 1h30m");
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut total = 0_u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let unit = match rest[digits..].chars().next() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 86400,
+            _ => return Err(wrong()),
+        };
+        total = number
+            .checked_mul(unit)
+            .and_then(|part| total.checked_add(part))
+            .ok_or_else(wrong)?;
+        rest = &rest[digits + 1..];
+    }
+    if text.is_empty() {
+        Err(wrong())
+    } else {
+        Ok(Duration::from_secs(total))
+    }
+}
+
+impl Magic for Logs {
+    const NAME: &'static str = "logs";
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        let cluster = self.place.cluster(ctx).await?;
+        let target = ctx
+            .or_interrupted(logs::find(
+                &cluster,
+                &cluster.namespace,
+                &self.name,
+                self.container.as_deref(),
+            ))
+            .await?;
+        if target.pod != self.name || (self.container.is_none() && target.containers.len() > 1) {
+            let others: Vec<&str> = target
+                .containers
+                .iter()
+                .filter(|name| **name != target.container)
+                .map(String::as_str)
+                .collect();
+            let others = if others.is_empty() {
+                String::new()
+            } else {
+                format!(" (also: {})", others.join(", "))
+            };
+            ctx.output.note(format!(
+                "pod {}, container {}{others}",
+                target.pod, target.container
+            ));
+        }
+        let extent = Extent {
+            follow: self.follow,
+            tail: self.tail,
+            since: self.since,
+            previous: self.previous,
+            timestamps: self.timestamps,
+        };
+        let mut lines = logs::open(&cluster, &target, extent);
+        let mut count = 0_usize;
+        loop {
+            match ctx.or_interrupted(lines.next()).await? {
+                Some(Line::Text(line)) => {
+                    count += 1;
+                    ctx.output.stream(Stream::Stdout, format!("{line}\n"));
+                }
+                Some(Line::Note(note)) => ctx.output.note(note),
+                None => break,
+            }
+        }
+        if count == 0 {
+            ctx.output.note("the log is empty");
+        }
+        Ok(())
+    }
+
+    fn explain(&self) -> Vec<String> {
+        let mut line = format!(
+            "kubectl logs {}{}",
+            quoted(&self.name),
+            self.place.kubectl()
+        );
+        if let Some(container) = &self.container {
+            line.push_str(&format!(" -c {}", quoted(container)));
+        }
+        for (flag, given) in [
+            (" -f", self.follow),
+            (" --previous", self.previous),
+            (" --timestamps", self.timestamps),
+        ] {
+            if given {
+                line.push_str(flag);
+            }
+        }
+        if let Some(tail) = self.tail {
+            line.push_str(&format!(" --tail {tail}"));
+        }
+        if let Some(since) = self.since {
+            line.push_str(&format!(" --since {}s", since.as_secs()));
+        }
+        let labels = format!(
+            "kubectl logs -l katib.kubeflow.org/trial={}{} --all-containers",
+            quoted(&self.name),
+            self.place.kubectl()
+        );
+        vec![line, format!("# for a trial: {labels}")]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_kubectl_does() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("45"), Ok(Duration::from_secs(45)));
+        for wrong in ["", "h", "5x", "10 m", "-5s", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

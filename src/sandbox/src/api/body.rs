@@ -1,0 +1,438 @@
+//! From the bytes of a request to an object of the kind the path names.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value, json};
+
+use crate::resources::{Flavor, Resource};
+
+use super::kinds;
+use super::query::FieldValidation;
+use super::status::ApiError;
+
+/// The largest body that is read.
+pub const LIMIT: usize = 3 << 20;
+
+/// The format of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+impl Format {
+    /// From a Content-Type.
+    pub fn of(content_type: Option<&str>) -> Result<Format, ApiError> {
+        let media = content_type
+            .unwrap_or("")
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim();
+        match media {
+            "" | "application/json" => Ok(Format::Json),
+            "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
+            "application/vnd.kubernetes.protobuf" => Err(ApiError::unsupported_body(
+                "application/json, application/yaml (the sandbox does not read protobuf; `kubectl create -f` and `kubectl apply -f` send JSON)",
+            )),
+            _ => Err(ApiError::unsupported_body(
+                "application/json, application/yaml",
+            )),
+        }
+    }
+}
+
+/// A body read: the object and what to warn about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Body {
+    /// The object, of the right kind, with defaults.
+    pub object: Value,
+    /// Complaints about unknown and duplicate fields.
+    pub complaints: Vec<String>,
+}
+
+/// Parses text, keeping the last of duplicate keys and naming them.
+pub fn parse(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), String> {
+    let mut duplicates = Vec::new();
+    let value = match format {
+        Format::Json => {
+            let mut reader = serde_json::Deserializer::from_slice(bytes);
+            let seed = Seed {
+                path: String::new(),
+                duplicates: &mut duplicates,
+            };
+            let value = seed
+                .deserialize(&mut reader)
+                .map_err(|e| json_wording(&e, bytes))?;
+            reader.end().map_err(|e| json_wording(&e, bytes))?;
+            value
+        }
+        Format::Yaml => {
+            let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+            serde_saphyr::from_str::<Value>(text).map_err(|e| e.to_string())?
+        }
+    };
+    Ok((value, duplicates))
+}
+
+/// serde_json's errors in the words of Go's decoder.
+fn json_wording(error: &serde_json::Error, bytes: &[u8]) -> String {
+    if error.is_eof() {
+        return "unexpected end of JSON input".into();
+    }
+    let at = bytes
+        .split(|b| *b == b'\n')
+        .nth(error.line().saturating_sub(1))
+        .and_then(|line| line.get(error.column().saturating_sub(1)));
+    match at {
+        Some(byte) if error.is_syntax() => {
+            format!(
+                "invalid character '{}' looking for beginning of value",
+                (*byte as char).escape_default()
+            )
+        }
+        _ => error.to_string(),
+    }
+}
+
+struct Seed<'a> {
+    path: String,
+    duplicates: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(Value::Bool(v))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(Value::Number(v.into()))
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(Value::Number(v.into()))
+    }
+
+    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(v).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(Value::String(v.to_owned()))
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Value, E> {
+        Ok(Value::String(v))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        let Seed { path, duplicates } = self;
+        loop {
+            let seed = Seed {
+                path: format!("{path}[{}]", items.len()),
+                duplicates: &mut *duplicates,
+            };
+            match seq.next_element_seed(seed)? {
+                Some(item) => items.push(item),
+                None => return Ok(Value::Array(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut out = Map::new();
+        let Seed { path, duplicates } = self;
+        while let Some(key) = map.next_key::<String>()? {
+            let below = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            let seed = Seed {
+                path: below.clone(),
+                duplicates: &mut *duplicates,
+            };
+            let value = map.next_value_seed(seed)?;
+            if out.insert(key, value).is_some() {
+                duplicates.push(below);
+            }
+        }
+        Ok(Value::Object(out))
+    }
+}
+
+/// Reads the body of a create or update.
+pub fn object(
+    bytes: &[u8],
+    format: Format,
+    resource: &Resource,
+    validation: FieldValidation,
+) -> Result<Body, ApiError> {
+    let unrecognized = |why: String| {
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {why}",
+            resource.kind
+        ))
+    };
+    let (mut object, duplicates) = parse(bytes, format).map_err(|why| {
+        unrecognized(format!(
+            "couldn't get version/kind; json parse error: {why} ({})",
+            excerpt(bytes)
+        ))
+    })?;
+    if !object.is_object() {
+        let why = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";
+        return Err(unrecognized(format!("{why} ({})", excerpt(bytes))));
+    }
+    set_type(&mut object, resource, bytes)?;
+    let mut complaints: Vec<String> = duplicates
+        .iter()
+        .map(|path| format!("duplicate field \"{path}\""))
+        .collect();
+    normalize(&mut object, resource, &mut complaints)?;
+    if validation == FieldValidation::Strict && !complaints.is_empty() {
+        return Err(unhandled(
+            &object,
+            resource,
+            &format!("strict decoding error: {}", complaints.join(", ")),
+        ));
+    }
+    if validation == FieldValidation::Ignore {
+        complaints.clear();
+    }
+    Ok(Body { object, complaints })
+}
+
+fn excerpt(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0 => "<empty>".into(),
+        n if n > 30 => format!("{} ...", String::from_utf8_lossy(&bytes[..30])),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+fn unhandled(object: &Value, resource: &Resource, why: &str) -> ApiError {
+    let kind = object["kind"].as_str().unwrap_or(resource.kind);
+    let version = object["apiVersion"]
+        .as_str()
+        .unwrap_or("")
+        .rsplit('/')
+        .next()
+        .unwrap_or("");
+    ApiError::bad_request(format!(
+        "{kind} in version \"{version}\" cannot be handled as a {}: {why}",
+        resource.kind
+    ))
+}
+
+/// Checks apiVersion and kind, or fills them in for Kubernetes' own types.
+fn set_type(object: &mut Value, resource: &Resource, bytes: &[u8]) -> Result<(), ApiError> {
+    let text = |key: &str| object[key].as_str().unwrap_or("").to_owned();
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    let expected = resource.api_version();
+    if kind.is_empty() && resource.flavor == Flavor::Custom {
+        return Err(ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{}'",
+            resource.kind,
+            String::from_utf8_lossy(bytes)
+        )));
+    }
+    if !kind.is_empty() && kind != resource.kind {
+        let why = format!("the body is of kind {kind}");
+        return Err(unhandled(object, resource, &why));
+    }
+    if !version.is_empty() && version != expected {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({expected})"
+        )));
+    }
+    object["apiVersion"] = json!(expected);
+    object["kind"] = json!(resource.kind);
+    Ok(())
+}
+
+/// Types, unknown fields, defaults: what is done to an object whether it comes from a body or out
+/// of a patch.
+pub fn normalize(
+    object: &mut Value,
+    resource: &Resource,
+    complaints: &mut Vec<String>,
+) -> Result<(), ApiError> {
+    let rules = &resource.kind_rules;
+    let mut unknown = Vec::new();
+    if let Some(typed) = rules.typed {
+        numbers_to_quantities(object);
+        let kept = typed(object).map_err(|why| unhandled(object, resource, &why))?;
+        prune(object, &kept, "", &mut unknown);
+        let spec = match resource.kind {
+            "Pod" => &object["spec"],
+            _ => &object["spec"]["template"]["spec"],
+        };
+        kinds::quantities_in(spec).map_err(|why| unhandled(object, resource, &why))?;
+    } else {
+        let kept = kinds::typed_metadata(&object["metadata"])
+            .map_err(|why| unhandled(object, resource, &why))?;
+        prune(&mut object["metadata"], &kept, "metadata", &mut unknown);
+    }
+    complaints.extend(
+        unknown
+            .into_iter()
+            .map(|path| format!("unknown field \"{path}\"")),
+    );
+    (rules.defaults)(object);
+    if let Some(store) = rules.store {
+        store(object);
+    }
+    Ok(())
+}
+
+/// Kubernetes takes numbers where an amount is meant.
+fn numbers_to_quantities(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, below) in map.iter_mut() {
+                if matches!(
+                    key.as_str(),
+                    "limits" | "requests" | "capacity" | "allocatable"
+                ) {
+                    for amount in below.as_object_mut().into_iter().flatten().map(|(_, v)| v) {
+                        if amount.is_number() {
+                            *amount = json!(amount.to_string());
+                        }
+                    }
+                } else if key == "sizeLimit" && below.is_number() {
+                    *below = json!(below.to_string());
+                } else {
+                    numbers_to_quantities(below);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(numbers_to_quantities),
+        _ => {}
+    }
+}
+
+/// Takes out of `value` the fields that `kept` does not have, and names them in order.
+fn prune(value: &mut Value, kept: &Value, path: &str, unknown: &mut Vec<String>) {
+    match (value, kept) {
+        (Value::Object(map), Value::Object(kept)) => map.retain(|key, below| {
+            if below.is_null() {
+                return false;
+            }
+            let at = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            match kept.get(key) {
+                Some(kept) => {
+                    prune(below, kept, &at, unknown);
+                    true
+                }
+                None => {
+                    unknown.push(at);
+                    false
+                }
+            }
+        }),
+        (Value::Array(items), Value::Array(kept)) if items.len() == kept.len() => {
+            for (i, (item, kept)) in items.iter_mut().zip(kept).enumerate() {
+                prune(item, kept, &format!("{path}[{i}]"), unknown);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::find;
+
+    fn read(group: &str, version: &str, plural: &str, body: &str) -> Result<Body, ApiError> {
+        let resource = find(group, version, plural).expect("in the table");
+        object(
+            body.as_bytes(),
+            Format::Json,
+            resource,
+            FieldValidation::Strict,
+        )
+    }
+
+    #[test]
+    fn unknown_and_duplicate_fields_are_named_by_their_path() {
+        let error = read("", "v1", "pods", r#"{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i","comand":["x"]}],"restartPolice":"Never"}}"#).unwrap_err();
+        assert_eq!(
+            error.message,
+            r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.containers[0].comand", unknown field "spec.restartPolice""#
+        );
+        let error = read(
+            "",
+            "v1",
+            "configmaps",
+            r#"{"data":{"a":"1"},"data":{"a":"2"}}"#,
+        )
+        .unwrap_err();
+        assert!(
+            error
+                .message
+                .ends_with("strict decoding error: duplicate field \"data\"")
+        );
+        let error = read("kubeflow.org", "v1beta1", "trials", r#"{"apiVersion":"kubeflow.org/v1beta1","kind":"Trial","metadata":{"name":"t","nonsense":1},"top":2}"#).unwrap_err();
+        assert!(
+            error
+                .message
+                .ends_with("strict decoding error: unknown field \"metadata.nonsense\"")
+        );
+    }
+
+    #[test]
+    fn bodies_that_are_no_object_are_refused_in_kubernetes_words() {
+        let message = |body: &str| read("", "v1", "configmaps", body).unwrap_err().message;
+        assert_eq!(
+            message(""),
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"
+        );
+        assert_eq!(
+            message(r#"{"apiVersion": "v1", "kind":"#),
+            r#"the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input ({"apiVersion": "v1", "kind":)"#
+        );
+        let wrong = r#"{"apiVersion":"kubeflow.org/v1","kind":"Experiment"}"#;
+        let error = read("kubeflow.org", "v1beta1", "experiments", wrong).unwrap_err();
+        assert_eq!(
+            error.message,
+            "the API version in the data (kubeflow.org/v1) does not match the expected API version (kubeflow.org/v1beta1)"
+        );
+    }
+
+    #[test]
+    fn a_number_is_an_amount() {
+        let body = read("", "v1", "pods", r#"{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":1}}}]}}"#).unwrap();
+        assert_eq!(
+            body.object["spec"]["containers"][0]["resources"]["limits"]["cpu"],
+            "1"
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! What differs between kinds: types, defaults, checks. The machinery calls these through the
+//! resource table and knows no kind itself.
+
+mod config;
+mod events;
+mod jobs;
+mod pods;
+mod quantity;
+mod typed;
+
+use serde_json::{Value, json};
+
+use super::status::FieldError;
+
+pub(crate) use pods::quantities_in;
+pub use quantity::Quantity;
+pub(crate) use typed::metadata as typed_metadata;
+
+/// Where the status of a new object comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewStatus {
+    /// There is none; what the client sends is dropped.
+    None,
+    /// The client's is taken (nodes report themselves).
+    Given,
+    /// `on_create` sets it.
+    Set,
+}
+
+/// The rules of a kind.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    /// Reads an object as Kubernetes' own type and writes it again: what is lost was unknown.
+    pub typed: Option<fn(&Value) -> Result<Value, String>>,
+    /// Defaults of a body, on create and update.
+    pub defaults: fn(&mut Value),
+    /// What the server sets on a new object, after its uid.
+    pub on_create: fn(&mut Value),
+    /// What an update of the main resource cannot change.
+    pub on_update: fn(&mut Value, &Value),
+    /// Checks an object.
+    pub validate: fn(&Value) -> Vec<FieldError>,
+    /// Checks a change.
+    pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
+    /// From the stored form to the served one, if they differ.
+    pub serve: Option<fn(&mut Value)>,
+    /// From the served form to the stored one.
+    pub store: Option<fn(&mut Value)>,
+    /// The status of a new object.
+    pub new_status: NewStatus,
+    /// Whether a delete answers with the object.
+    pub delete_answers_object: bool,
+    /// Whether a delete waits for the runtime (pods).
+    pub graceful: bool,
+}
+
+fn nothing(_: &mut Value) {}
+fn nothing_changes(_: &mut Value, _: &Value) {}
+fn fine(_: &Value) -> Vec<FieldError> {
+    Vec::new()
+}
+fn fine_change(_: &Value, _: &Value) -> Vec<FieldError> {
+    Vec::new()
+}
+
+impl Rules {
+    /// No rules: custom resources.
+    pub const NONE: Rules = Rules {
+        typed: None,
+        defaults: nothing,
+        on_create: nothing,
+        on_update: nothing_changes,
+        validate: fine,
+        validate_update: fine_change,
+        serve: None,
+        store: None,
+        new_status: NewStatus::None,
+        delete_answers_object: false,
+        graceful: false,
+    };
+}
+
+/// ConfigMaps.
+pub const CONFIGMAP: Rules = Rules {
+    typed: Some(typed::config_map),
+    validate: config::validate_config_map,
+    validate_update: config::immutable,
+    ..Rules::NONE
+};
+
+/// Secrets.
+pub const SECRET: Rules = Rules {
+    typed: Some(typed::secret),
+    defaults: config::secret_defaults,
+    validate: config::validate_secret,
+    validate_update: config::secret_change,
+    ..Rules::NONE
+};
+
+/// Service accounts.
+pub const SERVICE_ACCOUNT: Rules = Rules {
+    typed: Some(typed::service_account),
+    delete_answers_object: true,
+    ..Rules::NONE
+};
+
+/// Namespaces.
+pub const NAMESPACE: Rules = Rules {
+    typed: Some(typed::namespace),
+    on_create: namespace_created,
+    on_update: namespace_updated,
+    new_status: NewStatus::Set,
+    delete_answers_object: true,
+    ..Rules::NONE
+};
+
+/// Nodes.
+pub const NODE: Rules = Rules {
+    typed: Some(typed::node),
+    new_status: NewStatus::Given,
+    ..Rules::NONE
+};
+
+/// Persistent volume claims.
+pub const PVC: Rules = Rules {
+    typed: Some(typed::persistent_volume_claim),
+    defaults: pvc_defaults,
+    on_create: pvc_created,
+    validate: pvc_validate,
+    new_status: NewStatus::Set,
+    delete_answers_object: true,
+    ..Rules::NONE
+};
+
+/// Pods.
+pub const POD: Rules = Rules {
+    typed: Some(typed::pod),
+    defaults: pods::defaults,
+    on_create: pods::created,
+    validate: pods::validate,
+    validate_update: pods::change,
+    new_status: NewStatus::Set,
+    delete_answers_object: true,
+    graceful: true,
+    ..Rules::NONE
+};
+
+/// Jobs.
+pub const JOB: Rules = Rules {
+    typed: Some(typed::job),
+    defaults: jobs::defaults,
+    on_create: jobs::created,
+    validate: jobs::validate,
+    validate_update: jobs::change,
+    new_status: NewStatus::Set,
+    ..Rules::NONE
+};
+
+/// Events of the core group, which is how events are stored.
+pub const EVENT: Rules = Rules {
+    typed: Some(typed::event),
+    validate: events::validate,
+    ..Rules::NONE
+};
+
+/// Events of `events.k8s.io`.
+pub const NEW_EVENT: Rules = Rules {
+    typed: Some(typed::new_event),
+    validate: events::validate,
+    serve: Some(events::serve),
+    store: Some(events::store),
+    ..Rules::NONE
+};
+
+/// What a field selector sees where the object has nothing.
+pub fn absent_field(label: &str) -> &'static str {
+    match label {
+        "status.successful" => "0",
+        "spec.unschedulable" | "spec.hostNetwork" => "false",
+        _ => "",
+    }
+}
+
+fn set_default(object: &mut Value, key: &str, value: Value) {
+    if object.get(key).is_none_or(Value::is_null)
+        && let Some(map) = object.as_object_mut()
+    {
+        map.insert(key.to_owned(), value);
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn namespace_created(o: &mut Value) {
+    let name = o["metadata"]["name"].clone();
+    o["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+    o["spec"] = json!({"finalizers": ["kubernetes"]});
+    o["status"] = json!({"phase": "Active"});
+}
+
+fn namespace_updated(new: &mut Value, old: &Value) {
+    new["spec"] = old["spec"].clone();
+    new["metadata"]["labels"]["kubernetes.io/metadata.name"] = old["metadata"]["name"].clone();
+}
+
+fn pvc_defaults(o: &mut Value) {
+    if let Some(spec) = o.get_mut("spec") {
+        set_default(spec, "volumeMode", json!("Filesystem"));
+        quantity::canonical_resources(&mut spec["resources"]);
+        if spec["resources"].is_null() {
+            spec["resources"] = json!({});
+        }
+    }
+}
+
+fn pvc_created(o: &mut Value) {
+    o["status"] = json!({"phase": "Pending"});
+}
+
+fn pvc_validate(o: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let spec = &o["spec"];
+    if list(&spec["accessModes"]).is_empty() {
+        errors.push(FieldError::required(
+            "spec.accessModes",
+            "at least 1 access mode is required",
+        ));
+    }
+    if spec["resources"]["requests"]["storage"].is_null() {
+        errors.push(FieldError::required("spec.resources[storage]", ""));
+    }
+    errors
+}

@@ -1,0 +1,58 @@
+//! What `pods/NAME/log` asks of whoever runs the containers.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures::Stream;
+use futures::future::BoxFuture;
+
+/// What the query string of a log request may say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The container; required when the pod has several.
+    pub container: Option<String>,
+    /// Keep the stream open until the container ends.
+    pub follow: bool,
+    /// The log of the container's previous instance.
+    pub previous: bool,
+    /// Put the time of each line before it (RFC 3339, nanoseconds).
+    pub timestamps: bool,
+    /// Only the last so many lines.
+    pub tail_lines: Option<u64>,
+    /// Only lines younger than so many seconds.
+    pub since_seconds: Option<u64>,
+    /// Only lines since this moment (RFC 3339).
+    pub since_time: Option<jiff::Timestamp>,
+    /// Stop after so many bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Why there is no log. The messages go to the client as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The request cannot be answered in the container's present state, or names a container
+    /// that is not there (HTTP 400).
+    #[error("{0}")]
+    BadRequest(String),
+    /// The pod or its container has gone (HTTP 404).
+    #[error("{0}")]
+    NotFound(String),
+    /// The engine failed (HTTP 500).
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// The bytes of a log, in order. An error ends the stream.
+pub type LogStream = Pin<Box<dyn Stream<Item = Result<Bytes, std::io::Error>> + Send>>;
+
+/// Whoever runs the containers of pods, as far as logs go.
+pub trait LogSource: Send + Sync + 'static {
+    /// Opens the log of a container. The pod exists in the API when this is called; `pod` is the
+    /// stored object.
+    fn logs<'a>(
+        &'a self,
+        namespace: &'a str,
+        pod: &'a serde_json::Value,
+        options: LogOptions,
+    ) -> BoxFuture<'a, Result<LogStream, LogError>>;
+}

@@ -1,0 +1,587 @@
+//! Who owns which field: `metadata.managedFields`, and server-side apply on top of it.
+//!
+//! Fields are paths in the notation of FieldsV1: `f:name` for a field, `k:{…}` for an item of a
+//! list that is a map, `v:…` for an item of a set, and `.` for the container itself.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::resources::{Flavor, Resource};
+
+use super::age;
+use super::status::ApiError;
+use super::strategic::{ListKind, list_kind};
+
+type Path = Vec<String>;
+type Fields = BTreeMap<Path, Value>;
+
+/// Metadata that nobody owns.
+const UNOWNED: &[&str] = &[
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
+];
+
+/// Fields of Kubernetes' types whose keys are data.
+fn is_map(field: &str) -> bool {
+    matches!(
+        field,
+        "data"
+            | "binaryData"
+            | "stringData"
+            | "labels"
+            | "annotations"
+            | "matchLabels"
+            | "limits"
+            | "requests"
+            | "capacity"
+            | "allocatable"
+            | "nodeSelector"
+    )
+}
+
+/// Every field of an object with its value. `containers` adds the `.` entries that an update owns
+/// and an apply does not.
+fn fields(object: &Value, flavor: Flavor, containers: bool) -> Fields {
+    let mut out = Fields::new();
+    for (key, value) in object.as_object().into_iter().flatten() {
+        match key.as_str() {
+            "apiVersion" | "kind" => {}
+            "metadata" => {
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    if !UNOWNED.contains(&key.as_str()) {
+                        let path = vec!["f:metadata".to_owned(), format!("f:{key}")];
+                        collect(value, key, path, Flavor::BuiltIn, containers, &mut out);
+                    }
+                }
+            }
+            _ => collect(
+                value,
+                key,
+                vec![format!("f:{key}")],
+                flavor,
+                containers,
+                &mut out,
+            ),
+        }
+    }
+    out
+}
+
+fn collect(
+    value: &Value,
+    field: &str,
+    path: Path,
+    flavor: Flavor,
+    containers: bool,
+    out: &mut Fields,
+) {
+    let below = |part: String| {
+        let mut path = path.clone();
+        path.push(part);
+        path
+    };
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            if containers && (flavor == Flavor::Custom || is_map(field)) {
+                out.insert(below(".".into()), Value::Null);
+            }
+            for (key, value) in map {
+                collect(
+                    value,
+                    key,
+                    below(format!("f:{key}")),
+                    flavor,
+                    containers,
+                    out,
+                );
+            }
+        }
+        Value::Array(items) if !items.is_empty() => match list_kind(field, flavor) {
+            ListKind::Atomic => {
+                out.insert(path, value.clone());
+            }
+            ListKind::Set => {
+                if containers {
+                    out.insert(below(".".into()), Value::Null);
+                }
+                for item in items {
+                    out.insert(below(format!("v:{item}")), item.clone());
+                }
+            }
+            ListKind::Map(keys) => {
+                if containers && !matches!(field, "containers" | "initContainers") {
+                    out.insert(below(".".into()), Value::Null);
+                }
+                for item in items {
+                    let path = below(key_of(item, keys));
+                    if containers {
+                        let mut own = path.clone();
+                        own.push(".".into());
+                        out.insert(own, Value::Null);
+                    }
+                    match item.as_object() {
+                        Some(map) if !map.is_empty() => {
+                            for (key, value) in map {
+                                let mut path = path.clone();
+                                path.push(format!("f:{key}"));
+                                collect(value, key, path, flavor, containers, out);
+                            }
+                        }
+                        _ => {
+                            out.insert(path, item.clone());
+                        }
+                    }
+                }
+            }
+        },
+        _ => {
+            out.insert(path, value.clone());
+        }
+    }
+}
+
+fn key_of(item: &Value, keys: &[&str]) -> String {
+    let mut id = Map::new();
+    for key in keys {
+        match item.get(*key) {
+            Some(value) => {
+                id.insert((*key).to_owned(), value.clone());
+            }
+            None if *key == "protocol" => {
+                id.insert((*key).to_owned(), json!("TCP"));
+            }
+            None => {}
+        }
+    }
+    format!("k:{}", Value::Object(id))
+}
+
+/// A set of paths as FieldsV1.
+fn to_v1<'a>(paths: impl Iterator<Item = &'a Path>) -> Value {
+    let mut root = Map::new();
+    for path in paths {
+        let mut at = &mut root;
+        for part in path {
+            let slot = at
+                .entry(part.clone())
+                .or_insert_with(|| Value::Object(Map::new()));
+            match slot {
+                Value::Object(map) => at = map,
+                _ => break,
+            }
+        }
+    }
+    Value::Object(root)
+}
+
+/// FieldsV1 as a set of paths.
+fn from_v1(fields: &Value) -> Vec<Path> {
+    fn walk(value: &Value, path: &mut Path, out: &mut Vec<Path>) {
+        match value.as_object() {
+            Some(map) if !map.is_empty() => {
+                for (key, below) in map {
+                    path.push(key.clone());
+                    walk(below, path, out);
+                    path.pop();
+                }
+            }
+            _ => out.push(path.clone()),
+        }
+    }
+    let mut out = Vec::new();
+    if fields.as_object().is_some_and(|m| !m.is_empty()) {
+        walk(fields, &mut Vec::new(), &mut out);
+    }
+    out
+}
+
+#[derive(Debug, Clone)]
+struct Manager {
+    entry: Map<String, Value>,
+    paths: std::collections::BTreeSet<Path>,
+}
+
+impl Manager {
+    fn text(&self, key: &str) -> &str {
+        self.entry.get(key).and_then(Value::as_str).unwrap_or("")
+    }
+
+    fn is(&self, name: &str, operation: &str, subresource: &str) -> bool {
+        self.text("manager") == name
+            && self.text("operation") == operation
+            && self.text("subresource") == subresource
+    }
+
+    fn new(name: &str, operation: &str, api_version: &str, subresource: &str) -> Manager {
+        let mut entry = Map::new();
+        entry.insert("manager".into(), json!(name));
+        entry.insert("operation".into(), json!(operation));
+        entry.insert("apiVersion".into(), json!(api_version));
+        entry.insert("time".into(), json!(age::now()));
+        entry.insert("fieldsType".into(), json!("FieldsV1"));
+        entry.insert("fieldsV1".into(), Value::Null);
+        if !subresource.is_empty() {
+            entry.insert("subresource".into(), json!(subresource));
+        }
+        Manager {
+            entry,
+            paths: Default::default(),
+        }
+    }
+
+    fn touched(&mut self) {
+        self.entry.insert("time".into(), json!(age::now()));
+    }
+
+    /// As conflict messages name it.
+    fn shown(&self) -> String {
+        let mut out = json!(self.text("manager")).to_string();
+        if !self.text("subresource").is_empty() {
+            out.push_str(&format!(
+                " with subresource \"{}\"",
+                self.text("subresource")
+            ));
+        }
+        if self.text("operation") == "Update" {
+            out.push_str(&format!(" using {}", self.text("apiVersion")));
+        }
+        out
+    }
+}
+
+fn managers(object: &Value) -> Vec<Manager> {
+    object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object)
+        .map(|entry| Manager {
+            paths: entry
+                .get("fieldsV1")
+                .map(from_v1)
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            entry: entry.clone(),
+        })
+        .collect()
+}
+
+fn set_managers(object: &mut Value, managers: Vec<Manager>) {
+    let list: Vec<Value> = managers
+        .into_iter()
+        // An apply that names no field is still an apply.
+        .filter(|m| !m.paths.is_empty() || m.text("operation") == "Apply")
+        .map(|mut m| {
+            m.entry.insert("fieldsV1".into(), to_v1(m.paths.iter()));
+            Value::Object(m.entry)
+        })
+        .collect();
+    let meta = super::meta::of(object);
+    if list.is_empty() {
+        meta.shift_remove("managedFields");
+    } else {
+        meta.insert("managedFields".into(), Value::Array(list));
+    }
+}
+
+/// Who writes, for the record.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a> {
+    /// The manager's name.
+    pub manager: &'a str,
+    /// The subresource written, or nothing.
+    pub subresource: &'a str,
+}
+
+/// Records a create or update: the writer owns what it added or changed, nobody owns what is gone.
+pub fn updated(new: &mut Value, old: Option<&Value>, resource: &Resource, writer: Writer<'_>) {
+    let before = old
+        .map(|o| fields(o, resource.flavor, true))
+        .unwrap_or_default();
+    let after = fields(new, resource.flavor, true);
+    let mut managers = old.map(managers).unwrap_or_default();
+    let changed: Vec<&Path> = after
+        .iter()
+        .filter(|(p, v)| before.get(*p) != Some(v))
+        .map(|(p, _)| p)
+        .collect();
+    for manager in &mut managers {
+        // Sets of an apply do not hold the `.` entries; paths they hold above a field stay.
+        manager
+            .paths
+            .retain(|p| after.contains_key(p) || exists(new, p));
+        for path in &changed {
+            if before.contains_key(*path) {
+                manager.paths.remove(*path);
+            }
+        }
+    }
+    if !changed.is_empty() {
+        let mine = managers
+            .iter()
+            .position(|m| m.is(writer.manager, "Update", writer.subresource));
+        let mut manager = match mine {
+            Some(at) => managers.remove(at),
+            None => Manager::new(
+                writer.manager,
+                "Update",
+                &resource.api_version(),
+                writer.subresource,
+            ),
+        };
+        manager.touched();
+        manager.paths.extend(changed.into_iter().cloned());
+        match mine {
+            Some(at) => managers.insert(at, manager),
+            None => managers.push(manager),
+        }
+    }
+    set_managers(new, managers);
+}
+
+/// The value at a path.
+fn at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
+    let mut value = object;
+    for part in path {
+        value = match part.split_at_checked(2) {
+            Some(("f:", name)) => value.get(name)?,
+            Some(("k:", id)) => {
+                let id: Map<String, Value> = serde_json::from_str(id).ok()?;
+                value.as_array()?.iter().find(|item| is_item(item, &id))?
+            }
+            Some(("v:", text)) => {
+                let wanted: Value = serde_json::from_str(text).ok()?;
+                value.as_array()?.iter().find(|item| **item == wanted)?
+            }
+            _ => value,
+        };
+    }
+    Some(value)
+}
+
+fn is_item(item: &Value, id: &Map<String, Value>) -> bool {
+    id.iter().all(|(key, value)| match item.get(key) {
+        Some(have) => have == value,
+        None => key == "protocol" && value == "TCP",
+    })
+}
+
+fn exists(object: &Value, path: &[String]) -> bool {
+    at(object, path).is_some()
+}
+
+/// Removes the field at a path, and the item of a list when the path ends in one.
+fn remove(object: &mut Value, path: &[String]) {
+    let Some((last, parents)) = path.split_last() else {
+        return;
+    };
+    let mut value = object;
+    for part in parents {
+        let next = match part.split_at_checked(2) {
+            Some(("f:", name)) => value.get_mut(name),
+            Some(("k:", id)) => match serde_json::from_str::<Map<String, Value>>(id) {
+                Ok(id) => value
+                    .as_array_mut()
+                    .and_then(|items| items.iter_mut().find(|item| is_item(item, &id))),
+                Err(_) => None,
+            },
+            _ => None,
+        };
+        match next {
+            Some(next) => value = next,
+            None => return,
+        }
+    }
+    match last.split_at_checked(2) {
+        Some(("f:", name)) => {
+            if let Some(map) = value.as_object_mut() {
+                map.shift_remove(name);
+            }
+        }
+        Some(("v:", text)) => {
+            if let (Some(items), Ok(gone)) =
+                (value.as_array_mut(), serde_json::from_str::<Value>(text))
+            {
+                items.retain(|item| *item != gone);
+            }
+        }
+        Some(("k:", id)) => {
+            if let (Some(items), Ok(id)) = (
+                value.as_array_mut(),
+                serde_json::from_str::<Map<String, Value>>(id),
+            ) {
+                items.retain(|item| !is_item(item, &id));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn merge(target: &mut Value, applied: &Value, field: &str, flavor: Flavor) {
+    match (target, applied) {
+        (target @ Value::Object(_), Value::Object(applied)) => {
+            for (key, value) in applied {
+                let flavor = if field.is_empty() && key == "metadata" {
+                    Flavor::BuiltIn
+                } else {
+                    flavor
+                };
+                match target.get_mut(key) {
+                    Some(have) => merge(have, value, key, flavor),
+                    None => target[key] = value.clone(),
+                }
+            }
+        }
+        (Value::Array(target), Value::Array(applied)) => match list_kind(field, flavor) {
+            ListKind::Atomic => *target = applied.clone(),
+            ListKind::Set => {
+                for item in applied {
+                    if !target.contains(item) {
+                        target.push(item.clone());
+                    }
+                }
+            }
+            ListKind::Map(keys) => {
+                for item in applied {
+                    let id = key_of(item, keys);
+                    match target.iter_mut().find(|have| key_of(have, keys) == id) {
+                        Some(have) => merge(have, item, "", flavor),
+                        None => target.push(item.clone()),
+                    }
+                }
+            }
+        },
+        (target, applied) => *target = applied.clone(),
+    }
+}
+
+/// `.spec.containers[name="c"].image`.
+fn shown_path(path: &[String]) -> String {
+    path.iter()
+        .map(|part| match part.split_at_checked(2) {
+            Some(("f:", name)) => format!(".{name}"),
+            Some(("k:", id)) => {
+                let id: Map<String, Value> = serde_json::from_str(id).unwrap_or_default();
+                let keys: Vec<String> = id.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                format!("[{}]", keys.join(","))
+            }
+            Some(("v:", value)) => format!("[={value}]"),
+            _ => String::new(),
+        })
+        .collect()
+}
+
+/// Server-side apply onto a live object: merged, with ownership recorded, or the conflicts.
+pub fn apply(
+    live: &Value,
+    applied: &Value,
+    resource: &Resource,
+    writer: Writer<'_>,
+    force: bool,
+) -> Result<Value, ApiError> {
+    let flavor = resource.flavor;
+    let wanted = fields(applied, flavor, false);
+    let mut merged = live.clone();
+    merge(&mut merged, applied, "", flavor);
+    let mut managers = managers(live);
+    let mine = managers
+        .iter()
+        .position(|m| m.is(writer.manager, "Apply", writer.subresource));
+    let mut conflicts = Vec::new();
+    for (i, manager) in managers.iter_mut().enumerate() {
+        if Some(i) == mine {
+            continue;
+        }
+        let shown = manager.shown();
+        manager.paths.retain(|path| {
+            let taken = wanted.contains_key(path) && at(live, path) != at(&merged, path);
+            if taken {
+                conflicts.push((shown.clone(), shown_path(path)));
+            }
+            !taken
+        });
+    }
+    if !conflicts.is_empty() && !force {
+        return Err(ApiError::apply_conflict(&conflicts));
+    }
+    // What this manager applied before and no longer does goes, unless somebody else wants it.
+    if let Some(at) = mine {
+        let dropped: Vec<Path> = managers[at]
+            .paths
+            .iter()
+            .filter(|p| !wanted.contains_key(*p) && p.last().is_some_and(|l| l != "."))
+            .filter(|p| !wanted.keys().any(|w| w.starts_with(p)))
+            .filter(|p| {
+                !managers
+                    .iter()
+                    .enumerate()
+                    .any(|(i, m)| i != at && m.paths.contains(*p))
+            })
+            .cloned()
+            .collect();
+        for path in dropped.iter().rev() {
+            remove(&mut merged, path);
+            remove_empty_items(&mut merged, path, &wanted);
+        }
+    }
+    let mut manager = match mine {
+        Some(at) => managers[at].clone(),
+        None => Manager::new(
+            writer.manager,
+            "Apply",
+            &resource.api_version(),
+            writer.subresource,
+        ),
+    };
+    let paths: std::collections::BTreeSet<Path> = wanted.into_keys().collect();
+    if manager.paths != paths || merged != *live {
+        manager.touched();
+    }
+    manager.paths = paths;
+    match mine {
+        Some(at) => managers[at] = manager,
+        None => managers.push(manager),
+    }
+    for manager in &mut managers {
+        manager.paths.retain(|p| exists(&merged, p));
+    }
+    set_managers(&mut merged, managers);
+    Ok(merged)
+}
+
+/// An item of a list whose fields this manager all gave up goes with them.
+fn remove_empty_items(object: &mut Value, path: &[String], wanted: &Fields) {
+    for end in (1..path.len()).rev() {
+        let item = &path[..end];
+        if item.last().is_some_and(|p| p.starts_with("k:"))
+            && !wanted.keys().any(|w| w.starts_with(item))
+        {
+            let bare = at(object, item)
+                .and_then(Value::as_object)
+                .is_none_or(|map| {
+                    let id = item
+                        .last()
+                        .and_then(|p| p.strip_prefix("k:"))
+                        .unwrap_or("{}");
+                    let id: Map<String, Value> = serde_json::from_str(id).unwrap_or_default();
+                    map.keys().all(|k| id.contains_key(k))
+                });
+            if bare {
+                remove(object, item);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,11 @@
 //! registry and the observation log, all in one process.
 
 pub mod api;
+pub mod bootstrap;
+pub mod gc;
+pub mod lifecycle;
+pub mod metrics;
+pub mod registry;
 pub mod resources;
 pub mod store;
 pub mod tls;
-pub mod metrics;
-pub mod registry;

@@ -353,7 +353,7 @@ impl Cell {
         };
         if let Some(panic) = &self.panic
             && !reached_end
-            && !(self.after_panic && !has_mark)
+            && (has_mark || !self.after_panic)
         {
             return Ended::Failed(self.panicked(panic, code));
         }

@@ -76,6 +76,13 @@ static EXAMPLES: &[(&str, &[&str])] = &[
         "registry inspect",
         &[":registry inspect $REGISTRY/digits/hyperparam:1.0"],
     ),
+    (
+        "plot",
+        &[
+            ":plot mnist-hyperparameter-tuning",
+            ":plot mnist-hyperparameter-tuning parallel --save trials.png",
+        ],
+    ),
 ];
 
 /// The lines that show a magic in use.

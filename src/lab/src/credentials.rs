@@ -238,13 +238,13 @@ impl Store {
     /// When the configuration cannot be read or its helper fails.
     pub async fn get(&self, host: &str) -> Result<Option<Found>, Error> {
         let config = read(&self.config)?;
-        if let Some(helper) = helper_for(&config, host) {
-            if let Some(credential) = self.helper_get(&helper, host).await? {
-                return Ok(Some(Found {
-                    credential,
-                    place: Place::Helper(helper),
-                }));
-            }
+        if let Some(helper) = helper_for(&config, host)
+            && let Some(credential) = self.helper_get(&helper, host).await?
+        {
+            return Ok(Some(Found {
+                credential,
+                place: Place::Helper(helper),
+            }));
         }
         if let Some(credential) = from_auths(&config, host, &self.config)? {
             return Ok(Some(Found {

@@ -461,6 +461,16 @@ impl Progress {
                 .take()
                 .filter(|id| id.starts_with("sha256:"))
                 .or_else(|| Some(id.to_owned()));
+        } else if line.len() == 64
+            && line.bytes().all(|b| b.is_ascii_hexdigit())
+            && self.step == self.total
+        {
+            // Podman's last word is the bare id.
+            self.id = self
+                .id
+                .take()
+                .filter(|id| id.starts_with("sha256:"))
+                .or_else(|| Some(line.to_owned()));
         } else if !line.trim().is_empty()
             && !line.starts_with("Removing intermediate container ")
             && !line.starts_with("Successfully tagged ")

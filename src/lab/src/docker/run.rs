@@ -151,8 +151,9 @@ impl Engine {
             Ok(_) => run.keep || run.detach,
             Err(_) => false,
         };
-        if !stays {
-            self.discard(&created.id).await?;
+        if !stays && let Err(error) = self.discard(&created.id).await {
+            // Why the run failed says more than why the tidying after it did.
+            return Err(outcome.err().unwrap_or(error));
         }
         guard.armed = false;
         outcome

@@ -12,6 +12,7 @@ use katlab_kernel::session::Session;
 use katlab_kernel::{install, jupyter, run};
 use katlab_lab::home::Home;
 use katlab_sandbox::lifecycle::{self, Endpoint, LifecycleError, Status};
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let engine = std::env::args()
@@ -96,7 +97,13 @@ fn sandbox(command: Sandbox) -> Result<ExitCode, Complaint> {
     let complain = |error: LifecycleError| (error.to_string(), error.hint());
     match command {
         Sandbox::Serve => {
-            on_runtime(lifecycle::serve(lifecycle::Options::new(home)))?.map_err(complain)?
+            let options = lifecycle::Options::new(home);
+            on_runtime(async move {
+                let stop = CancellationToken::new();
+                tokio::spawn(cancel_on_signals(stop.clone()));
+                lifecycle::serve(options, stop).await
+            })?
+            .map_err(complain)?;
         }
         Sandbox::Up => {
             let exe = std::env::current_exe().map_err(|error| (error.to_string(), None))?;
@@ -153,6 +160,21 @@ fn sandbox(command: Sandbox) -> Result<ExitCode, Complaint> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn cancel_on_signals(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupts), Ok(mut terminations)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupts.recv() => {}
+        _ = terminations.recv() => {}
+    }
+    stop.cancel();
 }
 
 fn running(endpoint: &Endpoint) -> String {

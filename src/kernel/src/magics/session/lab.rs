@@ -15,10 +15,10 @@ use secrecy::ExposeSecret;
 
 use crate::engine::toolchain;
 use crate::magics::{Context, Magic, MagicError};
-use crate::render::age;
 use crate::render::key_values::Details;
 use crate::render::status::Status;
 use crate::render::table::Cell;
+use crate::render::{age, error};
 
 /// How long each part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ impl Magic for Lab {
         for (name, (what, mend)) in missing {
             let mend = mend
                 .as_ref()
-                .map(|mend| format!("\n→ {mend}"))
+                .map(|mend| format!("\n→ {}", error::sentence(mend)))
                 .unwrap_or_default();
             details.row(
                 name,
@@ -215,6 +215,14 @@ fn named(plan: &Plan) -> String {
     }
 }
 
+/// What it means that a namespace has not got Katib's label.
+pub(super) fn unlabelled(namespace: &str) -> String {
+    let label = namespaces::INJECTION_LABEL;
+    format!(
+        "the namespace {namespace} lacks the label {label}=enabled, so trials there report no metrics"
+    )
+}
+
 async fn namespace(cluster: &Cluster, part: &mut Part) {
     let name = cluster.namespace.clone();
     match soon("the cluster", namespaces::standing(cluster, &name)).await {
@@ -226,11 +234,11 @@ async fn namespace(cluster: &Cluster, part: &mut Part) {
         Ok(Standing::Unlabelled) => {
             part.row(
                 "Namespace",
-                Cell::text(format!("{name} (Katib does not collect metrics here)"))
+                Cell::text(format!("{name} (Katib collects no metrics here)"))
                     .with_status(Status::Warn),
             );
             part.missing.push((
-                format!("the namespace {name} lacks the label {}=enabled, so trials there report no metrics", namespaces::INJECTION_LABEL),
+                unlabelled(&name),
                 Some(format!("run `kubectl label namespace {name} {}=enabled`, or choose another one with `:use -n`", namespaces::INJECTION_LABEL)),
             ));
         }

@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value, json};
 use crate::resources::{Flavor, Resource};
 
 use super::kinds;
+use super::managed;
 use super::query::FieldValidation;
 use super::status::ApiError;
 
@@ -334,11 +335,20 @@ fn numbers_to_quantities(value: &mut Value) {
     }
 }
 
+/// Empty lists, and empty maps whose keys are data, are not written by Kubernetes' own types.
+fn is_empty(field: &str, value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && managed::is_map(field),
+        _ => false,
+    }
+}
+
 /// Takes out of `value` the fields that `kept` does not have, and names them in order.
 fn prune(value: &mut Value, kept: &Value, path: &str, unknown: &mut Vec<String>) {
     match (value, kept) {
         (Value::Object(map), Value::Object(kept)) => map.retain(|key, below| {
-            if below.is_null() {
+            if below.is_null() || is_empty(key, below) {
                 return false;
             }
             let at = if path.is_empty() {

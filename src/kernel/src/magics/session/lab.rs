@@ -9,12 +9,16 @@ use katlab_lab::credentials::{Place, Store};
 use katlab_lab::docker::Product;
 use katlab_lab::kubernetes::namespaces::{self, Standing};
 
+use katlab_sandbox::lifecycle;
+
+use secrecy::ExposeSecret;
+
 use crate::engine::toolchain;
 use crate::magics::{Context, Magic, MagicError};
-use crate::render::age;
 use crate::render::key_values::Details;
 use crate::render::status::Status;
 use crate::render::table::Cell;
+use crate::render::{age, error};
 
 /// How long each part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,7 +62,7 @@ impl Magic for Lab {
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let parts = async {
             let (cluster, docker, registries, rust) =
-                futures::join!(cluster(ctx), docker(ctx), registries(), rust());
+                futures::join!(cluster(ctx), docker(ctx), registries(ctx), rust());
             Ok::<_, MagicError>([
                 ("Cluster", cluster),
                 ("Docker Engine", docker),
@@ -98,7 +102,7 @@ impl Magic for Lab {
         for (name, (what, mend)) in missing {
             let mend = mend
                 .as_ref()
-                .map(|mend| format!("\n→ {mend}"))
+                .map(|mend| format!("\n→ {}", error::sentence(mend)))
                 .unwrap_or_default();
             details.row(
                 name,
@@ -160,7 +164,8 @@ async fn cluster(ctx: &Context) -> Part {
     };
     part.row("Name", named(&plan));
     part.row("Chosen by", plan.origin.to_string());
-    if plan.needs_sandbox() && !ctx.session.home().sandbox().join("endpoint.json").exists() {
+    let stopped = lifecycle::status(ctx.session.home().path()) == lifecycle::Status::Stopped;
+    if plan.needs_sandbox() && stopped {
         part.row(
             "State",
             Cell::text("not started; starts when a magic first needs it")
@@ -210,6 +215,14 @@ fn named(plan: &Plan) -> String {
     }
 }
 
+/// What it means that a namespace has not got Katib's label.
+pub(super) fn unlabelled(namespace: &str) -> String {
+    let label = namespaces::INJECTION_LABEL;
+    format!(
+        "the namespace {namespace} lacks the label {label}=enabled, so trials there report no metrics"
+    )
+}
+
 async fn namespace(cluster: &Cluster, part: &mut Part) {
     let name = cluster.namespace.clone();
     match soon("the cluster", namespaces::standing(cluster, &name)).await {
@@ -221,11 +234,11 @@ async fn namespace(cluster: &Cluster, part: &mut Part) {
         Ok(Standing::Unlabelled) => {
             part.row(
                 "Namespace",
-                Cell::text(format!("{name} (Katib does not collect metrics here)"))
+                Cell::text(format!("{name} (Katib collects no metrics here)"))
                     .with_status(Status::Warn),
             );
             part.missing.push((
-                format!("the namespace {name} lacks the label {}=enabled, so trials there report no metrics", namespaces::INJECTION_LABEL),
+                unlabelled(&name),
                 Some(format!("run `kubectl label namespace {name} {}=enabled`, or choose another one with `:use -n`", namespaces::INJECTION_LABEL)),
             ));
         }
@@ -292,9 +305,21 @@ async fn docker(ctx: &Context) -> Part {
     part
 }
 
-async fn registries() -> Part {
+async fn registries(ctx: &Context) -> Part {
     let mut part = Part::default();
-    let hosts = async { Store::from_environment()?.hosts().await };
+    if let Some((_, host)) = ctx
+        .session
+        .implied()
+        .iter()
+        .find(|(name, _)| *name == "REGISTRY")
+    {
+        part.row(
+            "Sandbox",
+            Cell::text(format!("{} (`$REGISTRY`)", host.expose_secret())),
+        );
+    }
+    let variable = |name: &str| ctx.session.value(name).ok().flatten();
+    let hosts = async { Store::from_variables(variable)?.hosts().await };
     match soon("the credential helper", hosts).await {
         Ok(hosts) if hosts.is_empty() => {
             part.row(

@@ -1,293 +1,291 @@
-//! The kernel's side of the socket on which Rust cells ask for what magics can do.
+//! The bridge: what Rust cells ask the kernel for, over a Unix socket.
 //!
-//! A cell cannot hold a Kubernetes or Docker client of its own: compiling one costs minutes, and an
-//! async client does not survive from one cell to the next. So cells use the crate `katlab`, which
-//! asks here, and the session's own clients answer. The socket lies in a directory that only its
-//! owner may enter, and every request carries a token that only the kernel's own cells are given.
+//! A cell's program calls functions of the crate `katlab`; each opens the socket, sends a line of
+//! JSON with the token from its environment, and reads a line back. Work is done with the clients
+//! and settings of the session, as by a magic.
 
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+mod answers;
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use katlab::{Request, SOCKET_VARIABLE, TOKEN_VARIABLE};
-use katlab_lab::katib::experiments::{self, Summary};
-use katlab_lab::katib::observations::{self, Point};
-use katlab_lab::katib::trials::{self, TrialTable};
-use katlab_lab::katib::value::Value;
-use katlab_lab::kubernetes::Scope;
-use katlab_lab::settings::is_secret_name;
-use serde_json::{Map, Value as Json, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use katlab::Request;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::event::{Bundle, Event, InputError, Sink};
+use crate::engine::process::Held;
+use crate::event::Bundle;
 use crate::magics::{Context, MagicError};
 use crate::output::Output;
-use crate::session::Session;
 
-/// The longest request, in bytes: a picture that a cell shows fits, an endless line does not.
-const LONGEST_REQUEST: u64 = 64 << 20;
+/// The longest line a cell may send.
+const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// The open socket. It closes, and its directory goes, when this is dropped.
+/// An open bridge; closed when dropped.
 pub struct Bridge {
-    socket: PathBuf,
+    directory: tempfile::TempDir,
     token: String,
-    shared: Arc<Shared>,
-    _directory: tempfile::TempDir,
-    _stop: DropGuard,
+    state: Mutex<State>,
 }
 
-struct Shared {
-    session: Arc<Session>,
-    token: String,
-    /// Where the running Rust cell shows things.
-    cell: Mutex<Option<Output>>,
+#[derive(Default)]
+struct State {
+    /// The cell that runs Rust now.
+    cell: Option<Context>,
+    /// Outputs whose place in the printed text has not come by.
+    held: HashMap<String, Item>,
 }
 
-/// What is shown when no cell runs: a thread of an earlier one may still call.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn emit(&self, _: Event) {}
-
-    fn input<'a>(
-        &'a self,
-        _: &'a str,
-        _: bool,
-    ) -> futures::future::BoxFuture<'a, Result<String, InputError>> {
-        Box::pin(async { Err(InputError::NotAllowed) })
-    }
+enum Item {
+    Display { id: String, bundle: Bundle },
+    Update { id: String, bundle: Bundle },
+    Clear { wait: bool },
 }
 
-/// Ends the time in which displays go to a cell's output.
-pub struct CellGuard(Arc<Shared>);
-
-impl Drop for CellGuard {
-    fn drop(&mut self) {
-        self.0.set_cell(None);
-    }
-}
-
-impl Shared {
-    fn set_cell(&self, output: Option<Output>) {
-        *self.cell.lock().unwrap_or_else(PoisonError::into_inner) = output;
-    }
-
-    fn context(&self) -> Context {
-        let cell = self
-            .cell
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        Context {
-            session: Arc::clone(&self.session),
-            output: cell.unwrap_or_else(|| Output::new(Arc::new(Nowhere), self.session.redactor())),
-            cancel: CancellationToken::new(),
-            body: None,
+impl Item {
+    fn show(self, output: &Output) {
+        match self {
+            Self::Display { id, bundle } => output.display_as(&id, bundle),
+            Self::Update { id, bundle } => output.update(&id, bundle),
+            Self::Clear { wait } => output.clear(wait),
         }
     }
 }
 
 impl Bridge {
-    /// Opens the socket and answers on it until the bridge is dropped. Needs a tokio runtime.
+    /// Opens a socket in a directory that only its owner can enter.
     ///
     /// # Errors
-    /// When the socket cannot be made in the system's directory for temporary files.
-    pub fn open(session: Arc<Session>) -> std::io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("katlab-").tempdir()?;
-        let inner = directory.path().join("bridge");
-        std::fs::DirBuilder::new().mode(0o700).create(&inner)?;
-        let socket = inner.join("socket");
-        let listener = UnixListener::bind(&socket)?;
-        let token = uuid::Uuid::new_v4().simple().to_string();
-        let shared = Arc::new(Shared {
-            session,
-            token: token.clone(),
-            cell: Mutex::default(),
+    /// When there is no writable temporary directory.
+    pub fn open() -> std::io::Result<Arc<Self>> {
+        let directory = tempfile::Builder::new()
+            .prefix("katlab-bridge-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir()?;
+        let listener = UnixListener::bind(directory.path().join("socket"))?;
+        let bridge = Arc::new(Self {
+            directory,
+            token: uuid::Uuid::new_v4().simple().to_string(),
+            state: Mutex::default(),
         });
-        let stop = CancellationToken::new();
-        tokio::spawn(listen(listener, Arc::clone(&shared), stop.clone()));
-        Ok(Self {
-            socket,
-            token,
-            shared,
-            _directory: directory,
-            _stop: stop.drop_guard(),
-        })
+        let weak = Arc::downgrade(&bridge);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Some(bridge) = weak.upgrade() else { return };
+                tokio::spawn(async move {
+                    if let Err(error) = bridge.serve(stream).await {
+                        tracing::debug!(%error, "a cell's program left the bridge");
+                    }
+                });
+            }
+        });
+        Ok(bridge)
     }
 
-    /// The environment that cells find the bridge by.
-    pub fn variables(&self) -> [(&'static str, String); 2] {
-        [
-            (SOCKET_VARIABLE, self.socket.to_string_lossy().into_owned()),
-            (TOKEN_VARIABLE, self.token.clone()),
-        ]
+    /// What the cells' program finds the bridge by.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let socket = self.directory.path().join("socket").display().to_string();
+        BTreeMap::from([
+            (katlab::SOCKET_VARIABLE.to_owned(), socket),
+            (katlab::TOKEN_VARIABLE.to_owned(), self.token.clone()),
+        ])
     }
 
-    /// Lets the displays of a Rust cell go to its output until the guard is dropped.
-    pub fn during_cell(&self, output: Output) -> CellGuard {
-        self.shared.set_cell(Some(output));
-        CellGuard(Arc::clone(&self.shared))
-    }
-}
-
-async fn listen(listener: UnixListener, shared: Arc<Shared>, stop: CancellationToken) {
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+    /// Runs Rust on behalf of a cell: what its program asks meanwhile is answered in its context.
+    pub async fn serving<T>(&self, cell: Context, run: impl Future<Output = T>) -> T {
+        let output = cell.output.clone();
+        self.lock().cell = Some(cell);
+        let outcome = run.await;
+        let left: Vec<Item> = {
+            let mut state = self.lock();
+            state.cell = None;
+            state.held.drain().map(|(_, item)| item).collect()
         };
-        if let Ok((stream, _)) = accepted {
-            let shared = Arc::clone(&shared);
-            tokio::spawn(async move {
-                if let Err(error) = answer(stream, &shared).await {
-                    tracing::debug!(%error, "a cell went away before its answer");
-                }
-            });
+        for item in left {
+            item.show(&output);
         }
+        outcome
     }
-}
 
-async fn answer(mut stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
-    let mut line = String::new();
-    let (read, mut write) = stream.split();
-    BufReader::new(read.take(LONGEST_REQUEST))
-        .read_line(&mut line)
-        .await?;
-    let answer = match Request::from_line(line.trim_end()) {
-        Ok(request) if request.token == shared.token => call(&request, &shared.context()).await,
-        Ok(_) => Err(MagicError::new(
-            "the request does not come from a cell of this kernel",
-        )),
-        Err(error) => Err(MagicError::new(error.to_string())),
-    };
-    let response = match answer {
-        Ok(answer) => json!({ "answer": answer }),
-        Err(error) => {
-            let MagicError { message, hint, .. } = error;
-            json!({ "failure": { "message": message, "hint": hint } })
-        }
-    };
-    write.write_all(format!("{response}\n").as_bytes()).await
-}
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-async fn call(request: &Request, ctx: &Context) -> Result<Json, MagicError> {
-    let argument = |name: &str| {
-        request.argument(name).ok_or_else(|| {
-            MagicError::new(format!("`{}` needs the argument `{name}`", request.call))
-        })
-    };
-    match request.call.as_str() {
-        "trials" => {
-            let cluster = ctx.cluster(None).await?;
-            let table = trials::of_experiment(&cluster, &cluster.namespace, argument("experiment")?).await?;
-            Ok(trials_json(&table))
+    async fn serve(&self, mut stream: UnixStream) -> std::io::Result<()> {
+        let mut line = String::new();
+        {
+            let (read, _) = stream.split();
+            BufReader::new(read.take(LIMIT))
+                .read_line(&mut line)
+                .await?;
         }
-        "experiment" => {
-            let cluster = ctx.cluster(None).await?;
-            let summary = experiments::summary(&cluster, &cluster.namespace, argument("name")?).await?;
-            Ok(experiment_json(&summary))
+        let answer = match Request::from_line(line.trim_end()) {
+            Ok(request) if same(&request.token, &self.token) => self.answer(&request).await,
+            Ok(_) => Err(
+                MagicError::new("the token of the call is not this kernel's")
+                    .hint("restart the program of the cells with `:restart`"),
+            ),
+            Err(error) => Err(MagicError::new(error.to_string())),
+        };
+        let mut text = match answer {
+            Ok(answer) => json!({ "answer": answer }),
+            Err(error) => json!({ "failure": { "message": error.message, "hint": error.hint } }),
         }
-        "experiments" => {
-            let cluster = ctx.cluster(None).await?;
-            let scope = Scope::Namespace(cluster.namespace.clone());
-            let summaries = experiments::list(&cluster, &scope).await?;
-            Ok(summaries.iter().map(experiment_json).collect())
-        }
-        "metrics" => {
-            let cluster = ctx.cluster(None).await?;
-            let trial = argument("trial")?;
-            // A name that no trial has is an error, not an empty log.
-            trials::get(&cluster, &cluster.namespace, trial).await?;
-            let points = observations::open(&cluster).await?.of_trial(trial, None).await?;
-            let point = |point: &Point| {
-                let value = point.value.as_ref().map_or(json!("unavailable"), value_json);
-                let time = point.time.map_or(String::new(), |time| time.to_string());
-                json!({ "metric": point.metric, "value": value, "time": time })
-            };
-            Ok(points.iter().map(point).collect())
-        }
-        "env" => {
-            let name = argument("name")?;
-            let setting = ctx.session.settings().get(name)?;
-            if is_secret_name(name) || setting.is_some_and(|setting| setting.secret) {
-                return Err(MagicError::new(format!("the setting {name} is secret, and cells are not given secrets"))
-                    .hint("use it as `$NAME` in a magic"));
-            }
-            match ctx.value(name).await? {
-                Some(value) => Ok(value.into()),
-                None => Err(ctx.session.unknown_setting(name)),
+        .to_string();
+        text.push('\n');
+        stream.write_all(text.as_bytes()).await
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Value, MagicError> {
+        let cell = self.lock().cell.clone().ok_or_else(|| {
+            MagicError::new("no cell runs that this call could belong to")
+                .hint("join threads before the cell ends")
+        })?;
+        let hold = |item: fn(String, &Request) -> Item| {
+            let ticket = uuid::Uuid::new_v4().to_string();
+            self.lock()
+                .held
+                .insert(ticket.clone(), item(ticket.clone(), request));
+            Ok(Value::from(ticket))
+        };
+        match request.call.as_str() {
+            "display" => hold(|id, request| Item::Display {
+                id,
+                bundle: bundle(request),
+            }),
+            "update" => hold(|_, request| Item::Update {
+                id: request
+                    .argument("display_id")
+                    .unwrap_or_default()
+                    .to_owned(),
+                bundle: bundle(request),
+            }),
+            "clear" => hold(|_, request| Item::Clear {
+                wait: request.argument("wait") == Some("true"),
+            }),
+            _ => {
+                let answer = answers::answer(request, &cell).await;
+                let redactor = cell.session.redactor();
+                answer
+                    .map(|value| redactor.value(&value))
+                    .map_err(|error| MagicError {
+                        message: redactor.text(&error.message),
+                        ..error
+                    })
             }
         }
-        "display" => Ok(ctx.output.display(bundle(&request.arguments)).into()),
-        "update" => {
-            let representations = request.arguments.iter().filter(|(name, _)| name != "display_id");
-            ctx.output.update(argument("display_id")?, bundle(representations));
-            Ok(Json::Null)
+    }
+}
+
+impl Held for Bridge {
+    fn shown(&self, ticket: &str, output: &Output) {
+        let item = self.lock().held.remove(ticket);
+        if let Some(item) = item {
+            item.show(output);
         }
-        other => Err(MagicError::new(format!("this kernel does not know the call `{other}`"))
-            .hint("the kernel and the crate `katlab` may be of different versions; restart the kernel")),
     }
 }
 
-fn bundle<'a>(representations: impl IntoIterator<Item = &'a (String, String)>) -> Bundle {
-    let add = |bundle: Bundle, (mime, content): &(String, String)| {
-        // JSON representations travel as objects; everything else is text.
-        let parsed = mime
-            .contains("json")
-            .then(|| serde_json::from_str(content).ok())
-            .flatten();
-        bundle.with(mime, parsed.unwrap_or_else(|| Json::from(content.as_str())))
+fn bundle(request: &Request) -> Bundle {
+    let content = |mime: &str, text: &str| {
+        // Data goes over the wire as data, not as a string that holds it.
+        let parsed = if mime.contains("json") {
+            serde_json::from_str(text).ok()
+        } else {
+            None
+        };
+        parsed.unwrap_or_else(|| Value::from(text))
     };
-    representations.into_iter().fold(Bundle::default(), add)
+    let entries = request
+        .arguments
+        .iter()
+        .filter(|(mime, _)| mime.contains('/'));
+    Bundle(
+        entries
+            .map(|(mime, text)| (mime.clone(), content(mime, text)))
+            .collect(),
+    )
 }
 
-fn value_json(value: &Value) -> Json {
-    match value {
-        Value::Int(number) => json!(number),
-        Value::Number(number) => json!(number),
-        Value::Text(text) => json!(text),
+/// Compares in a time that does not tell how much was right.
+fn same(left: &str, right: &str) -> bool {
+    left.len() == right.len()
+        && left
+            .bytes()
+            .zip(right.bytes())
+            .fold(0, |differences, (a, b)| differences | (a ^ b))
+            == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::testing::Recorder;
+    use crate::session::Session;
+    use katlab_lab::home::Home;
+    use tokio_util::sync::CancellationToken;
+
+    async fn call(bridge: &Bridge, token: &str, name: &str, arguments: &[(&str, &str)]) -> Value {
+        let mut stream = UnixStream::connect(bridge.directory.path().join("socket"))
+            .await
+            .expect("connected");
+        let request = Request {
+            token: token.to_owned(),
+            call: name.to_owned(),
+            arguments: arguments
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect(),
+        };
+        stream
+            .write_all(format!("{}\n", request.to_line()).as_bytes())
+            .await
+            .expect("sent");
+        let mut line = String::new();
+        BufReader::new(stream)
+            .read_line(&mut line)
+            .await
+            .expect("answered");
+        serde_json::from_str(&line).expect("JSON")
     }
-}
 
-fn trials_json(table: &TrialTable) -> Json {
-    let row = |trial: &trials::TrialRow| {
-        let parameters: Map<String, Json> = trial
-            .parameters
-            .iter()
-            .map(|(name, value)| (name.clone(), value_json(value)))
-            .collect();
-        let metrics: Map<String, Json> = trial
-            .metrics
-            .iter()
-            .filter_map(|metric| Some((metric.name.clone(), value_json(metric.value.as_ref()?))))
-            .collect();
-        let seconds = trial
-            .ended
-            .and_then(|ended| Some(ended.duration_since(trial.started?).as_secs_f64()));
-        json!({
-            "name": trial.name,
-            "status": trial.status,
-            "parameters": parameters,
-            "metrics": metrics,
-            "objective": trial.metric(&table.objective.metric).and_then(Value::number),
-            "best": trial.best,
-            "seconds": seconds,
-        })
-    };
-    table.rows.iter().map(row).collect()
-}
-
-fn experiment_json(summary: &Summary) -> Json {
-    json!({
-        "name": summary.name,
-        "namespace": summary.namespace,
-        "status": summary.status,
-        "objective": summary.objective.metric,
-        "goal": summary.objective.goal,
-        "trials": summary.counts.total,
-        "succeeded": summary.counts.succeeded,
-        "failed": summary.counts.failed,
-    })
+    #[tokio::test]
+    async fn a_display_waits_for_its_place_and_a_wrong_token_is_refused() {
+        let home = tempfile::tempdir().expect("a directory");
+        let session = Session::new(Home::at(home.path()), true).expect("a session");
+        let recorder = Arc::new(Recorder::default());
+        let cell = Context::new(session, recorder.clone(), CancellationToken::new(), None);
+        let output = cell.output.clone();
+        let bridge = Bridge::open().expect("a bridge");
+        let token = bridge.token.clone();
+        bridge
+            .serving(cell, async {
+                let refused = call(&bridge, "wrong", "display", &[("text/plain", "no")]).await;
+                assert!(
+                    refused["failure"]["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("token"))
+                );
+                let shown = call(&bridge, &token, "display", &[("text/plain", "yes")]).await;
+                let ticket = shown["answer"].as_str().expect("a ticket").to_owned();
+                assert!(recorder.events().is_empty());
+                bridge.shown(&ticket, &output);
+                assert_eq!(recorder.displays(), [Bundle::text("yes")]);
+                let unknown = call(&bridge, &token, "nothing", &[]).await;
+                assert!(
+                    unknown["failure"]["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("nothing"))
+                );
+                call(&bridge, &token, "display", &[("text/plain", "late")]).await;
+            })
+            .await;
+        assert_eq!(
+            recorder.displays().len(),
+            2,
+            "what has no mark is shown at the end of the cell"
+        );
+    }
 }

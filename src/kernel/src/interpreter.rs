@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use secrecy::ExposeSecret;
@@ -17,6 +17,7 @@ use crate::engine::{Engine, WhenBusy, commands};
 use crate::event::{Bundle, Sink};
 use crate::failure::Failure;
 use crate::magics::{self, Context, MagicError, completion};
+use crate::output::Output;
 use crate::render::error;
 use crate::session::Session;
 use crate::shell;
@@ -25,8 +26,7 @@ use crate::shell;
 pub struct Interpreter {
     session: Arc<Session>,
     engine: Engine,
-    base: BTreeMap<String, String>,
-    bridge: OnceLock<Bridge>,
+    bridge: tokio::sync::OnceCell<Option<Arc<Bridge>>>,
 }
 
 /// The magics' own word on what a magic line is.
@@ -43,13 +43,12 @@ impl Grammar for Magics {
 }
 
 impl Interpreter {
-    /// An interpreter; `base` are variables that Rust cells and shell lines see besides settings.
-    pub fn new(session: Arc<Session>, engine: Engine, base: BTreeMap<String, String>) -> Self {
+    /// An interpreter on a session and an engine.
+    pub fn new(session: Arc<Session>, engine: Engine) -> Self {
         Self {
             session,
             engine,
-            base,
-            bridge: OnceLock::new(),
+            bridge: tokio::sync::OnceCell::new(),
         }
     }
 
@@ -125,18 +124,7 @@ impl Interpreter {
                     if let Some(error) = unknown_command(&code) {
                         return Err(failure(&error));
                     }
-                    let bridge = self.bridge()?;
-                    let mut variables = self.variables();
-                    variables.extend(
-                        bridge
-                            .variables()
-                            .map(|(name, value)| (name.to_owned(), value)),
-                    );
-                    self.engine.set_variables(variables);
-                    let _cell = bridge.during_cell(context.output.clone());
-                    self.engine
-                        .execute(&code, &context.output, &context.cancel, when_busy)
-                        .await?;
+                    self.rust(&code, context, when_busy).await?;
                 }
                 Part::Engine(Verb::Quit) => {
                     let was_running = self.engine.stop().await;
@@ -163,24 +151,48 @@ impl Interpreter {
         Ok(())
     }
 
-    /// The socket for Rust cells, opened before the first of them.
-    fn bridge(&self) -> Result<&Bridge, Failure> {
-        if let Some(bridge) = self.bridge.get() {
-            return Ok(bridge);
+    async fn rust(
+        &self,
+        code: &str,
+        context: &Context,
+        when_busy: WhenBusy,
+    ) -> Result<(), Failure> {
+        let bridge = self
+            .bridge
+            .get_or_init(|| async { self.open_bridge(&context.output) })
+            .await;
+        let mut variables = self.variables();
+        if let Some(bridge) = bridge {
+            variables.extend(bridge.variables());
         }
-        let bridge = Bridge::open(Arc::clone(&self.session)).map_err(|error| {
-            Failure::new(
-                "EngineError",
-                format!("the socket between Rust cells and the kernel cannot be made: {error}"),
-            )
-        })?;
-        // A subshell may have been quicker; one bridge serves both.
-        Ok(self.bridge.get_or_init(|| bridge))
+        self.engine.set_variables(variables);
+        let run = self
+            .engine
+            .execute(code, &context.output, &context.cancel, when_busy);
+        let outcome = match bridge {
+            Some(bridge) => bridge.serving(context.clone(), run).await,
+            None => run.await,
+        };
+        context.output.flush();
+        outcome
+    }
+
+    fn open_bridge(&self, output: &Output) -> Option<Arc<Bridge>> {
+        match Bridge::open() {
+            Ok(bridge) => {
+                self.engine.set_held(bridge.clone());
+                Some(bridge)
+            }
+            Err(error) => {
+                output.warn(format!("Rust cells cannot reach the kernel: {error}"));
+                None
+            }
+        }
     }
 
     /// Settings that are no secrets, for programs that a cell starts.
     fn variables(&self) -> BTreeMap<String, String> {
-        let mut variables = self.base.clone();
+        let mut variables = BTreeMap::new();
         for (name, setting) in self.session.settings().all().unwrap_or_default() {
             if !setting.secret {
                 variables.insert(name.to_string(), setting.value.expose_secret().to_owned());

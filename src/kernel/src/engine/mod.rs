@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::process::{Environment, Incoming, Process, StartError};
+use self::process::{Environment, Held, Incoming, Process, StartError};
 use self::request::Ended;
 use crate::event::Bundle;
 use crate::failure::Failure;
@@ -89,6 +89,15 @@ impl Engine {
             .variables = variables;
     }
 
+    /// Sets who holds the outputs that cells hand in beside their streams.
+    pub fn set_held(&self, held: Arc<dyn Held>) {
+        self.shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .held = Some(held);
+    }
+
     /// Whether an engine is up.
     pub fn is_running(&self) -> bool {
         self.ready().is_some()
@@ -122,10 +131,28 @@ impl Engine {
                 () = cancel.cancelled() => return Err(Failure::interrupted("it had not begun")),
             },
         };
-        let process = self.ensure(output, cancel).await?;
-        self.prepare(&process, code, output, cancel).await?;
-        let ended = request::run(&process, code, Some(output), cancel, &self.shared.hinted).await;
-        self.settle(&process, ended)
+        for _ in 0..2 {
+            let process = self.ensure(output, cancel).await?;
+            let ended = match self.prepare(&process, code, output, cancel).await {
+                Err(_) if !process.is_alive() && !cancel.is_cancelled() => Ended::EngineAbsent,
+                Err(failure) => return Err(failure),
+                Ok(()) => {
+                    request::run(&process, code, Some(output), cancel, &self.shared.hinted).await
+                }
+            };
+            // An engine that ended before it saw the cell costs the cell nothing: it runs on the
+            // next one, which says what is gone.
+            if !matches!(ended, Ended::EngineAbsent) {
+                return self.settle(&process, ended);
+            }
+        }
+        Err(Failure::new(
+            "EngineError",
+            "the Rust engine ended twice before it saw the cell",
+        )
+        .with_hint(Some(
+            "free some memory, or look at the log of the notebook server".into(),
+        )))
     }
 
     /// Starts the program of the cells again: variables go, items and dependencies stay.
@@ -142,11 +169,14 @@ impl Engine {
             return Ok(());
         };
         let _turn = self.shared.gate.lock().await;
-        process
-            .hooked
-            .store(false, std::sync::atomic::Ordering::SeqCst);
-        let ended = request::run(&process, ":restart", None, cancel, &self.shared.hinted).await;
-        self.settle(&process, ended)?;
+        // evcxr's own `:restart` remembers variables that are gone, and the next cell aborts over
+        // them. A program that is killed is noticed by the cell after it, which forgets them.
+        process.interrupt().await;
+        let ended = request::run(&process, marks::HOOK, None, cancel, &self.shared.hinted).await;
+        match ended {
+            Ended::ProgramLost(_) | Ended::Well => process.program_is_new(),
+            ended => self.settle(&process, ended)?,
+        }
         output.text("The program of the Rust cells was started again: variables are gone, items and dependencies stay.");
         Ok(())
     }
@@ -406,14 +436,10 @@ impl Engine {
             Ended::Well => Ok(()),
             Ended::Failed(failure) => Err(failure),
             Ended::ProgramLost(failure) => {
-                // A new program inherits the engine's environment, not what was set since.
-                *process.told.lock().unwrap_or_else(PoisonError::into_inner) =
-                    process.inherited.clone();
-                process
-                    .hooked
-                    .store(false, std::sync::atomic::Ordering::SeqCst);
+                process.program_is_new();
                 Err(failure)
             }
+            Ended::EngineAbsent => Err(Failure::new("EngineError", "the Rust engine ended")),
             Ended::EngineLost(failure) => {
                 process.kill();
                 let mut slot = self.slot();

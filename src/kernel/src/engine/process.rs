@@ -21,19 +21,28 @@ use super::descendants::{self, Snapshot};
 use super::toolchain::{self, MissingToolchain};
 use crate::jupyter::connection::Connection;
 use crate::jupyter::message::{Message, Signer};
+use crate::output::Output;
 
 /// How long a slow machine may take to bring the engine up.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Lines of the engine's own log that are kept for the day it dies.
 const LOG_LINES: usize = 40;
 
+/// Whoever holds outputs until their place among the printed lines comes by.
+pub trait Held: Send + Sync {
+    /// The place of a held output came by.
+    fn shown(&self, ticket: &str, output: &Output);
+}
+
 /// What the engine needs to know at its start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     /// The executable that becomes the engine: this program.
     pub executable: PathBuf,
     /// Variables for the engine and the program of the cells.
     pub variables: BTreeMap<String, String>,
+    /// Outputs that the cells' programs hand in beside their streams.
+    pub held: Option<Arc<dyn Held>>,
 }
 
 /// Why the engine could not be started.
@@ -130,8 +139,9 @@ pub struct Process {
     /// Variables the program of the cells was told of since it began.
     pub told: Mutex<BTreeMap<String, String>>,
     /// Variables the engine was started with, which every new program of the cells inherits.
-    pub inherited: BTreeMap<String, String>,
+    inherited: BTreeMap<String, String>,
     lingering: Mutex<Option<tokio::task::AbortHandle>>,
+    held: Option<Arc<dyn Held>>,
     tasks: Vec<tokio::task::AbortHandle>,
 }
 
@@ -243,6 +253,7 @@ impl Process {
             told: Mutex::new(environment.variables.clone()),
             inherited: environment.variables.clone(),
             lingering: Mutex::default(),
+            held: environment.held.clone(),
             tasks,
         };
         let deadline = Instant::now() + START_LIMIT;
@@ -444,6 +455,32 @@ impl Process {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(sender);
         receiver
+    }
+
+    /// Kills the program of the cells, as the engine itself does on an interrupt.
+    pub async fn interrupt(&self) {
+        let mut conversation = self.ask("interrupt_request", json!({}));
+        let done = async {
+            while !matches!(conversation.next().await, Some(Incoming::Reply(_)) | None) {}
+        };
+        tokio::select! {
+            () = done => {}
+            () = self.exited() => {}
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+    }
+
+    /// A new program of the cells began: it has no hook, and only the engine's environment.
+    pub fn program_is_new(&self) {
+        self.hooked.store(false, Ordering::SeqCst);
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = self.inherited.clone();
+    }
+
+    /// The place of a held output came by.
+    pub fn shown(&self, ticket: &str, output: &Output) {
+        if let Some(held) = &self.held {
+            held.shown(ticket, output);
+        }
     }
 
     /// Whoever shows the late output of a cell does so until the next cell begins.

@@ -9,6 +9,10 @@ use katlab_lab::credentials::{Place, Store};
 use katlab_lab::docker::Product;
 use katlab_lab::kubernetes::namespaces::{self, Standing};
 
+use katlab_sandbox::lifecycle;
+
+use secrecy::ExposeSecret;
+
 use crate::engine::toolchain;
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::age;
@@ -58,7 +62,7 @@ impl Magic for Lab {
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let parts = async {
             let (cluster, docker, registries, rust) =
-                futures::join!(cluster(ctx), docker(ctx), registries(), rust());
+                futures::join!(cluster(ctx), docker(ctx), registries(ctx), rust());
             Ok::<_, MagicError>([
                 ("Cluster", cluster),
                 ("Docker Engine", docker),
@@ -160,7 +164,8 @@ async fn cluster(ctx: &Context) -> Part {
     };
     part.row("Name", named(&plan));
     part.row("Chosen by", plan.origin.to_string());
-    if plan.needs_sandbox() && !ctx.session.home().sandbox().join("endpoint.json").exists() {
+    let stopped = lifecycle::status(ctx.session.home().path()) == lifecycle::Status::Stopped;
+    if plan.needs_sandbox() && stopped {
         part.row(
             "State",
             Cell::text("not started; starts when a magic first needs it")
@@ -292,9 +297,21 @@ async fn docker(ctx: &Context) -> Part {
     part
 }
 
-async fn registries() -> Part {
+async fn registries(ctx: &Context) -> Part {
     let mut part = Part::default();
-    let hosts = async { Store::from_environment()?.hosts().await };
+    if let Some((_, host)) = ctx
+        .session
+        .implied()
+        .iter()
+        .find(|(name, _)| *name == "REGISTRY")
+    {
+        part.row(
+            "Sandbox",
+            Cell::text(format!("{} (`$REGISTRY`)", host.expose_secret())),
+        );
+    }
+    let variable = |name: &str| ctx.session.value(name).ok().flatten();
+    let hosts = async { Store::from_variables(variable)?.hosts().await };
     match soon("the credential helper", hosts).await {
         Ok(hosts) if hosts.is_empty() => {
             part.row(

@@ -2,8 +2,10 @@
 //! controllers an experiment needs, pods run as containers of the local Docker Engine, an OCI
 //! registry and the observation log, all in one process.
 
+pub mod admission;
 pub mod api;
 pub mod bootstrap;
+pub mod controllers;
 pub mod gc;
 pub mod lifecycle;
 pub mod metrics;

@@ -9,6 +9,7 @@ use crate::resources::{Flavor, Resource};
 
 use super::kinds;
 use super::managed;
+use super::protobuf;
 use super::query::FieldValidation;
 use super::status::ApiError;
 
@@ -22,6 +23,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// Kubernetes' protobuf, for the kinds kubectl sends in it.
+    Protobuf,
 }
 
 impl Format {
@@ -36,11 +39,9 @@ impl Format {
         match media {
             "" | "application/json" => Ok(Format::Json),
             "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
-            "application/vnd.kubernetes.protobuf" => Err(ApiError::unsupported_body(
-                "application/json, application/yaml (the sandbox does not read protobuf; `kubectl create -f` and `kubectl apply -f` send JSON)",
-            )),
+            "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),
             _ => Err(ApiError::unsupported_body(
-                "application/json, application/yaml",
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
             )),
         }
     }
@@ -71,6 +72,7 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), Strin
             reader.end().map_err(|e| json_wording(&e, bytes))?;
             value
         }
+        Format::Protobuf => protobuf::parse(bytes)?,
         Format::Yaml => {
             let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
             serde_saphyr::from_str::<Value>(text).map_err(|e| e.to_string())?

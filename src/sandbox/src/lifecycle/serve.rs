@@ -5,18 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::RngExt;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::KatibAdmission;
 use crate::api::auth::Credentials;
 use crate::api::{self, Api};
 use crate::metrics::{DbManager, ObservationStore};
 use crate::registry::{self, Registry};
 use crate::store::{OpenError, Retention, Store};
 use crate::tls::{Identity, write_private};
-use crate::{bootstrap, gc};
+use crate::{bootstrap, controllers, gc};
 
 use super::{Endpoint, LifecycleError, endpoint_file, io_error, kubeconfig, process, state_dir};
 
@@ -165,7 +168,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     write_private(&ports_path, &text).map_err(io_error(&ports_path))?;
 
     let stop = shutdown.child_token();
-    let admission = Arc::new(crate::api::admission_hook::AdmitAll);
+    let admission = Arc::new(KatibAdmission::new(store.clone()));
     let api = Api::new(
         store,
         admission,
@@ -194,6 +197,9 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     let serving = dbmanager.serve(stop.clone());
     tasks.spawn(async move { log_end("metrics service", serving.await) });
 
+    let client = client(config.expose_secret()).map_err(|e| part("client")(&e))?;
+    tasks.spawn(controllers::run(client, observation, stop.clone()));
+
     let path = endpoint_file(&options.home);
     let text = serde_json::to_vec_pretty(&endpoint).unwrap_or_default();
     write_private(&path, &text).map_err(io_error(&path))?;
@@ -209,6 +215,29 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     let rest = async { while tasks.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(std::time::Duration::from_secs(5), rest).await;
     Ok(())
+}
+
+/// The client of the controllers and the runtime: the same API, over the same socket as everyone
+/// else's.
+fn client(kubeconfig: &str) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
+    // The kubeconfig is read here and not inferred, so that no proxy of the environment gets
+    // between the sandbox and itself.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let parsed = kube::config::Kubeconfig::from_yaml(kubeconfig)?;
+    let named = parsed.clusters.first().and_then(|c| c.cluster.as_ref());
+    let server = named
+        .and_then(|c| c.server.as_deref())
+        .ok_or("no server in the kubeconfig")?;
+    let mut config = kube::Config::new(server.parse()?);
+    if let Some(ca) = named.and_then(|c| c.certificate_authority_data.as_deref()) {
+        let pem = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, ca)?;
+        config.root_cert = Some(vec![CertificateDer::from_pem_slice(&pem)?.to_vec()]);
+    }
+    if let Some(user) = parsed.auth_infos.first().and_then(|u| u.auth_info.clone()) {
+        config.auth_info.token = user.token;
+    }
+    config.default_namespace = bootstrap::USER_NAMESPACE.to_owned();
+    Ok(kube::Client::try_from(config)?)
 }
 
 fn log_end<E: std::fmt::Display>(part: &str, end: Result<(), E>) {

@@ -68,6 +68,7 @@ impl Magic for Lab {
                 ("Docker Engine", docker),
                 ("Registries", registries),
                 ("Rust cells", rust),
+                ("This kernel", kernel(ctx)),
             ])
         };
         let parts = ctx.or_interrupted(parts).await?;
@@ -79,14 +80,6 @@ impl Magic for Lab {
                     details.row(*name, cell.clone());
                 }
             }
-            details.section("This kernel");
-            details.row("katlab", env!("CARGO_PKG_VERSION"));
-            details.row("State", ctx.session.home().path().display().to_string());
-            let count = ctx.session.settings().all()?.len();
-            details.row(
-                "Settings",
-                Cell::of(count, format!("{count} kept (`:env` lists them)")),
-            );
         }
         let missing: Vec<_> = parts
             .iter()
@@ -340,6 +333,27 @@ async fn registries(ctx: &Context) -> Part {
             }
         }
         Err(error) => part.lacks("Logins", &error),
+    }
+    part
+}
+
+fn kernel(ctx: &Context) -> Part {
+    let mut part = Part::default();
+    part.row("katlab", env!("CARGO_PKG_VERSION"));
+    let home = ctx.session.home();
+    match home.ensure() {
+        Ok(()) => part.row("State", home.path().display().to_string()),
+        Err(error) => part.lacks("State", &error.into()),
+    }
+    match ctx.session.settings().all() {
+        Ok(all) => {
+            let count = all.len();
+            part.row(
+                "Settings",
+                Cell::of(count, format!("{count} kept (`:env` lists them)")),
+            );
+        }
+        Err(error) => part.lacks("Settings", &error.into()),
     }
     part
 }

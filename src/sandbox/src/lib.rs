@@ -5,6 +5,10 @@
 pub mod admission;
 pub mod api;
 pub mod controllers;
+pub mod bootstrap;
+pub mod controllers;
+pub mod gc;
+pub mod lifecycle;
 pub mod metrics;
 pub mod registry;
 pub mod resources;

@@ -76,6 +76,33 @@ static EXAMPLES: &[(&str, &[&str])] = &[
         "registry inspect",
         &[":registry inspect $REGISTRY/digits/hyperparam:1.0"],
     ),
+    (
+        "get",
+        &[":get pods", ":get experiment mnist -o yaml", ":get kinds"],
+    ),
+    ("describe", &[":describe pod mnist-abc123"]),
+    ("secrets", &[":secrets"]),
+    (
+        "secret create",
+        &[":secret create regcred --from-login $REGISTRY"],
+    ),
+    ("secret delete", &[":secret delete regcred --yes"]),
+    ("jobs", &[":jobs", ":jobs --sort -age"]),
+    ("pods", &[":pods", ":pods -o wide"]),
+    (
+        "logs",
+        &[":logs mnist-abc123", ":logs mnist-abc123 --follow"],
+    ),
+    ("events", &[":events --limit 10"]),
+    ("apply", &[":apply secret.yaml", ":apply -"]),
+    ("delete", &[":delete pod mnist-abc123 --yes"]),
+    (
+        "plot",
+        &[
+            ":plot mnist-hyperparameter-tuning",
+            ":plot mnist-hyperparameter-tuning parallel --save trials.png",
+        ],
+    ),
 ];
 
 /// The lines that show a magic in use.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use futures::future::BoxFuture;
 
-use super::{Body, Context, Magic, MagicError, command, images, kubernetes, session};
+use super::{Body, Context, Magic, MagicError, analysis, command, images, kubernetes, session};
 use crate::session::Session;
 
 /// What magics belong together.
@@ -146,4 +146,5 @@ pub static MAGICS: &[Entry] = &[
     entry::<kubernetes::delete::Delete>(Family::Kubernetes),
     // Katib.
     // Analysis.
+    entry::<analysis::plot::Plot>(Family::Analysis),
 ];

@@ -573,3 +573,14 @@ async fn the_lab_is_shown_although_parts_of_it_are_missing() {
         "{plain}"
     );
 }
+
+#[tokio::test]
+async fn a_home_that_cannot_be_written_to_is_no_obstacle_until_something_is_to_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let session = Session::new(Home::at(dir.path().join("file/home")), false).unwrap();
+    run(&session, ":help").await.0.unwrap();
+    run(&session, ":lab").await.0.unwrap();
+    let error = run(&session, ":env set A=1").await.0.unwrap_err();
+    assert!(error.message.contains("file/home") && error.hint.unwrap().contains("KATLAB_HOME"));
+}

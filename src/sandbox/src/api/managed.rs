@@ -31,7 +31,7 @@ const UNOWNED: &[&str] = &[
 ];
 
 /// Fields of Kubernetes' types whose keys are data.
-fn is_map(field: &str) -> bool {
+pub(super) fn is_map(field: &str) -> bool {
     matches!(
         field,
         "data"

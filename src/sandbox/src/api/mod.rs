@@ -20,6 +20,7 @@ pub mod meta;
 pub mod openapi;
 pub mod patch;
 pub mod path;
+pub mod protobuf;
 pub mod query;
 pub mod read;
 pub mod reviews;

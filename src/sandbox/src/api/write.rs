@@ -165,6 +165,16 @@ impl Api {
                 }
                 NewStatus::None => {}
             }
+            // What the client sent is the client's; what the server adds is nobody's.
+            set_or_remove(&mut new["metadata"], "managedFields", None);
+            let writer = Writer {
+                manager: &options.field_manager,
+                subresource: "",
+            };
+            match applied {
+                Some(applied) => new = managed::apply(&new, applied, resource, writer, true)?,
+                None => managed::updated(&mut new, None, resource, writer),
+            }
             warnings.extend(self.inner.admission.admit(AdmissionRequest {
                 operation: Operation::Create,
                 resource,
@@ -180,15 +190,6 @@ impl Api {
             errors.extend((resource.kind_rules.validate)(&new));
             if !errors.is_empty() {
                 return Err(ApiError::invalid(resource, &name, &errors));
-            }
-            set_or_remove(&mut new["metadata"], "managedFields", None);
-            let writer = Writer {
-                manager: &options.field_manager,
-                subresource: "",
-            };
-            match applied {
-                Some(applied) => new = managed::apply(&new, applied, resource, writer, true)?,
-                None => managed::updated(&mut new, None, resource, writer),
             }
             let path = target.path(&name);
             if options.dry_run {
@@ -394,8 +395,10 @@ impl Api {
         if let Some(first) = unknown.first() {
             let field = first.trim_start_matches("unknown field ").trim_matches('"');
             return Err(ApiError::unforeseen(format!(
-                "failed to create typed patch object ({}/{name}; {expected}, Kind={}): .{field}: field not declared in schema",
-                target.namespace.as_deref().unwrap_or(""),
+                "failed to create typed patch object ({}/{name}; {}/{}, Kind={}): .{field}: field not declared in schema",
+                applied["metadata"]["namespace"].as_str().unwrap_or(""),
+                resource.group,
+                resource.version,
                 resource.kind
             )));
         }

@@ -101,14 +101,13 @@ async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Resul
 }
 
 /// Lets go of some of the pods.
-async fn release(
-    context: &Context,
-    pods: &[Arc<Pod>],
-    of: impl Fn(&Pod) -> bool,
-) -> Result<()> {
+async fn release(context: &Context, pods: &[Arc<Pod>], of: impl Fn(&Pod) -> bool) -> Result<()> {
     let chosen: Vec<&Arc<Pod>> = pods.iter().filter(|pod| of(pod)).collect();
     for pod in chosen {
-        context.cluster.remove_finalizer(pod.as_ref(), TRACKING).await?;
+        context
+            .cluster
+            .remove_finalizer(pod.as_ref(), TRACKING)
+            .await?;
     }
     Ok(())
 }

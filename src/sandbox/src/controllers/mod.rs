@@ -69,11 +69,7 @@ pub async fn run(client: Client, observation: ObservationStore, shutdown: Cancel
     while tasks.join_next().await.is_some() {}
 }
 
-fn spawn_controllers(
-    tasks: &mut JoinSet<()>,
-    context: Arc<Context>,
-    shutdown: &CancellationToken,
-) {
+fn spawn_controllers(tasks: &mut JoinSet<()>, context: Arc<Context>, shutdown: &CancellationToken) {
     let (experiments, experiment_queue) = queue();
     let (suggestions, suggestion_queue) = queue();
     let (trials, trial_queue) = queue();
@@ -81,7 +77,12 @@ fn spawn_controllers(
 
     let (waker, cache) = (experiments.clone(), context.experiments.clone());
     let notify = move |experiment: &Experiment| waker.wake(experiment.key());
-    tasks.spawn(follow(context.cluster.client(), cache, notify, shutdown.clone()));
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
 
     let (waker, cache) = (experiments.clone(), context.suggestions.clone());
     let notify = move |suggestion: &Suggestion| {
@@ -89,21 +90,36 @@ fn spawn_controllers(
         // Suggestion and Experiment share their name.
         waker.wake(suggestion.key());
     };
-    tasks.spawn(follow(context.cluster.client(), cache, notify, shutdown.clone()));
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
 
     let (waker, cache) = (trials.clone(), context.trials.clone());
     let notify = move |trial: &Trial| {
         waker.wake(trial.key());
         experiments.wake_all(context::experiment_of(trial));
     };
-    tasks.spawn(follow(context.cluster.client(), cache, notify, shutdown.clone()));
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
 
     let (job_waker, waker, cache) = (jobs.clone(), trials.clone(), context.jobs.clone());
     let notify = move |job: &Job| {
         job_waker.wake(job.key());
         waker.wake_all(job.managed_by(Trial::KIND));
     };
-    tasks.spawn(follow(context.cluster.client(), cache, notify, shutdown.clone()));
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
 
     let (all_jobs, cache) = (context.jobs.clone(), context.pods.clone());
     let notify = move |pod: &Pod| {
@@ -112,7 +128,12 @@ fn spawn_controllers(
         trials.wake_all(owner.and_then(|job| job.managed_by(Trial::KIND)));
         jobs.wake_all(job);
     };
-    tasks.spawn(follow(context.cluster.client(), cache, notify, shutdown.clone()));
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
 
     for (queue, on) in [
         (experiment_queue, on_experiment as Reconcile),
@@ -175,7 +196,9 @@ fn on_trial(context: Arc<Context>, key: Key) -> BoxFuture<'static, Result<Again,
             && let Some(trial) = context.trials.get(&key)
         {
             let message = format!("Failed to reconcile: {error}");
-            context.trial_events.warning(trial.as_ref(), RECONCILE_ERROR, message);
+            context
+                .trial_events
+                .warning(trial.as_ref(), RECONCILE_ERROR, message);
         }
         Err(Retry::default())
     })

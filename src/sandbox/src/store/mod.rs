@@ -16,6 +16,7 @@ mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
+use std::io::Write as _;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{
@@ -223,6 +224,13 @@ impl Store {
                 });
             }
         }
+        // Signed, so that others know whom to signal.
+        let pid = std::process::id().to_string();
+        let mut writer = &lock_file;
+        lock_file
+            .set_len(0)
+            .and_then(|()| writer.write_all(pid.as_bytes()))
+            .map_err(io(&lock_path))?;
         let path = dir.join("store.db");
         schema::private_file(&path).map_err(io(&path))?;
         let db = schema::open(&path)?;

@@ -205,6 +205,37 @@ def test_the_kernel_answers_before_ipykernel_could(tmp_path):
         assert time.monotonic() - start < 5
 
 
+def test_a_restarted_kernel_answers_on_the_same_ports(kernel):
+    kernel.run("!true")
+    kernel.manager.restart_kernel(now=False)
+    kernel.client.wait_for_ready(timeout=30)
+    assert kernel.run("!true").reply["execution_count"] == 1
+
+
+def test_a_kernel_that_was_killed_can_be_started_again(kernel):
+    kernel.manager.restart_kernel(now=True)
+    kernel.client.wait_for_ready(timeout=30)
+    assert kernel.run("!echo up").stdout == "up\n"
+
+
+def test_a_home_that_cannot_be_used_is_told_in_the_first_cell(tmp_path):
+    (tmp_path / "file").write_text("")
+    with Kernel(tmp_path / "file" / "home") as kernel:
+        assert "KATLAB_HOME" in kernel.run("!true").shown
+        assert kernel.run("!true").shown == ""
+        kernel.run(":env NAME=value")
+        assert kernel.run("!echo $NAME").stdout == "value\n"
+
+
+def test_help_covers_magics_and_the_engines_commands(kernel):
+    page = kernel.run(":help").shown
+    assert ":env" in page and ":dep" in page
+    assert "dependency" in kernel.run(":help :dep").shown
+    assert "near" not in kernel.run(":env?").shown
+    assert kernel.run(":env?").reply["payload"][0]["source"] == "page"
+    assert "cell ends" not in kernel.fails("nosuchname?").shown
+
+
 def wait_for(condition, timeout=30):
     deadline = time.monotonic() + timeout
     while not condition():

@@ -80,6 +80,16 @@ def test_settings_of_a_run_do_not_outlive_it(lab):
     assert "from-flag" not in process.stdout
 
 
+def test_shell_lines_and_rust_cells_start_in_the_notebooks_folder(lab, tmp_path):
+    path = save(lab, notebook("!pwd", 'println!("{}", std::env::current_dir()?.display());'))
+    output = tmp_path / "out.ipynb"
+    elsewhere = Lab(lab.home, tmp_path)
+    elsewhere.command("run", path, "-o", output)
+    executed = json.loads(output.read_text())
+    texts = [cell["outputs"][-1]["text"] for cell in executed["cells"]]
+    assert texts == [[f"{lab.directory}\n"]] * 2
+
+
 @pytest.mark.parametrize("content, complaint", [
     ("{", "not valid JSON"),
     ('{"nbformat": 3, "worksheets": []}', "nbformat 3"),

@@ -7,7 +7,6 @@
 mod answers;
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use katlab::Request;
@@ -19,6 +18,7 @@ use crate::engine::process::Held;
 use crate::event::Bundle;
 use crate::magics::{Context, MagicError};
 use crate::output::Output;
+use crate::scratch;
 
 /// The longest line a cell may send.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -60,10 +60,7 @@ impl Bridge {
     /// # Errors
     /// When there is no writable temporary directory.
     pub fn open() -> std::io::Result<Arc<Self>> {
-        let directory = tempfile::Builder::new()
-            .prefix("katlab-bridge-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir()?;
+        let directory = scratch::directory("bridge")?;
         let listener = UnixListener::bind(directory.path().join("socket"))?;
         let bridge = Arc::new(Self {
             directory,

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
+use katlab_lab::settings::is_secret_name;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub struct Interpreter {
     session: Arc<Session>,
     engine: Engine,
     bridge: tokio::sync::OnceCell<Option<Arc<Bridge>>>,
+    /// Said once, before the first cell.
+    notice: Mutex<Option<String>>,
 }
 
 /// The magics' own word on what a magic line is.
@@ -49,6 +52,15 @@ impl Interpreter {
             session,
             engine,
             bridge: tokio::sync::OnceCell::new(),
+            notice: Mutex::default(),
+        }
+    }
+
+    /// Has something said before the first cell.
+    pub fn with_notice(self, notice: String) -> Self {
+        Self {
+            notice: Mutex::new(Some(notice)),
+            ..self
         }
     }
 
@@ -74,6 +86,14 @@ impl Interpreter {
         when_busy: WhenBusy,
     ) -> Result<(), Failure> {
         let context = Context::new(self.session.clone(), sink, cancel.clone(), None);
+        let notice = self
+            .notice
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(notice) = notice {
+            context.output.warn(notice);
+        }
         let run = AssertUnwindSafe(self.parts(code, &context, when_busy)).catch_unwind();
         // A fault of ours must end one cell, not the notebook.
         let outcome = run.await.unwrap_or_else(|_| {
@@ -98,6 +118,10 @@ impl Interpreter {
             }
             match segment.part {
                 Part::Magic { line, body } => {
+                    if let Some(page) = engine_command_asked_for(&line) {
+                        context.output.show(page);
+                        continue;
+                    }
                     let context = Context {
                         body,
                         ..context.clone()
@@ -166,6 +190,7 @@ impl Interpreter {
             variables.extend(bridge.variables());
         }
         self.engine.set_variables(variables);
+        self.engine.set_directory(self.session.directory());
         let run = self
             .engine
             .execute(code, &context.output, &context.cancel, when_busy);
@@ -190,12 +215,26 @@ impl Interpreter {
         }
     }
 
-    /// Settings that are no secrets, for programs that a cell starts.
+    /// What programs that a cell starts find in their environment: settings that are no secrets,
+    /// and the cluster that magics talk to, so that `!kubectl` talks to it as well.
     fn variables(&self) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();
+        if self.session.plan().is_ok_and(|plan| plan.needs_sandbox()) {
+            let kubeconfig = self.session.home().sandbox().join("kubeconfig");
+            if kubeconfig.exists() {
+                variables.insert("KUBECONFIG".to_owned(), kubeconfig.display().to_string());
+            }
+        }
+        let implied = self
+            .session
+            .implied()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        let plain = implied.filter(|(name, _)| !is_secret_name(name));
+        variables.extend(plain.map(|(name, value)| (name, value.expose_secret().to_owned())));
         for (name, setting) in self.session.settings().all().unwrap_or_default() {
             if !setting.secret {
-                variables.insert(name.to_string(), setting.value.expose_secret().to_owned());
+                variables.insert(name, setting.value.expose_secret().to_owned());
             }
         }
         variables
@@ -396,6 +435,23 @@ fn failure(error: &MagicError) -> Failure {
         message: rendered.evalue,
         traceback: rendered.traceback,
     }
+}
+
+/// `:help :dep`: the page of one of the engine's commands, where no magic has that name.
+fn engine_command_asked_for(line: &str) -> Option<Bundle> {
+    let name = line
+        .trim()
+        .strip_prefix(":help ")?
+        .trim()
+        .trim_start_matches(':');
+    let name = format!(":{name}");
+    if magics::is_magic(&name) {
+        return None;
+    }
+    let text = commands::describe(&name)?;
+    Some(Bundle::text(format!(
+        "{name}: {text} (a command of the Rust engine)"
+    )))
 }
 
 fn engine_help() -> Bundle {

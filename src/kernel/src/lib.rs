@@ -20,5 +20,6 @@ pub mod output;
 pub mod redaction;
 pub mod render;
 pub mod run;
+pub mod scratch;
 pub mod session;
 pub mod shell;

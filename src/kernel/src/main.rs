@@ -2,6 +2,7 @@
 //! processes, told apart by arguments and environment.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -9,7 +10,7 @@ use katlab_kernel::cli::{Cli, Command, Sandbox};
 use katlab_kernel::engine::Engine;
 use katlab_kernel::interpreter::Interpreter;
 use katlab_kernel::session::Session;
-use katlab_kernel::{install, jupyter, run};
+use katlab_kernel::{install, jupyter, run, scratch};
 use katlab_lab::home::Home;
 use katlab_sandbox::lifecycle::{self, Endpoint, LifecycleError, Status};
 use tokio_util::sync::CancellationToken;
@@ -184,9 +185,27 @@ fn running(endpoint: &Endpoint) -> String {
     )
 }
 
+/// The interpreter of a kernel. A home that cannot be used must not keep the kernel from coming
+/// up, for a notebook would only see that it died: it says so in the first cell instead.
 fn interpreter() -> Result<Interpreter, String> {
-    let home = Home::from_env().map_err(|error| error.to_string())?;
-    let session = Session::new(home, true).map_err(|error| error.to_string())?;
+    let home = Home::from_env();
+    match home.and_then(|home| Session::new(home, true)) {
+        Ok(session) => on_session(session),
+        Err(error) => {
+            let scratch = scratch::directory("home")
+                .map_err(|second| format!("{error}; {second}"))?
+                .keep();
+            let session = Session::new(Home::at(scratch), true)
+                .map_err(|second| format!("{error}; {second}"))?;
+            let hint = error.hint().unwrap_or_default();
+            Ok(on_session(session)?.with_notice(format!(
+                "{error}. Settings, history and the sandbox of this kernel last only as long as it does; {hint}"
+            )))
+        }
+    }
+}
+
+fn on_session(session: Arc<Session>) -> Result<Interpreter, String> {
     let executable = session.executable().map_err(|error| error.message)?;
     let engine = Engine::new(executable, session.home().path().to_owned());
     Ok(Interpreter::new(session, engine))

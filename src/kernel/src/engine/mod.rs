@@ -11,6 +11,9 @@ pub mod process;
 mod descendants;
 mod helper;
 mod interrupt;
+mod launch;
+mod link;
+mod log;
 mod progress;
 mod request;
 pub mod toolchain;
@@ -24,7 +27,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::process::{Environment, Held, Incoming, Process, StartError};
+use self::launch::{Environment, StartError};
+use self::link::Incoming;
+use self::process::{Held, Process};
 use self::request::Ended;
 use crate::event::Bundle;
 use crate::failure::Failure;
@@ -82,20 +87,17 @@ impl Engine {
 
     /// Sets the variables that Rust cells see; a running program is told before its next cell.
     pub fn set_variables(&self, variables: BTreeMap<String, String>) {
-        self.shared
-            .environment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .variables = variables;
+        self.environment().variables = variables;
+    }
+
+    /// Sets the directory that cells' relative paths start from, for the engine's next start.
+    pub fn set_directory(&self, directory: std::path::PathBuf) {
+        self.environment().directory = Some(directory);
     }
 
     /// Sets who holds the outputs that cells hand in beside their streams.
     pub fn set_held(&self, held: Arc<dyn Held>) {
-        self.shared
-            .environment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .held = Some(held);
+        self.environment().held = Some(held);
     }
 
     /// Whether an engine is up.
@@ -261,6 +263,13 @@ impl Engine {
         (answer["status"] == "ok").then_some(answer)
     }
 
+    fn environment(&self) -> std::sync::MutexGuard<'_, Environment> {
+        self.shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
         self.shared
             .slot
@@ -352,12 +361,7 @@ impl Engine {
 
     fn begin(&self) -> Starting {
         let (sender, receiver) = watch::channel(None);
-        let environment = self
-            .shared
-            .environment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let environment = self.environment().clone();
         tokio::spawn(async move {
             let outcome = Process::start(&environment).await.map(Arc::new);
             let _ = sender.send(Some(outcome));
@@ -383,13 +387,7 @@ impl Engine {
                 self.settle(process, ended)?;
             }
         }
-        let variables = self
-            .shared
-            .environment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .variables
-            .clone();
+        let variables = self.environment().variables.clone();
         let news = {
             let told = process.told.lock().unwrap_or_else(PoisonError::into_inner);
             news(&told, &variables)

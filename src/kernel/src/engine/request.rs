@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::interrupt;
+use super::link::{Conversation, Incoming, is_idle};
 use super::marks::{self, Panic, Piece};
-use super::process::{Conversation, Incoming, Process, first_time, is_idle};
+use super::process::{Process, first_time};
 use super::progress::Progress;
 use crate::event::{Bundle, InputError, Stream};
 use crate::failure::Failure;

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use katlab_sandbox::lifecycle::{self, LifecycleError, Options, Status};
 use tokio_util::sync::CancellationToken;
 
+/// A program cannot be started while a process forked elsewhere still has it open for writing, so
+/// the tests take turns.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The process under test: this program, as `EXE sandbox serve` would be.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the tests below in a process of its own"]
@@ -58,6 +62,7 @@ async fn until(home: &Path, wanted: Status) {
 
 #[tokio::test]
 async fn one_sandbox_is_started_found_killed_started_again_and_removed() {
+    let _turn = TURN.lock().await;
     let dir = tempfile::tempdir().expect("a directory");
     let home = dir.path().join("home");
     let exe = program(dir.path());
@@ -110,6 +115,7 @@ async fn one_sandbox_is_started_found_killed_started_again_and_removed() {
 
 #[tokio::test]
 async fn a_start_that_fails_tells_why() {
+    let _turn = TURN.lock().await;
     let dir = tempfile::tempdir().expect("a directory");
     let home = dir.path().join("home");
     let exe = script(dir.path(), "echo 'no space left on device' >&2; exit 1");

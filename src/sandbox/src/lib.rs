@@ -4,7 +4,6 @@
 
 pub mod admission;
 pub mod api;
-pub mod controllers;
 pub mod bootstrap;
 pub mod controllers;
 pub mod gc;

@@ -10,6 +10,8 @@ SHELL := /bin/bash
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KATLAB := $(TARGET)/debug/katlab
+DENY_VERSION := 0.20.2
+DENY := $(TARGET)/tools/bin/cargo-deny
 LAB_VENV := $(TARGET)/venv-lab
 TEST_VENV := $(TARGET)/venv-test
 LAB := $(TARGET)/lab
@@ -58,8 +60,8 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
-	@if command -v cargo-deny >/dev/null 2>&1; then cargo deny --offline check bans licenses sources; \
-	    else echo "cargo-deny is not installed: licences were not checked (cargo install cargo-deny)"; fi
+	@test -x $(DENY) || cargo install --quiet --locked --no-default-features --root $(TARGET)/tools cargo-deny@$(DENY_VERSION)
+	$(DENY) --offline check bans licenses sources
 
 # Speed, beside what a user would pick instead; medians and ratios, no thresholds.
 bench: setup-test

@@ -78,7 +78,7 @@ pub fn env(name: &str) -> Result<String> {
 /// # Errors
 /// No katlab kernel around this cell.
 pub fn display(bundle: &[(&str, &str)]) -> Result<String> {
-    Ok(bridge::call("display", bundle)?.text()?.to_owned())
+    show("display", bundle)
 }
 
 /// Replaces what [`display`] showed under `display_id`.
@@ -88,5 +88,21 @@ pub fn display(bundle: &[(&str, &str)]) -> Result<String> {
 pub fn update(display_id: &str, bundle: &[(&str, &str)]) -> Result<()> {
     let mut arguments = vec![("display_id", display_id)];
     arguments.extend_from_slice(bundle);
-    bridge::call("update", &arguments).map(drop)
+    show("update", &arguments).map(drop)
+}
+
+/// Removes what the running cell showed so far; with `wait`, when the next output comes.
+///
+/// # Errors
+/// No katlab kernel around this cell.
+pub fn clear(wait: bool) -> Result<()> {
+    show("clear", &[("wait", if wait { "true" } else { "false" })]).map(drop)
+}
+
+/// Hands an output to the kernel, and marks its place among what the cell prints: the kernel
+/// shows it when the mark comes by, so that printed lines and displays keep their order.
+fn show(call: &str, arguments: &[(&str, &str)]) -> Result<String> {
+    let ticket = bridge::call(call, arguments)?.text()?.to_owned();
+    println!("\u{1}katlab:show {ticket}\u{1}");
+    Ok(ticket)
 }

@@ -276,7 +276,7 @@ pub struct MetricPoint {
     pub metric: String,
     /// Its value
     pub value: Value,
-    /// When it was written, RFC 3339; the year 1 stands for a line without a time
+    /// When it was written, RFC 3339; empty for a line without a time
     pub time: String,
 }
 

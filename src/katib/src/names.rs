@@ -165,7 +165,7 @@ pub mod suggestion {
 }
 
 /// Reasons of Trials. At the end the job's own reason and message are appended, see
-/// [`with_job_reason`](super::with_job_reason).
+/// [`with_job_reason`].
 pub mod trial {
     use super::{Reason, reason};
     /// Created.

@@ -1,8 +1,14 @@
 //! Reading YAML that a person wrote: safely, and with the place of every value.
 
-use crate::path::{FieldPath, Step};
+mod escape;
+mod places;
+
+pub use escape::{EscapedDollar, escaped_dollars, without_escaped_dollars};
+
+use crate::path::FieldPath;
+use places::places;
 use serde_json::Value;
-use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -276,90 +282,6 @@ fn without_position(message: &str) -> String {
     }
 }
 
-/// A backslash before a dollar sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EscapedDollar {
-    /// Byte of the backslash.
-    pub offset: usize,
-    /// Whether it stands in double quotes, where YAML refuses it; elsewhere it stays in the
-    /// value.
-    pub in_double_quotes: bool,
-}
-
-/// Finds every `\$` outside comments. Works on texts that are no YAML because of it.
-pub fn escaped_dollars(text: &str) -> Vec<EscapedDollar> {
-    let offsets: Vec<usize> = text.match_indices("\\$").map(|(at, _)| at).collect();
-    if offsets.is_empty() {
-        return Vec::new();
-    }
-    // With the backslash replaced by a letter every other byte keeps its place.
-    let tame = text.replace("\\$", "_$");
-    let mut spans: Vec<(Range<usize>, ScalarStyle)> = Vec::new();
-    for item in Parser::new_from_str(&tame).take(200_000) {
-        let Ok((event, span)) = item else { break };
-        if let Event::Scalar(_, style, ..) = event
-            && let Some(range) = span.byte_range()
-        {
-            spans.push((range, style));
-        }
-    }
-    let reached = spans.last().map_or(0, |(range, _)| range.end);
-    offsets
-        .into_iter()
-        .filter_map(|offset| {
-            // `\\$` in double quotes is an escaped backslash.
-            let slashes = text[..offset]
-                .bytes()
-                .rev()
-                .take_while(|byte| *byte == b'\\')
-                .count();
-            let style = spans
-                .iter()
-                .find(|(range, _)| range.contains(&offset))
-                .map(|(_, style)| *style);
-            match style {
-                Some(ScalarStyle::DoubleQuoted) if slashes % 2 == 1 => None,
-                Some(style) => Some(EscapedDollar {
-                    offset,
-                    in_double_quotes: style == ScalarStyle::DoubleQuoted,
-                }),
-                // Beyond a syntax error nothing is known; a comment has no scalar.
-                None if offset >= reached && !in_comment(text, offset) => Some(EscapedDollar {
-                    offset,
-                    in_double_quotes: quotes_before(text, offset) % 2 == 1,
-                }),
-                None => None,
-            }
-        })
-        .collect()
-}
-
-/// The text without the backslashes before dollar signs.
-pub fn without_escaped_dollars(text: &str) -> String {
-    let mut mended = String::with_capacity(text.len());
-    let mut from = 0;
-    for escape in escaped_dollars(text) {
-        mended.push_str(&text[from..escape.offset]);
-        from = escape.offset + 1;
-    }
-    mended.push_str(&text[from..]);
-    mended
-}
-
-fn line_before(text: &str, offset: usize) -> &str {
-    let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    &text[start..offset]
-}
-
-fn in_comment(text: &str, offset: usize) -> bool {
-    let line = line_before(text, offset);
-    line.trim_start().starts_with('#') || line.contains(" #")
-}
-
-fn quotes_before(text: &str, offset: usize) -> usize {
-    line_before(text, offset).matches('"').count()
-}
-
 fn second_document(text: &str) -> Option<usize> {
     let mut documents = 0;
     let mut start = 0;
@@ -389,164 +311,6 @@ fn second_document(text: &str) -> Option<usize> {
         }
     }
     None
-}
-
-/// One open collection while places are gathered.
-struct Open {
-    path: FieldPath,
-    start: usize,
-    key_of_self: Option<Range<usize>>,
-    kind: OpenKind,
-}
-
-enum OpenKind {
-    List {
-        next: usize,
-    },
-    Map {
-        key: Option<(String, Range<usize>)>,
-    },
-    /// A mapping or list used as a key: nothing in it has a place.
-    Ignored,
-}
-
-fn places(text: &str) -> HashMap<FieldPath, Place> {
-    let mut places = HashMap::new();
-    let mut open: Vec<Open> = Vec::new();
-    for item in Parser::new_from_str(text).take(200_000) {
-        let Ok((event, span)) = item else { break };
-        let range = bytes(&span);
-        match event {
-            Event::Scalar(value, style, ..) => {
-                if let Some(Open {
-                    kind: OpenKind::Map { key: key @ None },
-                    ..
-                }) = open.last_mut()
-                {
-                    *key = Some((value.into_owned(), range));
-                    continue;
-                }
-                let style = match style {
-                    ScalarStyle::Plain => Style::Plain,
-                    ScalarStyle::SingleQuoted => Style::SingleQuoted,
-                    ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
-                    _ => Style::Block,
-                };
-                if let Some((path, key)) = step(&mut open) {
-                    places.insert(
-                        path,
-                        Place {
-                            value: range,
-                            key,
-                            style,
-                        },
-                    );
-                }
-            }
-            Event::Alias(_) => {
-                if let Some(Open {
-                    kind: OpenKind::Map { key: key @ None },
-                    ..
-                }) = open.last_mut()
-                {
-                    *key = Some((String::new(), range));
-                    continue;
-                }
-                if let Some((path, key)) = step(&mut open) {
-                    places.insert(
-                        path,
-                        Place {
-                            value: range,
-                            key,
-                            style: Style::Alias,
-                        },
-                    );
-                }
-            }
-            Event::SequenceStart(..) | Event::MappingStart(..) => {
-                let is_key = matches!(
-                    open.last(),
-                    Some(Open {
-                        kind: OpenKind::Map { key: None } | OpenKind::Ignored,
-                        ..
-                    })
-                );
-                let (path, key_of_self) = match (is_key, step(&mut open)) {
-                    (false, Some(found)) => found,
-                    _ => (FieldPath::root(), None),
-                };
-                let kind = if is_key {
-                    OpenKind::Ignored
-                } else if matches!(event, Event::SequenceStart(..)) {
-                    OpenKind::List { next: 0 }
-                } else {
-                    OpenKind::Map { key: None }
-                };
-                open.push(Open {
-                    path,
-                    start: range.start,
-                    key_of_self,
-                    kind,
-                });
-            }
-            Event::SequenceEnd | Event::MappingEnd => {
-                let Some(closed) = open.pop() else { break };
-                if matches!(closed.kind, OpenKind::Ignored) {
-                    // It was a key: the value that follows has no name we can write.
-                    if let Some(Open {
-                        kind: OpenKind::Map { key: key @ None },
-                        ..
-                    }) = open.last_mut()
-                    {
-                        *key = Some((String::new(), closed.start..range.end));
-                    }
-                    continue;
-                }
-                places.insert(
-                    closed.path,
-                    Place {
-                        value: closed.start..range.end.max(closed.start),
-                        key: closed.key_of_self,
-                        style: Style::Collection,
-                    },
-                );
-            }
-            Event::DocumentEnd => break,
-            _ => {}
-        }
-    }
-    places
-}
-
-fn bytes(span: &Span) -> Range<usize> {
-    span.byte_range().unwrap_or(0..0)
-}
-
-/// The path of the value that comes next, and its key.
-fn step(open: &mut [Open]) -> Option<(FieldPath, Option<Range<usize>>)> {
-    let Some(top) = open.last_mut() else {
-        return Some((FieldPath::root(), None));
-    };
-    match &mut top.kind {
-        OpenKind::List { next } => {
-            let path = top.path.index(*next);
-            *next += 1;
-            Some((path, None))
-        }
-        OpenKind::Map { key } => {
-            let (name, range) = key.take()?;
-            Some((top.path.key(name), Some(range)))
-        }
-        OpenKind::Ignored => None,
-    }
-}
-
-/// The last step of a path as a list index.
-pub fn list_index(path: &FieldPath) -> Option<usize> {
-    match path.steps().last()? {
-        Step::Index(index) => Some(*index),
-        Step::Key(_) => None,
-    }
 }
 
 #[cfg(test)]

@@ -409,3 +409,36 @@ proptest::proptest! {
         proptest::prop_assert!(fixed.text.len() < text.len() + 4000);
     }
 }
+
+#[test]
+fn what_the_sandbox_does_not_run_is_named() {
+    for (piece, other, message) in [
+        (
+            "    collector:\n      kind: File",
+            "    collector:\n      kind: Push",
+            "the sandbox does not collect metrics by Push",
+        ),
+        (
+            "        template:\n",
+            "        completionMode: Indexed\n        template:\n",
+            "the sandbox's Jobs do not have completionMode: Indexed",
+        ),
+        (
+            "        template:\n",
+            "        successPolicy: {rules: []}\n        template:\n",
+            "the sandbox's Jobs do not have successPolicy",
+        ),
+    ] {
+        let text = with(piece, other);
+        let messages: Vec<String> = found(&text, "KL0207")
+            .into_iter()
+            .map(|(_, _, message)| message)
+            .collect();
+        assert_eq!(messages, [message]);
+        let cluster = Options {
+            target: Target::Cluster,
+            ..Options::default()
+        };
+        assert!(of(&lint(&text, &cluster), "KL0207").is_empty());
+    }
+}

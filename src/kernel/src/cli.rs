@@ -31,6 +31,30 @@ pub enum Command {
     Install(Place),
     /// Take the kernel away from Jupyter
     Uninstall(Place),
+    /// Look after the sandbox, the embedded cluster
+    #[command(subcommand)]
+    Sandbox(Sandbox),
+}
+
+/// What is done to the sandbox.
+#[derive(Debug, Subcommand)]
+pub enum Sandbox {
+    /// Start it, if it does not run
+    Up,
+    /// Stop it; what it holds stays, and running trials go on
+    Down,
+    /// Say whether it runs, and where
+    Status,
+    /// Stop it and remove everything in it
+    Reset {
+        /// Do it; without this it is only said what would be removed
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print the path of its kubeconfig, for kubectl and other clients
+    Kubeconfig,
+    /// Run it in the foreground (`up` does this in the background)
+    Serve,
 }
 
 /// Arguments of `katlab run`.

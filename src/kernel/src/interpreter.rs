@@ -4,18 +4,21 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
+use katlab_lab::settings::is_secret_name;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge::Bridge;
 use crate::cell::{self, Grammar, Part, Verb};
 use crate::engine::{Engine, WhenBusy, commands};
 use crate::event::{Bundle, Sink};
 use crate::failure::Failure;
 use crate::magics::{self, Context, MagicError, completion};
+use crate::output::Output;
 use crate::render::error;
 use crate::session::Session;
 use crate::shell;
@@ -24,7 +27,9 @@ use crate::shell;
 pub struct Interpreter {
     session: Arc<Session>,
     engine: Engine,
-    base: BTreeMap<String, String>,
+    bridge: tokio::sync::OnceCell<Option<Arc<Bridge>>>,
+    /// Said once, before the first cell.
+    notice: Mutex<Option<String>>,
 }
 
 /// The magics' own word on what a magic line is.
@@ -41,12 +46,21 @@ impl Grammar for Magics {
 }
 
 impl Interpreter {
-    /// An interpreter; `base` are variables that Rust cells and shell lines see besides settings.
-    pub fn new(session: Arc<Session>, engine: Engine, base: BTreeMap<String, String>) -> Self {
+    /// An interpreter on a session and an engine.
+    pub fn new(session: Arc<Session>, engine: Engine) -> Self {
         Self {
             session,
             engine,
-            base,
+            bridge: tokio::sync::OnceCell::new(),
+            notice: Mutex::default(),
+        }
+    }
+
+    /// Has something said before the first cell.
+    pub fn with_notice(self, notice: String) -> Self {
+        Self {
+            notice: Mutex::new(Some(notice)),
+            ..self
         }
     }
 
@@ -72,6 +86,14 @@ impl Interpreter {
         when_busy: WhenBusy,
     ) -> Result<(), Failure> {
         let context = Context::new(self.session.clone(), sink, cancel.clone(), None);
+        let notice = self
+            .notice
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(notice) = notice {
+            context.output.warn(notice);
+        }
         let run = AssertUnwindSafe(self.parts(code, &context, when_busy)).catch_unwind();
         // A fault of ours must end one cell, not the notebook.
         let outcome = run.await.unwrap_or_else(|_| {
@@ -96,6 +118,10 @@ impl Interpreter {
             }
             match segment.part {
                 Part::Magic { line, body } => {
+                    if let Some(page) = engine_command_asked_for(&line) {
+                        context.output.show(page);
+                        continue;
+                    }
                     let context = Context {
                         body,
                         ..context.clone()
@@ -122,10 +148,7 @@ impl Interpreter {
                     if let Some(error) = unknown_command(&code) {
                         return Err(failure(&error));
                     }
-                    self.engine.set_variables(self.variables());
-                    self.engine
-                        .execute(&code, &context.output, &context.cancel, when_busy)
-                        .await?;
+                    self.rust(&code, context, when_busy).await?;
                 }
                 Part::Engine(Verb::Quit) => {
                     let was_running = self.engine.stop().await;
@@ -152,12 +175,66 @@ impl Interpreter {
         Ok(())
     }
 
-    /// Settings that are no secrets, for programs that a cell starts.
+    async fn rust(
+        &self,
+        code: &str,
+        context: &Context,
+        when_busy: WhenBusy,
+    ) -> Result<(), Failure> {
+        let bridge = self
+            .bridge
+            .get_or_init(|| async { self.open_bridge(&context.output) })
+            .await;
+        let mut variables = self.variables();
+        if let Some(bridge) = bridge {
+            variables.extend(bridge.variables());
+        }
+        self.engine.set_variables(variables);
+        self.engine.set_directory(self.session.directory());
+        let run = self
+            .engine
+            .execute(code, &context.output, &context.cancel, when_busy);
+        let outcome = match bridge {
+            Some(bridge) => bridge.serving(context.clone(), run).await,
+            None => run.await,
+        };
+        context.output.flush();
+        outcome
+    }
+
+    fn open_bridge(&self, output: &Output) -> Option<Arc<Bridge>> {
+        match Bridge::open() {
+            Ok(bridge) => {
+                self.engine.set_held(bridge.clone());
+                Some(bridge)
+            }
+            Err(error) => {
+                output.warn(format!("Rust cells cannot reach the kernel: {error}"));
+                None
+            }
+        }
+    }
+
+    /// What programs that a cell starts find in their environment: settings that are no secrets,
+    /// and the cluster that magics talk to, so that `!kubectl` talks to it as well.
     fn variables(&self) -> BTreeMap<String, String> {
-        let mut variables = self.base.clone();
+        let mut variables = BTreeMap::new();
+        if self.session.plan().is_ok_and(|plan| plan.needs_sandbox()) {
+            let kubeconfig = self.session.home().sandbox().join("kubeconfig");
+            if kubeconfig.exists() {
+                variables.insert("KUBECONFIG".to_owned(), kubeconfig.display().to_string());
+            }
+        }
+        let implied = self
+            .session
+            .implied()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        let plain = implied.filter(|(name, _)| !is_secret_name(name));
+        variables.extend(plain.map(|(name, value)| (name, value.expose_secret().to_owned())));
         for (name, setting) in self.session.settings().all().unwrap_or_default() {
             if !setting.secret {
-                variables.insert(name.to_string(), setting.value.expose_secret().to_owned());
+                variables.insert(name, setting.value.expose_secret().to_owned());
             }
         }
         variables
@@ -358,6 +435,23 @@ fn failure(error: &MagicError) -> Failure {
         message: rendered.evalue,
         traceback: rendered.traceback,
     }
+}
+
+/// `:help :dep`: the page of one of the engine's commands, where no magic has that name.
+fn engine_command_asked_for(line: &str) -> Option<Bundle> {
+    let name = line
+        .trim()
+        .strip_prefix(":help ")?
+        .trim()
+        .trim_start_matches(':');
+    let name = format!(":{name}");
+    if magics::is_magic(&name) {
+        return None;
+    }
+    let text = commands::describe(&name)?;
+    Some(Bundle::text(format!(
+        "{name}: {text} (a command of the Rust engine)"
+    )))
 }
 
 fn engine_help() -> Bundle {

@@ -6,6 +6,7 @@
 //!
 //! [`interpreter`] runs a cell on a [`session`]; [`jupyter`] and [`run`] are the two front doors.
 
+pub mod bridge;
 pub mod cell;
 pub mod cli;
 pub mod engine;
@@ -19,5 +20,6 @@ pub mod output;
 pub mod redaction;
 pub mod render;
 pub mod run;
+pub mod scratch;
 pub mod session;
 pub mod shell;

@@ -1,17 +1,19 @@
 //! The one binary of katlab: Jupyter kernel, notebook runner, sandbox, and the Rust engine's
 //! processes, told apart by arguments and environment.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use katlab_kernel::cli::{Cli, Command};
+use katlab_kernel::cli::{Cli, Command, Sandbox};
 use katlab_kernel::engine::Engine;
 use katlab_kernel::interpreter::Interpreter;
 use katlab_kernel::session::Session;
-use katlab_kernel::{install, jupyter, run};
+use katlab_kernel::{install, jupyter, run, scratch};
 use katlab_lab::home::Home;
+use katlab_sandbox::lifecycle::{self, Endpoint, LifecycleError, Status};
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let engine = std::env::args()
@@ -78,6 +80,7 @@ fn act(command: Command) -> Result<ExitCode, Complaint> {
             println!("The katlab kernel is installed in {}", directory.display());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Sandbox(command) => sandbox(command),
         Command::Uninstall(place) => {
             let directory = install::uninstall(&place.target())
                 .map_err(|error| (error.to_string(), error.hint()))?;
@@ -87,12 +90,125 @@ fn act(command: Command) -> Result<ExitCode, Complaint> {
     }
 }
 
+fn sandbox(command: Sandbox) -> Result<ExitCode, Complaint> {
+    let home = Home::from_env().map_err(|error| (error.to_string(), error.hint()))?;
+    home.ensure()
+        .map_err(|error| (error.to_string(), error.hint()))?;
+    let home = home.path();
+    let complain = |error: LifecycleError| (error.to_string(), error.hint());
+    match command {
+        Sandbox::Serve => {
+            let options = lifecycle::Options::new(home);
+            on_runtime(async move {
+                let stop = CancellationToken::new();
+                tokio::spawn(cancel_on_signals(stop.clone()));
+                lifecycle::serve(options, stop).await
+            })?
+            .map_err(complain)?;
+        }
+        Sandbox::Up => {
+            let exe = std::env::current_exe().map_err(|error| (error.to_string(), None))?;
+            let endpoint = on_runtime(lifecycle::ensure(home, &exe))?.map_err(complain)?;
+            print!("{}", running(&endpoint));
+        }
+        Sandbox::Down => {
+            let stopped = on_runtime(lifecycle::down(home))?.map_err(complain)?;
+            println!(
+                "{}",
+                if stopped {
+                    "The sandbox was stopped."
+                } else {
+                    "The sandbox does not run."
+                }
+            );
+        }
+        Sandbox::Status => match lifecycle::status(home) {
+            Status::Running(endpoint) => print!("{}", running(&endpoint)),
+            Status::Changing => println!("The sandbox is starting or stopping."),
+            Status::Stopped => {
+                println!("The sandbox does not run.");
+                // As `systemctl is-active` and others: a script can ask.
+                return Ok(ExitCode::from(3));
+            }
+        },
+        Sandbox::Reset { yes: false } => {
+            let directory = lifecycle::state_dir(home);
+            return Err((
+                format!(
+                    "this removes the sandbox in {}: its experiments, images and running containers",
+                    directory.display()
+                ),
+                Some("add `--yes` to do it".to_owned()),
+            ));
+        }
+        Sandbox::Reset { yes: true } => {
+            on_runtime(lifecycle::reset(home))?.map_err(complain)?;
+            println!("The sandbox was removed.");
+        }
+        Sandbox::Kubeconfig => {
+            let path = lifecycle::kubeconfig(home);
+            if !path.exists() {
+                let hint = "`katlab sandbox up` starts it and writes the file".to_owned();
+                return Err((
+                    format!(
+                        "the sandbox has not run yet: there is no {}",
+                        path.display()
+                    ),
+                    Some(hint),
+                ));
+            }
+            println!("{}", path.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn cancel_on_signals(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupts), Ok(mut terminations)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupts.recv() => {}
+        _ = terminations.recv() => {}
+    }
+    stop.cancel();
+}
+
+fn running(endpoint: &Endpoint) -> String {
+    format!(
+        "The sandbox runs (process {}).\n  API server  https://127.0.0.1:{}\n  registry    {}\n  DB manager  127.0.0.1:{}\n",
+        endpoint.pid, endpoint.api_port, endpoint.registry_host, endpoint.dbmanager_port
+    )
+}
+
+/// The interpreter of a kernel. A home that cannot be used must not keep the kernel from coming
+/// up, for a notebook would only see that it died: it says so in the first cell instead.
 fn interpreter() -> Result<Interpreter, String> {
-    let home = Home::from_env().map_err(|error| error.to_string())?;
-    let session = Session::new(home, true).map_err(|error| error.to_string())?;
+    let home = Home::from_env();
+    match home.and_then(|home| Session::new(home, true)) {
+        Ok(session) => on_session(session),
+        Err(error) => {
+            let scratch = scratch::directory("home")
+                .map_err(|second| format!("{error}; {second}"))?
+                .keep();
+            let session = Session::new(Home::at(scratch), true)
+                .map_err(|second| format!("{error}; {second}"))?;
+            let hint = error.hint().unwrap_or_default();
+            Ok(on_session(session)?.with_notice(format!(
+                "{error}. Settings, history and the sandbox of this kernel last only as long as it does; {hint}"
+            )))
+        }
+    }
+}
+
+fn on_session(session: Arc<Session>) -> Result<Interpreter, String> {
     let executable = session.executable().map_err(|error| error.message)?;
     let engine = Engine::new(executable, session.home().path().to_owned());
-    Ok(Interpreter::new(session, engine, BTreeMap::new()))
+    Ok(Interpreter::new(session, engine))
 }
 
 fn on_runtime<T>(future: impl Future<Output = T>) -> Result<T, Complaint> {

@@ -49,6 +49,19 @@ impl Output {
         self.sink.emit(Event::Result { bundle });
     }
 
+    /// Shows a bundle under an id that was given out already.
+    pub fn display_as(&self, id: &str, bundle: Bundle) {
+        self.sink.emit(Event::Display {
+            bundle,
+            display_id: Some(id.to_owned()),
+        });
+    }
+
+    /// Removes what the cell showed so far; with `wait`, when the next output comes.
+    pub fn clear(&self, wait: bool) {
+        self.sink.emit(Event::Clear { wait });
+    }
+
     /// Replaces what was displayed under an id.
     pub fn update(&self, id: &str, bundle: Bundle) {
         self.sink.emit(Event::Update {

@@ -9,7 +9,6 @@ pub mod terminal;
 
 mod recorder;
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -188,7 +187,7 @@ fn interpreter(source: &Path, settings: Vec<(String, String)>) -> Result<Interpr
         hint: error.hint,
     })?;
     let engine = Engine::new(executable, session.home().path().to_owned());
-    Ok(Interpreter::new(session, engine, BTreeMap::new()))
+    Ok(Interpreter::new(session, engine))
 }
 
 async fn one(

@@ -333,7 +333,14 @@ impl Settings {
                 path: self.file.clone(),
                 source,
             })?,
-            Err(source) if source.kind() == ErrorKind::NotFound => Document::default(),
+            Err(source)
+                if matches!(
+                    source.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory
+                ) =>
+            {
+                Document::default()
+            }
             Err(source) => {
                 return Err(Error::Read {
                     path: self.file.clone(),

@@ -2,7 +2,14 @@
 //! controllers an experiment needs, pods run as containers of the local Docker Engine, an OCI
 //! registry and the observation log, all in one process.
 
+pub mod admission;
 pub mod api;
+pub mod bootstrap;
+pub mod controllers;
+pub mod gc;
+pub mod lifecycle;
+pub mod metrics;
+pub mod registry;
 pub mod resources;
 pub mod store;
 pub mod tls;

@@ -22,10 +22,7 @@ pub(crate) fn suggest(
     count: usize,
     seed: u64,
 ) -> Vec<Assignments> {
-    let mut given: HashSet<Vec<(String, String)>> = history
-        .iter()
-        .map(owned)
-        .collect();
+    let mut given: HashSet<Vec<(String, String)>> = history.iter().map(owned).collect();
     let mut found = Vec::with_capacity(count.min(1024));
     for number in (history.len() as u64..).take(count) {
         let mut random = generator(seed, number);

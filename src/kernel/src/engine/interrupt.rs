@@ -2,7 +2,7 @@
 //!
 //! While cargo or rustc run, ending them ends the cell and every variable is kept. While the
 //! analyser thinks, a compile is about to begin, so wait for it. While the cell's program runs,
-//! only its end helps, and variables are lost; a second interrupt goes there directly.
+//! only its end helps, and variables are lost. An engine that will not end the cell is ended itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,17 @@ use super::process::Process;
 const LOOK: Duration = Duration::from_millis(25);
 /// How long the engine's processor use is watched to tell thinking from waiting.
 const WATCH: Duration = Duration::from_millis(150);
+/// How long the analyser may think, or cargo be ended again and again.
+const GENTLE: Duration = Duration::from_secs(15);
 /// An engine that has not ended a cell this long after its program was killed is stuck.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Ends the running cell; the caller drops this future when the cell is over.
 pub async fn end_cell(process: Arc<Process>) {
-    let mut since = Instant::now();
+    let began = Instant::now();
+    let mut since = began;
     let mut ticks = Snapshot::take().ticks(process.pid());
-    loop {
+    while began.elapsed() < GENTLE {
         let snapshot = Snapshot::take();
         let compilers = snapshot.compilers(process.pid());
         if !compilers.is_empty() {
@@ -51,7 +54,7 @@ pub async fn end_cell(process: Arc<Process>) {
 }
 
 /// Ends the program of the cells, and the engine itself if that does not help.
-pub async fn end_program(process: Arc<Process>) {
+async fn end_program(process: Arc<Process>) {
     let _conversation = process.ask("interrupt_request", json!({}));
     tokio::time::sleep(PATIENCE).await;
     process.kill();

@@ -11,6 +11,7 @@ use crate::cell::scan::Scan;
 const START: char = '\u{1}';
 const END: &str = "\u{1}katlab:end\u{1}";
 const PANIC: &str = "\u{1}katlab:panic ";
+const SHOW: &str = "\u{1}katlab:show ";
 const FIELD: char = '\u{1f}';
 const NEWLINE: char = '\u{1e}';
 /// evcxr's own notice, which it does not recognise behind text that had no newline.
@@ -68,42 +69,53 @@ pub fn append(code: &str) -> (String, bool) {
     (format!("{code}\n{separator}{mark}"), true)
 }
 
-/// What a piece of stream text turned out to hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+/// A part of stream text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
     /// What the user is to see.
-    pub text: String,
+    Text(String),
     /// The stream reached the end mark.
-    pub ended: bool,
+    End,
     /// A panic was announced.
-    pub panic: Option<Panic>,
+    Panic(Panic),
+    /// The place of an output that the bridge holds.
+    Show(String),
 }
 
-/// Takes marks out of text.
-pub fn read(text: &str) -> Reading {
+/// Takes text apart at its marks.
+pub fn read(text: &str) -> Vec<Piece> {
     if !text.contains(START) && !text.contains(ENGINE_NOTICE) {
-        return Reading {
-            text: text.to_owned(),
-            ..Reading::default()
-        };
+        return vec![Piece::Text(text.to_owned())];
     }
-    let mut reading = Reading::default();
+    let mut pieces = Vec::new();
     for line in text.split_inclusive('\n') {
         let bare = line.trim_end_matches('\n');
-        if let Some(before) = bare.strip_suffix(END) {
-            reading.ended = true;
-            reading.text.push_str(before);
+        let (before, mark) = if let Some(before) = bare.strip_suffix(END) {
+            (before.to_owned(), Some(Piece::End))
         } else if let Some((before, announced)) = bare.split_once(PANIC) {
-            reading.panic = panic(announced.trim_end_matches(START));
-            reading.text.push_str(before);
-            if !before.is_empty() {
-                reading.text.push('\n');
-            }
+            let before = if before.is_empty() {
+                String::new()
+            } else {
+                format!("{before}\n")
+            };
+            (
+                before,
+                panic(announced.trim_end_matches(START)).map(Piece::Panic),
+            )
+        } else if let Some((before, ticket)) = bare.split_once(SHOW) {
+            (
+                before.to_owned(),
+                Some(Piece::Show(ticket.trim_end_matches(START).to_owned())),
+            )
         } else {
-            reading.text.push_str(&line.replace(ENGINE_NOTICE, ""));
+            (line.replace(ENGINE_NOTICE, ""), None)
+        };
+        if !before.is_empty() {
+            pieces.push(Piece::Text(before));
         }
+        pieces.extend(mark);
     }
-    reading
+    pieces
 }
 
 fn panic(announced: &str) -> Option<Panic> {
@@ -145,16 +157,32 @@ mod tests {
 
     #[test]
     fn text_without_a_newline_keeps_its_shape_before_the_mark() {
-        let reading = read("no newline\u{1}katlab:end\u{1}\n");
-        assert_eq!((reading.text.as_str(), reading.ended), ("no newline", true));
-        assert_eq!(read("plain\n").text, "plain\n");
+        let text = |text: &str| Piece::Text(text.to_owned());
+        assert_eq!(
+            read("no newline\u{1}katlab:end\u{1}\n"),
+            [text("no newline"), Piece::End]
+        );
+        assert_eq!(read("plain\n"), [text("plain\n")]);
+    }
+
+    #[test]
+    fn a_display_keeps_its_place_among_lines() {
+        let pieces = read("a\nb\u{1}katlab:show 7\u{1}\nc\n");
+        let text = |text: &str| Piece::Text(text.to_owned());
+        assert_eq!(
+            pieces,
+            [text("a\n"), text("b"), Piece::Show("7".into()), text("c\n")]
+        );
     }
 
     #[test]
     fn an_announced_panic_is_read_whole() {
-        let reading = read("half\u{1}katlab:panic main\u{1f}src/lib.rs:7\u{1f}one\u{1e}two\u{1}\n");
-        assert_eq!(reading.text, "half\n");
-        let panic = reading.panic.expect("a panic");
-        assert_eq!((panic.thread, panic.message.as_str()), (None, "one\ntwo"));
+        let pieces = read("half\u{1}katlab:panic main\u{1f}src/lib.rs:7\u{1f}one\u{1e}two\u{1}\n");
+        let panic = Panic {
+            thread: None,
+            place: "src/lib.rs:7".into(),
+            message: "one\ntwo".into(),
+        };
+        assert_eq!(pieces, [Piece::Text("half\n".into()), Piece::Panic(panic)]);
     }
 }

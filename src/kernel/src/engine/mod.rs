@@ -11,6 +11,9 @@ pub mod process;
 mod descendants;
 mod helper;
 mod interrupt;
+mod launch;
+mod link;
+mod log;
 mod progress;
 mod request;
 pub mod toolchain;
@@ -24,7 +27,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::process::{Environment, Incoming, Process, StartError};
+use self::launch::{Environment, StartError};
+use self::link::Incoming;
+use self::process::{Held, Process};
 use self::request::Ended;
 use crate::event::Bundle;
 use crate::failure::Failure;
@@ -82,11 +87,17 @@ impl Engine {
 
     /// Sets the variables that Rust cells see; a running program is told before its next cell.
     pub fn set_variables(&self, variables: BTreeMap<String, String>) {
-        self.shared
-            .environment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .variables = variables;
+        self.environment().variables = variables;
+    }
+
+    /// Sets the directory that cells' relative paths start from, for the engine's next start.
+    pub fn set_directory(&self, directory: std::path::PathBuf) {
+        self.environment().directory = Some(directory);
+    }
+
+    /// Sets who holds the outputs that cells hand in beside their streams.
+    pub fn set_held(&self, held: Arc<dyn Held>) {
+        self.environment().held = Some(held);
     }
 
     /// Whether an engine is up.
@@ -122,10 +133,28 @@ impl Engine {
                 () = cancel.cancelled() => return Err(Failure::interrupted("it had not begun")),
             },
         };
-        let process = self.ensure(output, cancel).await?;
-        self.prepare(&process, code, output, cancel).await?;
-        let ended = request::run(&process, code, Some(output), cancel, &self.shared.hinted).await;
-        self.settle(&process, ended)
+        for _ in 0..2 {
+            let process = self.ensure(output, cancel).await?;
+            let ended = match self.prepare(&process, code, output, cancel).await {
+                Err(_) if !process.is_alive() && !cancel.is_cancelled() => Ended::EngineAbsent,
+                Err(failure) => return Err(failure),
+                Ok(()) => {
+                    request::run(&process, code, Some(output), cancel, &self.shared.hinted).await
+                }
+            };
+            // An engine that ended before it saw the cell costs the cell nothing: it runs on the
+            // next one, which says what is gone.
+            if !matches!(ended, Ended::EngineAbsent) {
+                return self.settle(&process, ended);
+            }
+        }
+        Err(Failure::new(
+            "EngineError",
+            "the Rust engine ended twice before it saw the cell",
+        )
+        .with_hint(Some(
+            "free some memory, or look at the log of the notebook server".into(),
+        )))
     }
 
     /// Starts the program of the cells again: variables go, items and dependencies stay.
@@ -142,11 +171,14 @@ impl Engine {
             return Ok(());
         };
         let _turn = self.shared.gate.lock().await;
-        process
-            .hooked
-            .store(false, std::sync::atomic::Ordering::SeqCst);
-        let ended = request::run(&process, ":restart", None, cancel, &self.shared.hinted).await;
-        self.settle(&process, ended)?;
+        // evcxr's own `:restart` remembers variables that are gone, and the next cell aborts over
+        // them. A program that is killed is noticed by the cell after it, which forgets them.
+        process.interrupt().await;
+        let ended = request::run(&process, marks::HOOK, None, cancel, &self.shared.hinted).await;
+        match ended {
+            Ended::ProgramLost(_) | Ended::Well => process.program_is_new(),
+            ended => self.settle(&process, ended)?,
+        }
         output.text("The program of the Rust cells was started again: variables are gone, items and dependencies stay.");
         Ok(())
     }
@@ -229,6 +261,13 @@ impl Engine {
             .await
             .ok()??;
         (answer["status"] == "ok").then_some(answer)
+    }
+
+    fn environment(&self) -> std::sync::MutexGuard<'_, Environment> {
+        self.shared
+            .environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
@@ -322,12 +361,7 @@ impl Engine {
 
     fn begin(&self) -> Starting {
         let (sender, receiver) = watch::channel(None);
-        let environment = self
-            .shared
-            .environment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let environment = self.environment().clone();
         tokio::spawn(async move {
             let outcome = Process::start(&environment).await.map(Arc::new);
             let _ = sender.send(Some(outcome));
@@ -353,13 +387,7 @@ impl Engine {
                 self.settle(process, ended)?;
             }
         }
-        let variables = self
-            .shared
-            .environment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .variables
-            .clone();
+        let variables = self.environment().variables.clone();
         let news = {
             let told = process.told.lock().unwrap_or_else(PoisonError::into_inner);
             news(&told, &variables)
@@ -406,14 +434,10 @@ impl Engine {
             Ended::Well => Ok(()),
             Ended::Failed(failure) => Err(failure),
             Ended::ProgramLost(failure) => {
-                // A new program inherits the engine's environment, not what was set since.
-                *process.told.lock().unwrap_or_else(PoisonError::into_inner) =
-                    process.inherited.clone();
-                process
-                    .hooked
-                    .store(false, std::sync::atomic::Ordering::SeqCst);
+                process.program_is_new();
                 Err(failure)
             }
+            Ended::EngineAbsent => Err(Failure::new("EngineError", "the Rust engine ended")),
             Ended::EngineLost(failure) => {
                 process.kill();
                 let mut slot = self.slot();

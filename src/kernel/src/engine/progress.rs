@@ -50,10 +50,13 @@ impl Progress {
 
     /// Shows what came since the last update, if it is time.
     pub fn tick(&mut self) {
-        if self.id.is_some() && (self.pending || self.shown.elapsed() > Duration::from_secs(1)) {
-            if self.shown.elapsed() >= PACE {
-                self.show();
-            }
+        let pause = if self.pending {
+            PACE
+        } else {
+            Duration::from_secs(1)
+        };
+        if self.id.is_some() && self.shown.elapsed() >= pause {
+            self.show();
         }
     }
 

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::interrupt;
-use super::marks::{self, Panic};
-use super::process::{Conversation, Incoming, Process, first_time, is_idle};
+use super::link::{Conversation, Incoming, is_idle};
+use super::marks::{self, Panic, Piece};
+use super::process::{Process, first_time};
 use super::progress::Progress;
 use crate::event::{Bundle, InputError, Stream};
 use crate::failure::Failure;
@@ -34,6 +35,8 @@ pub enum Ended {
     ProgramLost(Failure),
     /// With the engine gone or broken.
     EngineLost(Failure),
+    /// The engine was gone before it saw the cell.
+    EngineAbsent,
 }
 
 /// Runs code. Without an output it is a hidden cell.
@@ -103,7 +106,11 @@ pub async fn run(
         });
     }
     if !ended {
-        return cell.engine_lost();
+        return if cell.seen {
+            cell.engine_lost()
+        } else {
+            Ended::EngineAbsent
+        };
     }
     if cell.reply.is_some() && cell.errors.is_empty() {
         cell.settle_streams(has_mark).await;
@@ -130,6 +137,7 @@ struct Cell {
     last_text: Instant,
     stderr: String,
     denied: Arc<AtomicBool>,
+    seen: bool,
 }
 
 impl Cell {
@@ -148,6 +156,7 @@ impl Cell {
             last_text: Instant::now(),
             stderr: String::new(),
             denied: Arc::default(),
+            seen: false,
         }
     }
 
@@ -161,6 +170,7 @@ impl Cell {
     }
 
     fn take(&mut self, incoming: Incoming) {
+        self.seen = true;
         match incoming {
             Incoming::Reply(message) => self.reply = Some(message),
             Incoming::Prompt(message) => self.prompt(message),
@@ -207,41 +217,53 @@ impl Cell {
 
     fn text(&mut self, stream: Stream, text: &str) {
         self.last_text = Instant::now();
-        let reading = marks::read(text);
-        match stream {
-            Stream::Stdout => self.marks.0 |= reading.ended,
-            Stream::Stderr => self.marks.1 |= reading.ended,
-        }
-        if let Some(panic) = reading.panic {
-            match &panic.thread {
-                None => {
-                    self.panic = Some(panic);
-                    self.after_panic = false;
-                }
-                Some(thread) => {
-                    let note = format!("thread `{thread}` panicked: {}\n", panic.message);
+        for piece in marks::read(text) {
+            match (piece, stream) {
+                (Piece::Text(text), _) => self.print(stream, text),
+                (Piece::End, Stream::Stdout) => self.marks.0 = true,
+                (Piece::End, Stream::Stderr) => self.marks.1 = true,
+                (Piece::Panic(panic), _) => self.announce(panic),
+                (Piece::Show(ticket), _) => {
                     if let Some(output) = &self.output {
-                        output.stream(Stream::Stderr, note);
+                        output.flush();
+                        self.after_panic = self.panic.is_some();
+                        self.process.shown(&ticket, output);
                     }
                 }
             }
         }
-        if !reading.text.is_empty() {
-            if stream == Stream::Stdout {
-                self.after_panic = self.panic.is_some();
-            } else {
-                self.stderr.push_str(&reading.text);
-                if self.stderr.len() > 16 * 1024 {
-                    let cut = self.stderr.len() - 8 * 1024;
-                    let cut = (cut..self.stderr.len())
-                        .find(|at| self.stderr.is_char_boundary(*at))
-                        .unwrap_or(0);
-                    self.stderr.drain(..cut);
+    }
+
+    fn announce(&mut self, panic: Panic) {
+        match &panic.thread {
+            None => {
+                self.panic = Some(panic);
+                self.after_panic = false;
+            }
+            Some(thread) => {
+                let note = format!("thread `{thread}` panicked: {}\n", panic.message);
+                if let Some(output) = &self.output {
+                    output.stream(Stream::Stderr, note);
                 }
             }
-            if let Some(output) = &self.output {
-                output.stream(stream, reading.text);
+        }
+    }
+
+    fn print(&mut self, stream: Stream, text: String) {
+        if stream == Stream::Stdout {
+            self.after_panic = self.panic.is_some();
+        } else {
+            self.stderr.push_str(&text);
+            if self.stderr.len() > 16 * 1024 {
+                let cut = self.stderr.len() - 8 * 1024;
+                let cut = (cut..self.stderr.len())
+                    .find(|at| self.stderr.is_char_boundary(*at))
+                    .unwrap_or(0);
+                self.stderr.drain(..cut);
             }
+        }
+        if let Some(output) = &self.output {
+            output.stream(stream, text);
         }
     }
 
@@ -332,7 +354,7 @@ impl Cell {
         };
         if let Some(panic) = &self.panic
             && !reached_end
-            && !(self.after_panic && !has_mark)
+            && (has_mark || !self.after_panic)
         {
             return Ended::Failed(self.panicked(panic, code));
         }

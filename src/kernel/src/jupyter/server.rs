@@ -141,12 +141,16 @@ where
     });
 
     tokio::spawn(kernel.main.clone().work(kernel.clone()));
+    // Completion may wait for the analyser; nothing else waits for completion.
     let (questions, queue) = mpsc::unbounded_channel();
+    tokio::spawn(answer_in_order(kernel.clone(), queue));
+    let (studies, queue) = mpsc::unbounded_channel();
     tokio::spawn(answer_in_order(kernel.clone(), queue));
     tokio::spawn(read_shell(
         kernel.clone(),
         sockets.shell.incoming,
         questions,
+        studies,
     ));
     tokio::spawn(read_control(kernel.clone(), sockets.control.incoming));
     tokio::spawn(read_stdin(kernel.clone(), sockets.stdin.incoming));
@@ -196,6 +200,7 @@ async fn read_shell(
     kernel: Arc<Kernel>,
     mut incoming: Incoming,
     questions: mpsc::UnboundedSender<Message>,
+    studies: mpsc::UnboundedSender<Message>,
 ) {
     loop {
         let request = incoming.next().await;
@@ -204,6 +209,9 @@ async fn read_shell(
                 Some(shell) => shell.push(request),
                 None => answers::no_subshell(&kernel, &request).await,
             },
+            "complete_request" | "inspect_request" => {
+                let _ = studies.send(request);
+            }
             _ => {
                 let _ = questions.send(request);
             }

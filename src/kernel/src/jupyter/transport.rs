@@ -12,6 +12,9 @@ use zeromq::{
 use super::connection::Connection;
 use super::message::{Message, Signer, WireError};
 
+/// How long a predecessor may take to give its ports up.
+const RESTART: Duration = Duration::from_secs(3);
+
 /// A socket that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {endpoint} ({socket}): {source}")]
@@ -134,13 +137,25 @@ async fn open<S: Socket>(
     port: u16,
 ) -> Result<(), BindError> {
     let endpoint = connection.endpoint(port);
-    match socket.bind(&endpoint).await {
-        Ok(_) => Ok(()),
-        Err(source) => Err(BindError {
-            socket: name,
-            endpoint,
-            source,
-        }),
+    let patience = tokio::time::Instant::now() + RESTART;
+    loop {
+        match socket.bind(&endpoint).await {
+            Ok(_) => return Ok(()),
+            // A restarted kernel gets its predecessor's ports, which may still be closing.
+            Err(zeromq::ZmqError::Network(error))
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && tokio::time::Instant::now() < patience =>
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(source) => {
+                return Err(BindError {
+                    socket: name,
+                    endpoint,
+                    source,
+                });
+            }
+        }
     }
 }
 

@@ -79,11 +79,19 @@ fn usage(entry: &Entry, error: &clap::Error) -> MagicError {
         if let Some(line) = trimmed.strip_prefix("Usage: ") {
             usage = Some(line.to_owned());
         } else if let Some(tip) = trimmed.strip_prefix("tip: ") {
-            tips.push(tip.to_owned());
+            // That everything may also be a value helps nobody who mistyped an option.
+            if !tip.starts_with("to pass ") {
+                tips.push(tip.to_owned());
+            }
         } else if trimmed.starts_with("For more information") || trimmed.is_empty() {
             // The hint below says it in our words.
         } else {
-            message.push(line.strip_prefix("error: ").unwrap_or(line).to_owned());
+            message.push(
+                trimmed
+                    .strip_prefix("error: ")
+                    .unwrap_or(trimmed)
+                    .to_owned(),
+            );
         }
     }
     // A misspelt value comes with those there are; clap lists them in the message already.
@@ -98,9 +106,9 @@ fn usage(entry: &Entry, error: &clap::Error) -> MagicError {
     } else {
         format!("{}; {help}", tips.join("; "))
     };
-    let failure = MagicError::usage(message.join("\n")).hint(hint);
+    let failure = MagicError::usage(message.join(" ")).hint(hint);
     match usage {
-        Some(usage) => failure.detail(format!("  {usage}")),
+        Some(usage) => failure.detail(format!("  usage: {usage}")),
         None => failure,
     }
 }

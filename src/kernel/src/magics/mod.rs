@@ -18,6 +18,7 @@ use crate::event::Sink;
 use crate::output::Output;
 use crate::session::Session;
 
+pub mod analysis;
 pub mod command;
 pub mod completion;
 mod error;

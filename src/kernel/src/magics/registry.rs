@@ -5,7 +5,9 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use futures::future::BoxFuture;
 
-use super::{Body, Context, Magic, MagicError, command, images, katib, kubernetes, session};
+use super::{
+    Body, Context, Magic, MagicError, analysis, command, images, katib, kubernetes, session,
+};
 use crate::session::Session;
 
 /// What magics belong together.
@@ -161,4 +163,5 @@ pub static MAGICS: &[Entry] = &[
     entry::<katib::best::Best>(Family::Katib),
     entry::<katib::why::Why>(Family::Katib),
     // Analysis.
+    entry::<analysis::plot::Plot>(Family::Analysis),
 ];

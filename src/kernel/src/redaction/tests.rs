@@ -73,6 +73,46 @@ fn a_secret_cut_by_chunk_boundaries_is_masked() {
 }
 
 #[test]
+fn a_key_of_several_lines_is_masked_line_by_line_in_a_stream() {
+    let key = "-----BEGIN KEY-----\nMIIEabcdefgh\nq8Zz\n-----END KEY-----\n";
+    let recorder = Arc::new(Recorder::default());
+    let sink = RedactingSink::new(recorder.clone(), knowing(&[key]));
+    for line in key.split_inclusive('\n') {
+        sink.emit(Event::Stream {
+            stream: Stream::Stdout,
+            text: line.to_owned(),
+        });
+    }
+    assert_eq!(
+        recorder.stdout(),
+        format!("-----BEGIN KEY-----\n{MASK}\n{MASK}\n-----END KEY-----\n")
+    );
+}
+
+#[test]
+fn twenty_thousand_lines_pass_quickly_with_a_long_secret() {
+    let secret: String = (0..3000)
+        .map(|number| char::from(b'a' + (number * 7 % 26) as u8))
+        .collect();
+    let recorder = Arc::new(Recorder::default());
+    let sink = RedactingSink::new(recorder.clone(), knowing(&[&secret]));
+    let started = std::time::Instant::now();
+    for number in 0..20_000 {
+        sink.emit(Event::Stream {
+            stream: Stream::Stdout,
+            text: format!("abc line {number} of many\n"),
+        });
+    }
+    // Generous, for debug builds on busy machines.
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(recorder.stdout().lines().count(), 20_000);
+}
+
+#[test]
 fn pictures_and_the_names_of_elements_stay_whole() {
     let redactor = knowing(&["table"]);
     let bundle = Bundle::text("a table")

@@ -51,7 +51,7 @@ fn lines(error: &MagicError, colour: bool) -> Vec<String> {
         if error.detail.is_some() {
             lines.push(String::new());
         }
-        for (at, line) in hint.lines().enumerate() {
+        for (at, line) in sentence(hint).lines().enumerate() {
             lines.push(if at == 0 {
                 format!("{} {line}", paint("36", "→"))
             } else {
@@ -60,6 +60,23 @@ fn lines(error: &MagicError, colour: bool) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Advice reads as a sentence, whoever gave it.
+pub(crate) fn sentence(text: &str) -> String {
+    let text = text.trim();
+    let mut chars = text.chars();
+    let first: String = chars
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    let ends = text.ends_with(['.', '!', '?', ':']);
+    format!(
+        "{first}{}{}",
+        chars.as_str(),
+        if ends || text.is_empty() { "" } else { "." }
+    )
 }
 
 #[cfg(test)]
@@ -73,7 +90,7 @@ mod tests {
             .detail("401");
         assert_eq!(
             plain(&error),
-            "✗ the registry refused\n  the password\n\n401\n\n→ ask for another"
+            "✗ the registry refused\n  the password\n\n401\n\n→ Ask for another."
         );
         let rendered = render(&error);
         assert_eq!(rendered.ename, "MagicError");

@@ -2,6 +2,8 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use katlab_katib::lint;
+
 use super::html::{self, Html};
 use super::status::Status;
 use crate::event::Bundle;
@@ -52,6 +54,34 @@ impl Severity {
     }
 }
 
+impl Finding {
+    /// A finding of the lint about a source.
+    pub fn of_lint(finding: &lint::Finding, source: &str) -> Self {
+        let severity = match finding.severity {
+            lint::Severity::Error => Severity::Error,
+            lint::Severity::Warning => Severity::Warning,
+            lint::Severity::Advice => Severity::Advice,
+        };
+        let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let mut mend = finding.mend.clone();
+        if finding.fix.is_some() {
+            mend.push_str(if mend.is_empty() {
+                "--fix does it"
+            } else {
+                " (--fix does it)"
+            });
+        }
+        Self {
+            severity,
+            code: finding.code.to_owned(),
+            message: finding.message.clone(),
+            span: Some(span_at(source, finding.line, finding.column)),
+            why: said(&finding.why),
+            mend: said(&mend),
+        }
+    }
+}
+
 /// The bytes of the word or quoted text that begins at a line and a column (in characters, both from
 /// 1) of a source; empty at its end when there is no such place.
 pub fn span_at(source: &str, line: usize, column: usize) -> std::ops::Range<usize> {
@@ -78,7 +108,22 @@ pub fn span_at(source: &str, line: usize, column: usize) -> std::ops::Range<usiz
         .filter(|first| matches!(first, '"' | '\''));
     let length = match quote {
         Some(quote) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
-        None => rest.find([' ', '\t', ',', ']', '}']).unwrap_or(rest.len()),
+        None => {
+            // A brace of its own, as in `${NAME}`, belongs to the word.
+            let mut open = 0_usize;
+            let end = rest.char_indices().find(|(_, char)| match char {
+                '{' => {
+                    open += 1;
+                    false
+                }
+                '}' if open > 0 => {
+                    open -= 1;
+                    false
+                }
+                char => [' ', '\t', ',', ']', '}', '"'].contains(char),
+            });
+            end.map_or(rest.len(), |(at, _)| at)
+        }
     };
     start + at..start + at + length
 }
@@ -276,6 +321,29 @@ mod tests {
         };
         insta::assert_snapshot!("finding_plain", report.plain());
         insta::assert_snapshot!("finding_html", report.html().as_str());
+    }
+
+    #[test]
+    fn findings_of_the_lint_are_shown_where_they_are() {
+        let source = "kind: Experiment\nspec:\n  parameters:\n  - feasibleSpace: {min: 0.1}\n";
+        let report = lint::lint(source, &lint::Options::default());
+        let findings: Vec<Finding> = report
+            .findings
+            .iter()
+            .map(|finding| Finding::of_lint(finding, source))
+            .collect();
+        let number = findings
+            .iter()
+            .find(|finding| finding.code == "KL0103")
+            .unwrap();
+        assert_eq!(&source[number.span.clone().unwrap()], "0.1");
+        let plain = Report {
+            origin: "e.yaml",
+            source,
+            findings: &findings,
+        }
+        .plain();
+        assert!(plain.contains("--> e.yaml:4:26"), "{plain}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::magics::{Context, MagicError};
 use katlab_lab::cluster::{self, Choice, Cluster, Plan, Source};
 use katlab_lab::docker::Engine;
 use katlab_lab::docker::endpoint::Surroundings;
+use katlab_sandbox::lifecycle;
 
 /// What decides on the Docker Engine, in the settings or the environment.
 const DOCKER: [&str; 6] = [
@@ -125,7 +126,7 @@ impl Context {
         let surroundings = self.session.surroundings(chosen);
         let plan = cluster::choose(&chosen.choice, &surroundings)?;
         if plan.needs_sandbox() {
-            self.sandbox()?;
+            self.sandbox().await?;
         }
         let key = fingerprint(&plan, &surroundings);
         let mut made = self.session.clients.cluster.lock().await;
@@ -149,12 +150,21 @@ impl Context {
         )
     }
 
-    fn sandbox(&self) -> Result<(), MagicError> {
-        match self.session.home().sandbox().join("endpoint.json").exists() {
-            true => Ok(()),
-            false => Err(MagicError::new("the sandbox does not run")
-                .hint("start it with `katlab sandbox up`")),
+    /// The sandbox, started when it does not run. Says so in one line.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn sandbox(&self) -> Result<lifecycle::Endpoint, MagicError> {
+        let home = self.session.home().path();
+        if let lifecycle::Status::Running(endpoint) = lifecycle::status(home) {
+            return Ok(endpoint);
         }
+        let started = std::time::Instant::now();
+        let endpoint = lifecycle::ensure(home, &self.session.executable()?).await?;
+        let took = crate::render::age::took(started.elapsed());
+        self.output
+            .note(format!("the sandbox was started ({took})"));
+        Ok(endpoint)
     }
 
     /// The value for `$NAME`, as [`Session::value`]; what is known on the sandbox only is asked for there.
@@ -169,7 +179,7 @@ impl Context {
         {
             return Ok(value);
         }
-        self.sandbox()?;
+        self.or_interrupted(self.sandbox()).await?;
         self.session.value(name)
     }
 }
@@ -194,6 +204,12 @@ fn fingerprint(plan: &Plan, surroundings: &cluster::Surroundings) -> String {
 
 impl From<cluster::Error> for MagicError {
     fn from(error: cluster::Error) -> Self {
+        Self::new(error.to_string()).maybe_hint(error.hint())
+    }
+}
+
+impl From<lifecycle::LifecycleError> for MagicError {
+    fn from(error: lifecycle::LifecycleError) -> Self {
         Self::new(error.to_string()).maybe_hint(error.hint())
     }
 }

@@ -101,14 +101,14 @@ impl Engine {
                 Ok(engine) => return Ok(engine),
                 Err(OpenError::Version(version)) => {
                     return Err(Error::TooOld {
-                        endpoint: candidate.endpoint,
+                        endpoint: candidate.endpoint.to_string(),
                         version,
                     });
                 }
                 Err(OpenError::Connect { why, kind }) => {
                     if candidate.named {
                         return Err(Error::Unreachable {
-                            endpoint: candidate.endpoint,
+                            endpoint: candidate.endpoint.to_string(),
                             source_name: candidate.source,
                             why,
                         });

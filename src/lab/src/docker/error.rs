@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::endpoint::Endpoint;
 use crate::{credentials, reference};
 
 /// Why something with the engine failed.
@@ -21,7 +20,7 @@ pub enum Error {
     #[error("the Docker Engine at {endpoint} (named by {source_name}) does not answer: {why}")]
     Unreachable {
         /// Where it should be.
-        endpoint: Endpoint,
+        endpoint: String,
         /// Who named it.
         source_name: String,
         /// What happened.
@@ -41,7 +40,7 @@ pub enum Error {
     )]
     TooOld {
         /// Which engine.
-        endpoint: Endpoint,
+        endpoint: String,
         /// What it speaks.
         version: String,
     },

@@ -234,11 +234,9 @@ pub async fn of_experiment(
     namespace: &str,
     experiment: &str,
 ) -> Result<TrialTable> {
-    let scope = Scope::from(namespace);
-    let selector = format!("{LABEL_EXPERIMENT}={experiment}");
     let (summary, trials) = futures::future::join(
         experiments::summary(cluster, namespace, experiment),
-        held::list::<held::Trial>(cluster, &scope, Some(&selector)),
+        objects(cluster, namespace, experiment),
     )
     .await;
     let trials = trials?;
@@ -250,6 +248,15 @@ pub async fn of_experiment(
         }
         Err(error) => Err(error),
     }
+}
+
+/// The trials of an experiment as Katib's own objects.
+///
+/// # Errors
+/// As [`crate::kubernetes::objects::list`]; an experiment without trials is an empty list.
+pub async fn objects(cluster: &Cluster, namespace: &str, experiment: &str) -> Result<Vec<Trial>> {
+    let selector = format!("{LABEL_EXPERIMENT}={experiment}");
+    held::list::<held::Trial>(cluster, &Scope::from(namespace), Some(&selector)).await
 }
 
 /// All trials of a scope, oldest first, the best of each experiment marked.

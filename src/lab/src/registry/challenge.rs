@@ -52,9 +52,9 @@ fn parse(text: &str) -> Vec<Challenge> {
             let (value, remaining) = take_value(value.trim_start());
             parameters.insert(word.to_ascii_lowercase(), value);
             rest = remaining;
-        } else if after.starts_with('=') {
+        } else if let Some(value) = after.strip_prefix('=') {
             // A parameter without a scheme before it: nothing to attach it to.
-            let (_, remaining) = take_value(after[1..].trim_start());
+            let (_, remaining) = take_value(value.trim_start());
             rest = remaining;
         } else if word.is_empty() {
             rest = after.strip_prefix(',').unwrap_or(after);

@@ -1,9 +1,8 @@
 //! Connecting, authenticating, asking.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, LINK, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -11,14 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::challenge::{Challenge, Scheme};
+use super::connection::{Trouble, client, may_be_plain, ping};
 use super::error::Error;
+use super::token::{basic, bearer, with};
 use super::{Login, Result};
 use crate::credentials::{Credential, Store};
-use crate::reference::{HUB, is_loopback, valid_host};
-use crate::{reference, tls};
-
-/// How long one answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::reference;
+use crate::reference::{HUB, valid_host};
 
 /// How a registry is to be spoken to.
 #[derive(Clone, Debug, Default)]
@@ -36,12 +34,12 @@ pub struct Options {
 
 /// A connection to a registry.
 pub struct Registry {
-    host: String,
-    base: String,
-    http: reqwest::Client,
-    credential: Option<Credential>,
-    challenge: Option<Challenge>,
-    tokens: Mutex<HashMap<String, SecretString>>,
+    pub(super) host: String,
+    pub(super) base: String,
+    pub(super) http: reqwest::Client,
+    pub(super) credential: Option<Credential>,
+    pub(super) challenge: Option<Challenge>,
+    pub(super) tokens: Mutex<HashMap<String, SecretString>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -333,7 +331,7 @@ impl Registry {
         }
     }
 
-    async fn dispatch(&self, request: RequestBuilder) -> Result<Response> {
+    pub(super) async fn dispatch(&self, request: RequestBuilder) -> Result<Response> {
         request
             .send()
             .await
@@ -347,250 +345,6 @@ impl Registry {
             format!("{}{url}", self.base)
         }
     }
-
-    async fn authorization(
-        &self,
-        challenge: Option<&Challenge>,
-        scope: &str,
-    ) -> Result<Option<SecretString>> {
-        match (challenge, &self.credential) {
-            (None, _) => Ok(None),
-            (Some(challenge), credential) if challenge.scheme == Scheme::Basic => {
-                Ok(credential.as_ref().map(basic))
-            }
-            (Some(challenge), _) => {
-                let cached = self
-                    .tokens
-                    .lock()
-                    .ok()
-                    .and_then(|tokens| tokens.get(scope).cloned());
-                let token = match cached {
-                    Some(token) => token,
-                    None => {
-                        let token = self.fetch_token(challenge, scope).await?;
-                        if let Ok(mut tokens) = self.tokens.lock() {
-                            tokens.insert(scope.to_owned(), token.clone());
-                        }
-                        token
-                    }
-                };
-                Ok(Some(bearer(&token)))
-            }
-        }
-    }
-
-    /// Asks the token service for a token with these rights.
-    async fn fetch_token(&self, challenge: &Challenge, scope: &str) -> Result<SecretString> {
-        let realm = reqwest::Url::parse(&challenge.realm)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"))
-            .ok_or_else(|| Error::NotARegistry {
-                host: self.host.clone(),
-                why: format!("its token service `{}` is no URL", challenge.realm),
-            })?;
-        let realm_host = realm.host_str().unwrap_or_default();
-        if self.credential.is_some()
-            && realm.scheme() == "http"
-            && !is_loopback(realm_host)
-            && !self.is_plain()
-        {
-            return Err(Error::UnsafeRealm {
-                host: self.host.clone(),
-                realm: challenge.realm.clone(),
-            });
-        }
-        let mut query: Vec<(&str, &str)> = Vec::new();
-        query.extend(
-            challenge
-                .service
-                .as_deref()
-                .map(|service| ("service", service)),
-        );
-        query.extend(scope.split_whitespace().map(|scope| ("scope", scope)));
-        let request = match &self.credential {
-            Some(Credential::IdentityToken { token, .. }) => {
-                let mut form = vec![
-                    ("grant_type", "refresh_token"),
-                    ("client_id", "katlab"),
-                    ("refresh_token", token.expose_secret()),
-                ];
-                form.extend(query);
-                let body = form
-                    .iter()
-                    .map(|(name, value)| format!("{name}={}", encode(value)))
-                    .collect::<Vec<_>>()
-                    .join("&");
-                self.http
-                    .post(realm)
-                    .header(
-                        reqwest::header::CONTENT_TYPE,
-                        "application/x-www-form-urlencoded",
-                    )
-                    .body(body)
-            }
-            credential => {
-                let mut url = realm;
-                if let Some(user) = credential.as_ref().and_then(Credential::username) {
-                    query.push(("account", user));
-                }
-                url.query_pairs_mut().extend_pairs(query);
-                with(self.http.get(url), credential.as_ref().map(basic).as_ref())
-            }
-        };
-        let response = self.dispatch(request).await?;
-        match response.status() {
-            status if status.is_success() => {}
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-                let why = reason(response).await;
-                return Err(match &self.credential {
-                    None => Error::NoCredentials {
-                        host: self.host.clone(),
-                    },
-                    Some(credential) => Error::Refused {
-                        host: self.host.clone(),
-                        user: credential
-                            .username()
-                            .unwrap_or("an access token")
-                            .to_owned(),
-                        why,
-                    },
-                });
-            }
-            _ => return Err(unexpected(&self.host, "its token service", response).await),
-        }
-        let answer = self.json(response, "its token service").await?;
-        let token = answer["token"]
-            .as_str()
-            .or_else(|| answer["access_token"].as_str());
-        token
-            .map(SecretString::from)
-            .ok_or_else(|| Error::NotARegistry {
-                host: self.host.clone(),
-                why: "its token service gave no token".to_owned(),
-            })
-    }
-}
-
-fn client(host: &str, options: &Options) -> Result<reqwest::Client> {
-    tls::install_provider();
-    let mut extra = Vec::new();
-    for path in authorities(host, options) {
-        let found = tls::certificates(&path);
-        extra.extend(found.map_err(|source| Error::CaFile {
-            path: path.clone(),
-            source,
-        })?);
-    }
-    let tls = tls::client_config_trusting(extra).map_err(|error| Error::Setup {
-        why: error.to_string(),
-    })?;
-    let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .user_agent(concat!("katlab/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_secs(10))
-        .timeout(ANSWER_TIMEOUT)
-        // A redirect to a blob store is followed; reqwest drops the login on another host.
-        .redirect(reqwest::redirect::Policy::limited(5));
-    // A proxy cannot reach this machine's own loopback.
-    let builder = if is_loopback(host) {
-        builder.no_proxy()
-    } else {
-        builder
-    };
-    builder.build().map_err(|error| Error::Setup {
-        why: innermost(&error),
-    })
-}
-
-fn authorities(host: &str, options: &Options) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = options.ca.iter().cloned().collect();
-    let folder = options
-        .certificates
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("/etc/docker/certs.d"))
-        .join(host);
-    if let Ok(entries) = std::fs::read_dir(&folder) {
-        let mut files: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| has_extension(path, "crt"))
-            .collect();
-        files.sort();
-        found.extend(files);
-    }
-    found
-}
-
-fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|found| found == extension)
-}
-
-fn may_be_plain(host: &str, insecure: &[String]) -> bool {
-    if is_loopback(host) {
-        return true;
-    }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let address: Option<std::net::Ipv4Addr> = name.parse().ok();
-    insecure.iter().any(|entry| {
-        if entry == host || entry == name {
-            return true;
-        }
-        // The engine also lists networks: 10.0.0.0/8.
-        let (Some(address), Some((network, bits))) = (address, entry.split_once('/')) else {
-            return false;
-        };
-        let (Ok(network), Ok(bits)) = (network.parse::<std::net::Ipv4Addr>(), bits.parse::<u32>())
-        else {
-            return false;
-        };
-        let mask = u32::MAX
-            .checked_shl(32_u32.saturating_sub(bits))
-            .unwrap_or(0);
-        bits <= 32 && (u32::from(address) & mask) == (u32::from(network) & mask)
-    })
-}
-
-async fn ping(http: &reqwest::Client, base: &str) -> Result<Response, reqwest::Error> {
-    http.get(format!("{base}/v2/")).send().await
-}
-
-fn basic(credential: &Credential) -> SecretString {
-    use base64::Engine as _;
-    let user = credential.username().unwrap_or("<token>");
-    let pair = zeroize::Zeroizing::new(format!("{user}:{}", credential.secret().expose_secret()));
-    format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode(pair.as_bytes())
-    )
-    .into()
-}
-
-fn bearer(token: &SecretString) -> SecretString {
-    format!("Bearer {}", token.expose_secret()).into()
-}
-
-fn with(request: RequestBuilder, authorization: Option<&SecretString>) -> RequestBuilder {
-    let Some(authorization) = authorization else {
-        return request;
-    };
-    match reqwest::header::HeaderValue::from_str(authorization.expose_secret()) {
-        Ok(mut value) => {
-            value.set_sensitive(true);
-            request.header(AUTHORIZATION, value)
-        }
-        // A token with control characters in it: the registry will say that nobody asks.
-        Err(_) => request,
-    }
-}
-
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 fn next_link(header: &str) -> Option<String> {
@@ -660,107 +414,9 @@ pub(super) async fn unexpected(host: &str, request: &str, response: Response) ->
     }
 }
 
-/// What kept a request from being answered.
-enum Trouble {
-    NotTls,
-    Certificate(String),
-    Other(String),
-}
-
-impl Trouble {
-    fn of(error: &reqwest::Error) -> Self {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(current) = cause {
-            match current.downcast_ref::<rustls::Error>() {
-                Some(rustls::Error::InvalidCertificate(why)) => {
-                    return Self::Certificate(certificate_words(why));
-                }
-                Some(rustls::Error::InvalidMessage(_)) => return Self::NotTls,
-                Some(other) => return Self::Other(format!("the TLS handshake failed: {other}")),
-                None => {}
-            }
-            // An I/O error hides what it wraps from `source()`.
-            let wrapped = current
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref);
-            cause = match wrapped {
-                Some(wrapped) => Some(wrapped),
-                None => current.source(),
-            };
-        }
-        if error.is_timeout() {
-            return Self::Other("no answer in time".to_owned());
-        }
-        Self::Other(innermost(error))
-    }
-
-    fn into_error(self, host: &str) -> Error {
-        let host = host.to_owned();
-        match self {
-            Self::NotTls => Error::PlainHttp { host },
-            Self::Certificate(why) => Error::Certificate { host, why },
-            Self::Other(why) => Error::Unreachable { host, why },
-        }
-    }
-}
-
-fn certificate_words(error: &rustls::CertificateError) -> String {
-    use rustls::CertificateError as C;
-    match error {
-        C::UnknownIssuer => "it is signed by an authority this machine does not know".to_owned(),
-        C::Expired | C::ExpiredContext { .. } => "it has expired".to_owned(),
-        C::NotValidYet | C::NotValidYetContext { .. } => {
-            "it is not valid yet; is this machine's clock right?".to_owned()
-        }
-        C::NotValidForName | C::NotValidForNameContext { .. } => {
-            "it is for another host".to_owned()
-        }
-        C::Revoked => "it was revoked".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let text = cause.to_string();
-    // "Connection refused (os error 111)": the number helps nobody.
-    text.split(" (os error")
-        .next()
-        .unwrap_or(&text)
-        .to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_http_is_for_this_machine_and_what_the_engine_calls_insecure() {
-        let insecure = [
-            "10.0.0.0/8".to_owned(),
-            "reg.lan:5000".to_owned(),
-            "0.0.0.0/33".to_owned(),
-        ];
-        for host in [
-            "127.0.0.1:5000",
-            "localhost",
-            "10.1.2.3:5000",
-            "reg.lan:5000",
-        ] {
-            assert!(may_be_plain(host, &insecure), "{host}");
-        }
-        for host in [
-            "11.1.2.3",
-            "reg.lan:5001",
-            "example.com",
-            "192.168.1.1:5000",
-        ] {
-            assert!(!may_be_plain(host, &insecure), "{host}");
-        }
-    }
 
     #[test]
     fn the_registrys_own_words_are_found() {

@@ -6,8 +6,10 @@
 mod challenge;
 mod check;
 mod client;
+mod connection;
 mod content;
 mod error;
+mod token;
 
 pub use challenge::{Challenge, Scheme};
 pub use check::{Access, Check, Login, RepositoryCheck};

@@ -8,6 +8,8 @@ use serde_json::{Map, Number, Value, json};
 use crate::resources::{Flavor, Resource};
 
 use super::kinds;
+use super::managed;
+use super::protobuf;
 use super::query::FieldValidation;
 use super::status::ApiError;
 
@@ -21,6 +23,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// Kubernetes' protobuf, for the kinds kubectl sends in it.
+    Protobuf,
 }
 
 impl Format {
@@ -35,11 +39,9 @@ impl Format {
         match media {
             "" | "application/json" => Ok(Format::Json),
             "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
-            "application/vnd.kubernetes.protobuf" => Err(ApiError::unsupported_body(
-                "application/json, application/yaml (the sandbox does not read protobuf; `kubectl create -f` and `kubectl apply -f` send JSON)",
-            )),
+            "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),
             _ => Err(ApiError::unsupported_body(
-                "application/json, application/yaml",
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
             )),
         }
     }
@@ -70,6 +72,7 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), Strin
             reader.end().map_err(|e| json_wording(&e, bytes))?;
             value
         }
+        Format::Protobuf => protobuf::parse(bytes)?,
         Format::Yaml => {
             let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
             serde_saphyr::from_str::<Value>(text).map_err(|e| e.to_string())?
@@ -334,11 +337,20 @@ fn numbers_to_quantities(value: &mut Value) {
     }
 }
 
+/// Empty lists, and empty maps whose keys are data, are not written by Kubernetes' own types.
+fn is_empty(field: &str, value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && managed::is_map(field),
+        _ => false,
+    }
+}
+
 /// Takes out of `value` the fields that `kept` does not have, and names them in order.
 fn prune(value: &mut Value, kept: &Value, path: &str, unknown: &mut Vec<String>) {
     match (value, kept) {
         (Value::Object(map), Value::Object(kept)) => map.retain(|key, below| {
-            if below.is_null() {
+            if below.is_null() || is_empty(key, below) {
                 return false;
             }
             let at = if path.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::resources::Resource;
+use crate::resources::{Flavor, Resource};
 use crate::store::Entry;
 
 use super::age;
@@ -169,10 +169,13 @@ pub struct ListMeta {
 }
 
 impl ListMeta {
-    fn to_json(&self) -> String {
+    fn to_json(&self, custom: bool) -> String {
         let mut meta = json!({"resourceVersion": self.revision.to_string()});
-        if let Some(next) = &self.next {
-            meta["continue"] = json!(next);
+        match &self.next {
+            Some(next) => meta["continue"] = json!(next),
+            // Lists of custom resources always have the field.
+            None if custom => meta["continue"] = json!(""),
+            None => {}
         }
         if let Some(remaining) = self.remaining {
             meta["remainingItemCount"] = json!(remaining);
@@ -210,7 +213,8 @@ pub fn one(entry: &Entry, resource: &Resource, shape: Shape, columns: bool) -> B
 pub fn list(entries: &[Arc<Entry>], meta: &ListMeta, resource: &Resource, shape: Shape) -> Bytes {
     let size: usize = entries.iter().map(|e| e.json().len() + 1).sum();
     let mut out = Vec::with_capacity(size + 256);
-    let meta = meta.to_json();
+    let custom = resource.flavor == Flavor::Custom && shape == Shape::Plain;
+    let meta = meta.to_json(custom);
     match shape {
         Shape::Table(include) => {
             table_start(&mut out, &meta, Some(resource.columns));

@@ -34,25 +34,24 @@ use super::cache::Key;
 use super::context::{Context, now};
 use super::error::Result;
 use super::objects::Kind;
-use super::queue::Again;
 use super::template;
 
 /// Brings one Experiment further.
-pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
+pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     let Some(experiment) = context.experiments.get(key) else {
-        return Ok(None);
+        return Ok(());
     };
     if experiment.is_deleting() {
         context
             .cluster
             .remove_finalizer(experiment.as_ref(), FINALIZER_EXPERIMENT)
             .await?;
-        return Ok(None);
+        return Ok(());
     }
     let experiment = admit(context, experiment).await?;
     if experiment.is_completed() {
         after_the_end(context, &experiment).await?;
-        return Ok(None);
+        return Ok(());
     }
     let trials = context.trials_of(key);
     let mut status = experiment.status.clone().unwrap_or_default();
@@ -71,7 +70,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
     if experiment.is_completed() {
         end_suggestion(context, &experiment).await?;
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Gives a new Experiment its finalizer and its first condition.

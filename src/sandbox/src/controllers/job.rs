@@ -39,12 +39,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
         .filter(|pod| pod.manager().is_some_and(|owner| owner.uid == job.uid()))
         .collect();
     if job.is_deleting() {
-        for pod in pods.iter().filter(|pod| progress::is_tracked(pod)) {
-            context
-                .cluster
-                .remove_finalizer(pod.as_ref(), TRACKING)
-                .await?;
-        }
+        release(context, &pods, progress::is_tracked).await?;
         return Ok(None);
     }
     if is_finished(&job) {
@@ -85,23 +80,13 @@ async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Resul
     }
     let noted = progress::noted(job, &refs(&pods), end, now);
     let job = &*store(context, job, noted).await?;
-    for pod in pods.iter().filter(|pod| is_noted(job, pod)) {
-        context
-            .cluster
-            .remove_finalizer(pod.as_ref(), TRACKING)
-            .await?;
-    }
+    release(context, &pods, |pod| is_noted(job, pod)).await?;
     if job
         .spec
         .as_ref()
         .is_some_and(|spec| spec.suspend == Some(true))
     {
-        for pod in pods.iter().filter(|pod| pod.is_deleting()) {
-            context
-                .cluster
-                .remove_finalizer(pod.as_ref(), TRACKING)
-                .await?;
-        }
+        release(context, &pods, |pod| pod.is_deleting()).await?;
     }
     let counted = progress::counted(job, end, now);
     let job = &*store(context, job, counted).await?;
@@ -113,6 +98,18 @@ async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Resul
         Some(error) => Err(error),
         None => Ok(again),
     }
+}
+
+/// Lets go of some of the pods.
+async fn release(context: &Context, pods: &[Arc<Pod>], of: impl Fn(&Pod) -> bool) -> Result<()> {
+    let chosen: Vec<&Arc<Pod>> = pods.iter().filter(|pod| of(pod)).collect();
+    for pod in chosen {
+        context
+            .cluster
+            .remove_finalizer(pod.as_ref(), TRACKING)
+            .await?;
+    }
+    Ok(())
 }
 
 fn refs(pods: &[Arc<Pod>]) -> Vec<&Pod> {
@@ -248,12 +245,7 @@ fn announce_end(context: &Context, job: &Job, end: Option<End>) {
 
 /// Lets go of what is left and removes the Job when its time has come.
 async fn after_the_end(context: &Context, job: &Job, pods: &[Arc<Pod>]) -> Result<Again> {
-    for pod in pods.iter().filter(|pod| progress::is_tracked(pod)) {
-        context
-            .cluster
-            .remove_finalizer(pod.as_ref(), TRACKING)
-            .await?;
-    }
+    release(context, pods, progress::is_tracked).await?;
     let ttl = job
         .spec
         .as_ref()
@@ -277,24 +269,16 @@ async fn after_the_end(context: &Context, job: &Job, pods: &[Arc<Pod>]) -> Resul
 
 /// Pods whose Job is gone are no longer counted by anybody and must not be held.
 async fn release_orphans(context: &Context, key: &Key, pods: &[Arc<Pod>]) -> Result<Again> {
-    let mut held = pods
-        .iter()
-        .filter(|pod| progress::is_tracked(pod))
-        .peekable();
-    if held.peek().is_none() {
+    if !pods.iter().any(|pod| progress::is_tracked(pod)) {
         return Ok(None);
     }
     // The cache may not have seen a Job that was just made.
     let job = context.cluster.get::<Job>(key).await?;
-    for pod in held {
-        let owner = pod.manager().map(|owner| owner.uid.to_owned());
-        if owner.as_deref() != job.as_ref().map(Kind::uid) {
-            context
-                .cluster
-                .remove_finalizer(pod.as_ref(), TRACKING)
-                .await?;
-        }
-    }
+    let uid = job.as_ref().map(Kind::uid);
+    release(context, pods, |pod| {
+        progress::is_tracked(pod) && pod.manager().map(|owner| owner.uid) != uid
+    })
+    .await?;
     Ok(None)
 }
 

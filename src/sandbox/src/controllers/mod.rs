@@ -36,10 +36,13 @@ pub mod trial;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use katlab_katib::names::RECONCILE_ERROR;
-use katlab_katib::types::{Experiment, Trial};
+use katlab_katib::types::{Experiment, Suggestion, Trial};
 use kube::Client;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::ObservationStore;
@@ -47,149 +50,148 @@ use cache::{Key, follow};
 use context::Context;
 use error::Error;
 use objects::Kind;
-use queue::{Again, Retry, Waker, queue, work};
+use queue::{Again, Retry, queue, work};
 
 /// Keys of one kind worked on at once. Each waits mostly for the API server.
 const CONCURRENCY: usize = 8;
 /// Kubernetes waits a second before it tries again to create a pod that was refused.
 const FIRST_JOB_DELAY: Duration = Duration::from_secs(1);
 
-/// Runs all controllers until shutdown.
+/// Runs all controllers until shutdown. Dropped before, it stops them where they are.
 pub async fn run(client: Client, observation: ObservationStore, shutdown: CancellationToken) {
     let (recorder, outbox) = events::recorder("katlab");
-    let writer = events::write(client.clone(), outbox);
-    let context = Arc::new(Context::new(client, observation, &recorder));
-    drop(recorder);
+    let context = Arc::new(Context::new(client.clone(), observation, &recorder));
+    let mut tasks = JoinSet::new();
     // The writer ends when the last recorder is gone, that is when the controllers are.
-    tokio::join!(writer, run_controllers(context, shutdown));
+    tasks.spawn(events::write(client, outbox));
+    drop(recorder);
+    spawn_controllers(&mut tasks, context, &shutdown);
+    while tasks.join_next().await.is_some() {}
 }
 
-async fn run_controllers(context: Arc<Context>, shutdown: CancellationToken) {
+fn spawn_controllers(tasks: &mut JoinSet<()>, context: Arc<Context>, shutdown: &CancellationToken) {
     let (experiments, experiment_queue) = queue();
     let (suggestions, suggestion_queue) = queue();
     let (trials, trial_queue) = queue();
     let (jobs, job_queue) = queue();
-    let client = || context.cluster.client();
 
-    let watches = async {
-        tokio::join!(
-            follow(
-                client(),
-                context.experiments.clone(),
-                wake(&experiments),
-                shutdown.clone()
-            ),
-            follow(
-                client(),
-                context.suggestions.clone(),
-                |suggestion| {
-                    suggestions.wake(suggestion.key());
-                    // Suggestion and Experiment share their name.
-                    experiments.wake(suggestion.key());
-                },
-                shutdown.clone(),
-            ),
-            follow(
-                client(),
-                context.trials.clone(),
-                |trial| {
-                    trials.wake(trial.key());
-                    experiments.wake_all(context::experiment_of(trial));
-                },
-                shutdown.clone(),
-            ),
-            follow(
-                client(),
-                context.jobs.clone(),
-                |job| {
-                    jobs.wake(job.key());
-                    trials.wake_all(job.managed_by(Trial::KIND));
-                },
-                shutdown.clone(),
-            ),
-            follow(
-                client(),
-                context.pods.clone(),
-                |pod| {
-                    let job = pod.managed_by(Job::KIND);
-                    let owner = job.as_ref().and_then(|key| context.jobs.get(key));
-                    trials.wake_all(owner.and_then(|job| job.managed_by(Trial::KIND)));
-                    jobs.wake_all(job);
-                },
-                shutdown.clone(),
-            ),
-        )
+    let (waker, cache) = (experiments.clone(), context.experiments.clone());
+    let notify = move |experiment: &Experiment| waker.wake(experiment.key());
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
+
+    let (waker, cache) = (experiments.clone(), context.suggestions.clone());
+    let notify = move |suggestion: &Suggestion| {
+        suggestions.wake(suggestion.key());
+        // Suggestion and Experiment share their name.
+        waker.wake(suggestion.key());
     };
-    let controllers = async {
-        // A first decision from half a picture could make what is already there.
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = context.wait_until_ready() => {}
-        }
-        tokio::join!(
-            work(
-                experiment_queue,
-                CONCURRENCY,
-                |key| on_experiment(&context, key),
-                shutdown.clone()
-            ),
-            work(
-                suggestion_queue,
-                CONCURRENCY,
-                |key| on_suggestion(&context, key),
-                shutdown.clone()
-            ),
-            work(
-                trial_queue,
-                CONCURRENCY,
-                |key| on_trial(&context, key),
-                shutdown.clone()
-            ),
-            work(
-                job_queue,
-                CONCURRENCY,
-                |key| on_job(&context, key),
-                shutdown.clone()
-            ),
-        );
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
+
+    let (waker, cache) = (trials.clone(), context.trials.clone());
+    let notify = move |trial: &Trial| {
+        waker.wake(trial.key());
+        experiments.wake_all(context::experiment_of(trial));
     };
-    tokio::join!(watches, controllers);
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
+
+    let (job_waker, waker, cache) = (jobs.clone(), trials.clone(), context.jobs.clone());
+    let notify = move |job: &Job| {
+        job_waker.wake(job.key());
+        waker.wake_all(job.managed_by(Trial::KIND));
+    };
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
+
+    let (all_jobs, cache) = (context.jobs.clone(), context.pods.clone());
+    let notify = move |pod: &Pod| {
+        let job = pod.managed_by(Job::KIND);
+        let owner = job.as_ref().and_then(|key| all_jobs.get(key));
+        trials.wake_all(owner.and_then(|job| job.managed_by(Trial::KIND)));
+        jobs.wake_all(job);
+    };
+    tasks.spawn(follow(
+        context.cluster.client(),
+        cache,
+        notify,
+        shutdown.clone(),
+    ));
+
+    for (queue, on) in [
+        (experiment_queue, on_experiment as Reconcile),
+        (suggestion_queue, on_suggestion),
+        (trial_queue, on_trial),
+        (job_queue, on_job),
+    ] {
+        let (context, shutdown) = (context.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            // A first decision from half a picture could make what is already there.
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = context.wait_until_ready() => {}
+            }
+            work(queue, CONCURRENCY, |key| on(context.clone(), key), shutdown).await;
+        });
+    }
 }
 
-fn wake(waker: &Waker) -> impl Fn(&Experiment) + '_ {
-    |experiment| waker.wake(experiment.key())
-}
+/// One turn of a controller: the context, and the object that may need something.
+type Reconcile = fn(Arc<Context>, Key) -> BoxFuture<'static, Result<Again, Retry>>;
 
-async fn on_experiment(context: &Context, key: Key) -> Result<Again, Retry> {
-    experiment::reconcile(context, &key).await.map_err(|error| {
+fn on_experiment(context: Arc<Context>, key: Key) -> BoxFuture<'static, Result<Again, Retry>> {
+    Box::pin(async move {
+        let Err(error) = experiment::reconcile(&context, &key).await else {
+            return Ok(None);
+        };
         if is_worth_saying(&key, Experiment::KIND, &error)
             && let Some(experiment) = context.experiments.get(&key)
         {
             let message = format!("Failed to reconcile: {error}");
-            context
-                .experiment_events
-                .warning(experiment.as_ref(), RECONCILE_ERROR, message);
+            let events = &context.experiment_events;
+            events.warning(experiment.as_ref(), RECONCILE_ERROR, message);
         }
-        Retry::default()
+        Err(Retry::default())
     })
 }
 
-async fn on_suggestion(context: &Context, key: Key) -> Result<Again, Retry> {
-    suggestion::reconcile(context, &key).await.map_err(|error| {
-        if is_worth_saying(&key, "Suggestion", &error)
+fn on_suggestion(context: Arc<Context>, key: Key) -> BoxFuture<'static, Result<Again, Retry>> {
+    Box::pin(async move {
+        let Err(error) = suggestion::reconcile(&context, &key).await else {
+            return Ok(None);
+        };
+        if is_worth_saying(&key, Suggestion::KIND, &error)
             && let Some(suggestion) = context.suggestions.get(&key)
         {
-            let message = error.to_string();
-            context
-                .suggestion_events
-                .warning(suggestion.as_ref(), RECONCILE_ERROR, message);
+            let events = &context.suggestion_events;
+            events.warning(suggestion.as_ref(), RECONCILE_ERROR, error.to_string());
         }
-        Retry::default()
+        Err(Retry::default())
     })
 }
 
-async fn on_trial(context: &Context, key: Key) -> Result<Again, Retry> {
-    trial::reconcile(context, &key).await.map_err(|error| {
+fn on_trial(context: Arc<Context>, key: Key) -> BoxFuture<'static, Result<Again, Retry>> {
+    Box::pin(async move {
+        let Err(error) = trial::reconcile(&context, &key).await else {
+            return Ok(None);
+        };
         if is_worth_saying(&key, Trial::KIND, &error)
             && let Some(trial) = context.trials.get(&key)
         {
@@ -198,17 +200,19 @@ async fn on_trial(context: &Context, key: Key) -> Result<Again, Retry> {
                 .trial_events
                 .warning(trial.as_ref(), RECONCILE_ERROR, message);
         }
-        Retry::default()
+        Err(Retry::default())
     })
 }
 
-async fn on_job(context: &Context, key: Key) -> Result<Again, Retry> {
-    job::reconcile(context, &key).await.map_err(|error| {
+fn on_job(context: Arc<Context>, key: Key) -> BoxFuture<'static, Result<Again, Retry>> {
+    Box::pin(async move {
         // Refused pods have had their event.
-        match is_worth_saying(&key, Job::KIND, &error) {
-            true => Retry(FIRST_JOB_DELAY),
-            false => Retry::default(),
-        }
+        job::reconcile(&context, &key).await.map_err(|error| {
+            match is_worth_saying(&key, Job::KIND, &error) {
+                true => Retry(FIRST_JOB_DELAY),
+                false => Retry::default(),
+            }
+        })
     })
 }
 

@@ -103,8 +103,8 @@ pub async fn work<F, R>(
     reconcile: F,
     shutdown: CancellationToken,
 ) where
-    F: Fn(Key) -> R,
-    R: Future<Output = Result<Again, Retry>>,
+    F: Fn(Key) -> R + Send,
+    R: Future<Output = Result<Again, Retry>> + Send,
 {
     let mut pending = Pending {
         due: HashMap::new(),

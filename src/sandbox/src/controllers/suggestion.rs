@@ -31,20 +31,19 @@ use katlab_suggestion::{
 
 use super::cache::Key;
 use super::context::{Context, now};
-use super::error::{Error, Result};
+use super::error::Result;
 use super::objects::Kind;
-use super::queue::Again;
 
 /// Reason of the Succeeded condition when there is nothing more to suggest.
 const END_REACHED: &str = "SuggestionEndReached";
 
 /// Brings one Suggestion further.
-pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
+pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     let Some(mut suggestion) = context.suggestions.get(key) else {
-        return Ok(None);
+        return Ok(());
     };
     if suggestion.is_deleting() || suggestion.is_completed() {
-        return Ok(None);
+        return Ok(());
     }
     if !suggestion.is_created() {
         let now = now();
@@ -53,18 +52,18 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
         set(&mut status, CREATED, reasons::CREATED, &now);
         suggestion = store(context, &suggestion, &status).await?;
     }
-    let experiment = context.experiments.get(key).ok_or_else(|| Error::Missing {
-        kind: Experiment::KIND,
-        object: key.clone(),
-        dependent: key.clone(),
-    })?;
+    // An orphan has nobody to suggest for. A Suggestion is made by a controller that holds
+    // its Experiment in the same cache, so this is no race.
+    let Some(experiment) = context.experiments.get(key) else {
+        return Ok(());
+    };
     let mut status = suggestion.status.clone().unwrap_or_default();
     let spec = effective_spec(&experiment, &suggestion, &status);
     let given = advance(&suggestion, &spec, &mut status);
     if suggestion.status.as_ref() != Some(&status) {
         store(context, &suggestion, &status).await?;
     }
-    given.map(|()| None)
+    given
 }
 
 async fn store(

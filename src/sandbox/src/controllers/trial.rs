@@ -30,15 +30,14 @@ use super::cache::Key;
 use super::context::{Context, now};
 use super::error::{Error, Result};
 use super::objects::Kind;
-use super::queue::Again;
 
 /// The runtime's mark on a pod whose metrics are in the log.
 pub const COLLECTED: &str = "katlab.dev/metrics-collected";
 
 /// Brings one trial further.
-pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
+pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     let Some(trial) = context.trials.get(key) else {
-        return Ok(None);
+        return Ok(());
     };
     if trial.is_deleting() {
         return finalize(context, &trial).await;
@@ -52,7 +51,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
             let job = create_job(context, &trial, &job_key, wanted).await?;
             mark_running(context, &trial, &job).await?;
         }
-        return Ok(None);
+        return Ok(());
     };
     let trial = if trial.is_completed() && !lacks_observation(&trial) {
         trial
@@ -73,11 +72,11 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
             .trial_events
             .normal(trial.as_ref(), "JobDeleted", message);
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Forgets what a trial reported, then lets it go.
-async fn finalize(context: &Context, trial: &Trial) -> Result<Again> {
+async fn finalize(context: &Context, trial: &Trial) -> Result<()> {
     if trial
         .finalizers()
         .iter()
@@ -90,7 +89,7 @@ async fn finalize(context: &Context, trial: &Trial) -> Result<Again> {
             .remove_finalizer(trial, FINALIZER_TRIAL)
             .await?;
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Gives a new trial its finalizer and its first condition.

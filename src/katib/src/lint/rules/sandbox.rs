@@ -3,13 +3,15 @@
 use crate::lint::subject::Subject;
 use crate::lint::{Finding, Rule, Severity};
 use crate::path::FieldPath;
+use crate::types::CollectorKind;
+use serde_json::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "KL0207",
     name: "sandbox",
     severity: Severity::Error,
-    what: "Whether the sandbox runs the Experiment: algorithms random and grid, trials that are \
-           Jobs, no early stopping and no architecture search.",
+    what: "Whether the sandbox runs the Experiment: algorithms random and grid, collectors StdOut \
+           and File, trials that are plain Jobs, no early stopping, no architecture search.",
     why: "The sandbox refuses what it does not run, by name.",
     mend: "Change it, or use a cluster with Katib: `:use cluster`.",
     example: "algorithm: {algorithmName: tpe}",
@@ -18,6 +20,16 @@ pub(super) const RULE: Rule = Rule {
 
 /// Algorithms the sandbox runs.
 const ALGORITHMS: &[&str] = &["random", "grid"];
+/// Collectors the sandbox has.
+const COLLECTORS: &[CollectorKind] = &[CollectorKind::StdOut, CollectorKind::File];
+/// Fields of a Job the sandbox's controller does not act on.
+const JOB_FIELDS: &[&str] = &[
+    "podFailurePolicy",
+    "successPolicy",
+    "backoffLimitPerIndex",
+    "maxFailedIndexes",
+    "managedBy",
+];
 
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let Some(spec) = subject.spec().filter(|_| subject.is_sandbox()) else {
@@ -55,14 +67,58 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         }
     }
     let template = FieldPath::parse("spec.trialTemplate.trialSpec");
-    let kind = subject
-        .value(&template.key("kind"))
-        .and_then(serde_json::Value::as_str);
+    let kind = subject.value(&template.key("kind")).and_then(Value::as_str);
     if let Some(kind) = kind.filter(|_| !subject.is_job()) {
         findings.push(subject.at_value(
             &RULE,
             &template.key("kind"),
             format!("the sandbox runs trials of kind Job, not {kind}"),
+        ));
+    }
+    check_collector(subject, findings);
+    check_job(subject, &template, findings);
+}
+
+fn check_collector(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let kind = subject
+        .spec()
+        .and_then(|spec| spec.metrics_collector_spec.as_ref())
+        .and_then(|metrics| metrics.collector.as_ref())
+        .map(|collector| &collector.kind);
+    if let Some(kind) = kind.filter(|kind| kind.is_known() && !COLLECTORS.contains(kind)) {
+        findings.push(subject.at_value(
+            &RULE,
+            &FieldPath::parse("spec.metricsCollectorSpec.collector.kind"),
+            format!("the sandbox does not collect metrics by {kind}"),
+        ));
+    }
+}
+
+fn check_job(subject: &Subject<'_>, template: &FieldPath, findings: &mut Vec<Finding>) {
+    let job = template.key("spec");
+    let Some(spec) = subject.value(&job).filter(|_| subject.is_job()) else {
+        return;
+    };
+    let set = |field: &str| spec.get(field).is_some_and(|value| !value.is_null());
+    let is = |field: &str, word: &str| spec.get(field).and_then(Value::as_str) == Some(word);
+    let fields = JOB_FIELDS
+        .iter()
+        .filter(|field| set(field))
+        .map(|field| (*field, String::new()))
+        .chain(
+            [
+                ("completionMode", "Indexed"),
+                ("podReplacementPolicy", "Failed"),
+            ]
+            .into_iter()
+            .filter(|(field, word)| is(field, word))
+            .map(|(field, word)| (field, format!(": {word}"))),
+        );
+    for (field, word) in fields {
+        findings.push(subject.at(
+            &RULE,
+            &job.key(field),
+            format!("the sandbox's Jobs do not have {field}{word}"),
         ));
     }
 }

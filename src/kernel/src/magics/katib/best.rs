@@ -29,19 +29,34 @@ impl Magic for Best {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let summary =
-            ctx.or_interrupted(experiments::summary(&cluster, &cluster.namespace, &self.experiment)).await?;
+        let summary = ctx
+            .or_interrupted(experiments::summary(
+                &cluster,
+                &cluster.namespace,
+                &self.experiment,
+            ))
+            .await?;
         let Some(best) = &summary.best else {
-            let error = MagicError::new(format!("experiment {} has no best trial", self.experiment));
+            let error =
+                MagicError::new(format!("experiment {} has no best trial", self.experiment));
             return Err(if summary.is_completed() {
-                error.hint(format!("no trial reported {}; :why {} explains", summary.objective.metric, self.experiment))
+                error.hint(format!(
+                    "no trial reported {}; :why {} explains",
+                    summary.objective.metric, self.experiment
+                ))
             } else {
-                error.hint(format!("it has none yet; :experiment watch {} shows when it has", self.experiment))
+                error.hint(format!(
+                    "it has none yet; :experiment watch {} shows when it has",
+                    self.experiment
+                ))
             });
         };
         if self.arguments {
-            let words: Vec<String> =
-                best.parameters.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect();
+            let words: Vec<String> = best
+                .parameters
+                .iter()
+                .map(|(name, value)| quoted(&format!("{name}={value}")))
+                .collect();
             ctx.output.show(Bundle::text(words.join(" ")));
             return Ok(());
         }
@@ -49,7 +64,8 @@ impl Magic for Best {
         details.row("Experiment", summary.name.clone());
         for metric in &best.metrics {
             let value = metric_cell(metric);
-            let reached = metric.name == summary.objective.metric && summary.goal_reached() == Some(true);
+            let reached =
+                metric.name == summary.objective.metric && summary.goal_reached() == Some(true);
             details.row(
                 metric.name.clone(),
                 match value.is_empty() {

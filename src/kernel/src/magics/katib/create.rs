@@ -60,9 +60,17 @@ impl Magic for Create {
         let options = options(cluster.is_sandbox(), Some(cluster.namespace.clone()));
         let mut checked = Checked::new(&origin, text, &options);
         if self.fix {
-            checked.fix(ctx, (self.file != "-").then_some(self.file.as_str()), &options)?;
+            checked.fix(
+                ctx,
+                (self.file != "-").then_some(self.file.as_str()),
+                &options,
+            )?;
         }
-        let loud = checked.report.findings.iter().any(|finding| finding.severity >= Severity::Warning);
+        let loud = checked
+            .report
+            .findings
+            .iter()
+            .any(|finding| finding.severity >= Severity::Warning);
         if loud {
             ctx.output.show(checked.bundle());
         }
@@ -75,7 +83,9 @@ impl Magic for Create {
         let experiment: Experiment = serde_json::from_value(manifest.clone())
             .map_err(|error| MagicError::new(format!("{origin} is no Experiment: {error}")))?;
 
-        if let Some(own) = manifest.pointer("/metadata/namespace").and_then(Value::as_str)
+        if let Some(own) = manifest
+            .pointer("/metadata/namespace")
+            .and_then(Value::as_str)
             && own != cluster.namespace
         {
             ctx.output.note(format!(
@@ -84,30 +94,59 @@ impl Magic for Create {
             ));
         }
 
-        let mut found = ctx.or_interrupted(checks::run(&cluster, &cluster.namespace, &experiment)).await?;
-        found.extend(ctx.or_interrupted(async { Ok::<_, MagicError>(images(ctx, &cluster, &experiment).await) }).await?);
+        let mut found = ctx
+            .or_interrupted(checks::run(&cluster, &cluster.namespace, &experiment))
+            .await?;
+        found.extend(
+            ctx.or_interrupted(async {
+                Ok::<_, MagicError>(images(ctx, &cluster, &experiment).await)
+            })
+            .await?,
+        );
         ctx.output.table(&table(&found));
         if found.iter().any(|check| check.verdict == Verdict::Bad) && !self.yes {
-            return Err(MagicError::new("a check says that this cannot work; nothing was created")
-                .hint("mend it, or add --yes to try all the same"));
+            return Err(
+                MagicError::new("a check says that this cannot work; nothing was created")
+                    .hint("mend it, or add --yes to try all the same"),
+            );
         }
 
         let namespace = cluster.namespace.as_str();
-        ctx.or_interrupted(creation::send(&cluster, namespace, &manifest, Mode::DryRun)).await?;
+        ctx.or_interrupted(creation::send(&cluster, namespace, &manifest, Mode::DryRun))
+            .await?;
         if self.dry_run {
-            ctx.output.done(format!("the cluster would take it, in {} (dry run: nothing was created)", target(&cluster)));
+            ctx.output.done(format!(
+                "the cluster would take it, in {} (dry run: nothing was created)",
+                target(&cluster)
+            ));
             return Ok(());
         }
-        let created = ctx.or_interrupted(creation::send(&cluster, namespace, &manifest, Mode::Create)).await?;
+        let created = ctx
+            .or_interrupted(creation::send(&cluster, namespace, &manifest, Mode::Create))
+            .await?;
         let summary = Summary::of(&created);
         let mut details = Details::new(
-            Cell::text(format!("experiment {} created in {}", summary.name, target(&cluster))).with_status(Status::Ok),
+            Cell::text(format!(
+                "experiment {} created in {}",
+                summary.name,
+                target(&cluster)
+            ))
+            .with_status(Status::Ok),
         );
         details.row("Goal", goal(&summary.objective));
         details.row("Algorithm", summary.algorithm.clone());
         details.row("Parameters", summary.parameters.join(", "));
-        let count = |count: Option<u32>| count.map_or_else(|| "no limit".to_owned(), |count| count.to_string());
-        details.row("Trials", format!("{}, {} at once", count(summary.max_trials), count(summary.parallel)));
+        let count = |count: Option<u32>| {
+            count.map_or_else(|| "no limit".to_owned(), |count| count.to_string())
+        };
+        details.row(
+            "Trials",
+            format!(
+                "{}, {} at once",
+                count(summary.max_trials),
+                count(summary.parallel)
+            ),
+        );
         details.row("Next", format!(":experiment watch {}", summary.name));
         ctx.output.show(details.bundle());
         Ok(())
@@ -125,8 +164,12 @@ impl Magic for Create {
 }
 
 fn table(checks: &[Check]) -> Table {
-    let mut table =
-        Table::new([Column::new("CHECK"), Column::new("RESULT"), Column::new("WHAT TO DO")]).title("checks on the cluster");
+    let mut table = Table::new([
+        Column::new("CHECK"),
+        Column::new("RESULT"),
+        Column::new("WHAT TO DO"),
+    ])
+    .title("checks on the cluster");
     for check in checks {
         let status = match check.verdict {
             Verdict::Good => Status::Ok,
@@ -148,7 +191,9 @@ fn table(checks: &[Check]) -> Table {
 
 /// Whether the images of the trials can be had, as far as that is known in a few seconds.
 async fn images(ctx: &Context, cluster: &Cluster, experiment: &Experiment) -> Vec<Check> {
-    let Some(pod) = details::pod_spec(experiment) else { return Vec::new() };
+    let Some(pod) = details::pod_spec(experiment) else {
+        return Vec::new();
+    };
     let mut checks = Vec::new();
     for image in details::images(pod) {
         // What a trial's parameters decide cannot be looked up.
@@ -165,7 +210,12 @@ async fn images(ctx: &Context, cluster: &Cluster, experiment: &Experiment) -> Ve
 }
 
 fn unknown(image: &str, why: &str) -> Check {
-    Check { subject: format!("image {image}"), verdict: Verdict::Unknown, detail: why.to_owned(), mend: None }
+    Check {
+        subject: format!("image {image}"),
+        verdict: Verdict::Unknown,
+        detail: why.to_owned(),
+        mend: None,
+    }
 }
 
 async fn look(ctx: &Context, cluster: &Cluster, image: &str) -> Check {
@@ -173,7 +223,12 @@ async fn look(ctx: &Context, cluster: &Cluster, image: &str) -> Check {
     let reference = match Reference::parse(image) {
         Ok(reference) => reference,
         Err(error) => {
-            return Check { subject, verdict: Verdict::Bad, detail: error.to_string(), mend: error.hint() };
+            return Check {
+                subject,
+                verdict: Verdict::Bad,
+                detail: error.to_string(),
+                mend: error.hint(),
+            };
         }
     };
     // On the sandbox the pods run on this machine's engine: what it has need not be pulled.
@@ -182,22 +237,39 @@ async fn look(ctx: &Context, cluster: &Cluster, image: &str) -> Check {
         && engine.has_image(image).await.unwrap_or(false)
         && !reference.names_host()
     {
-        return Check { subject, verdict: Verdict::Good, detail: "is on this machine's engine".into(), mend: None };
+        return Check {
+            subject,
+            verdict: Verdict::Good,
+            detail: "is on this machine's engine".into(),
+            mend: None,
+        };
     }
     let host = reference.host().to_owned();
-    let Ok(store) = store(ctx) else { return unknown(image, "there is no place for logins") };
+    let Ok(store) = store(ctx) else {
+        return unknown(image, "there is no place for logins");
+    };
     let registry = match Registry::connect(&host, &store, Options::default()).await {
         Ok(registry) => registry,
         Err(error) => return unknown(image, &error.to_string()),
     };
     match registry.digest(&reference).await {
-        Ok(Some(_)) => Check { subject, verdict: Verdict::Good, detail: format!("is in the registry {host}"), mend: None },
+        Ok(Some(_)) => Check {
+            subject,
+            verdict: Verdict::Good,
+            detail: format!("is in the registry {host}"),
+            mend: None,
+        },
         Ok(None) => {
             let mend = match near(&registry, &reference).await {
                 Some(near) => format!("did you mean {near}? Or push it: :push {image}"),
                 None => format!("push it first: :push {image}"),
             };
-            Check { subject, verdict: Verdict::Bad, detail: format!("is not in the registry {host}"), mend: Some(mend) }
+            Check {
+                subject,
+                verdict: Verdict::Bad,
+                detail: format!("is not in the registry {host}"),
+                mend: Some(mend),
+            }
         }
         Err(error) => unknown(image, &error.to_string()),
     }
@@ -211,10 +283,14 @@ async fn near(registry: &Registry, reference: &Reference) -> Option<String> {
         && !tags.is_empty()
     {
         let near = nearest::to(wanted, tags.iter().map(String::as_str));
-        let tag = near.first().map(|tag| (*tag).to_owned()).or_else(|| tags.last().cloned())?;
+        let tag = near
+            .first()
+            .map(|tag| (*tag).to_owned())
+            .or_else(|| tags.last().cloned())?;
         return Some(format!("{}/{repository}:{tag}", reference.host()));
     }
     let repositories = registry.repositories().await.ok()?;
     let near = nearest::to(&repository, repositories.iter().map(String::as_str));
-    near.first().map(|name| format!("{}/{name}", reference.host()))
+    near.first()
+        .map(|name| format!("{}/{name}", reference.host()))
 }

@@ -31,12 +31,24 @@ impl Magic for Delete {
     const NAME: &'static str = "experiment delete";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
-        let mut deletion =
-            Deletion { kind: "experiments.kubeflow.org", names: &self.names, place: &self.place, yes: self.yes };
-        deletion.run(ctx, self.ignore_not_found, !self.no_wait).await
+        let mut deletion = Deletion {
+            kind: "experiments.kubeflow.org",
+            names: &self.names,
+            place: &self.place,
+            yes: self.yes,
+        };
+        deletion
+            .run(ctx, self.ignore_not_found, !self.no_wait)
+            .await
     }
 
     fn explain(&self) -> Vec<String> {
-        kubectl("experiment", &self.names, &self.place, self.ignore_not_found, self.no_wait)
+        kubectl(
+            "experiment",
+            &self.names,
+            &self.place,
+            self.ignore_not_found,
+            self.no_wait,
+        )
     }
 }

@@ -25,14 +25,20 @@ impl Magic for Details {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let experiment = ctx.or_interrupted(experiments::get(&cluster, &cluster.namespace, &self.name)).await?;
+        let experiment = ctx
+            .or_interrupted(experiments::get(&cluster, &cluster.namespace, &self.name))
+            .await?;
         ctx.output.show(view(&experiment).bundle());
         ctx.output.table(&space(&experiment.spec.parameters));
         Ok(())
     }
 
     fn explain(&self) -> Vec<String> {
-        vec![format!("kubectl get experiment {} -o yaml{}", quoted(&self.name), self.place.kubectl())]
+        vec![format!(
+            "kubectl get experiment {} -o yaml{}",
+            quoted(&self.name),
+            self.place.kubectl()
+        )]
     }
 }
 
@@ -45,12 +51,23 @@ fn view(experiment: &Experiment) -> View {
     if let Some(objective) = &spec.objective {
         view.row("Metric", objective.objective_metric_name.clone());
         view.row("Direction", objective.objective_type.to_string());
-        view.row("Goal", objective.goal.map_or_else(|| Cell::text("none"), Cell::number));
+        view.row(
+            "Goal",
+            objective
+                .goal
+                .map_or_else(|| Cell::text("none"), Cell::number),
+        );
         if !objective.additional_metric_names.is_empty() {
-            view.row("Also recorded", objective.additional_metric_names.join(", "));
+            view.row(
+                "Also recorded",
+                objective.additional_metric_names.join(", "),
+            );
         }
-        let strategies: Vec<String> =
-            objective.metric_strategies.iter().map(|one| format!("{} by {}", one.name, one.value)).collect();
+        let strategies: Vec<String> = objective
+            .metric_strategies
+            .iter()
+            .map(|one| format!("{} by {}", one.name, one.value))
+            .collect();
         if !strategies.is_empty() {
             view.row("Judged by", strategies.join(", "));
         }
@@ -64,7 +81,10 @@ fn view(experiment: &Experiment) -> View {
         view.row("Resume policy", spec.resume_policy.to_string());
     }
 
-    for (title, algorithm) in [("Algorithm", &spec.algorithm), ("Early stopping", &spec.early_stopping)] {
+    for (title, algorithm) in [
+        ("Algorithm", &spec.algorithm),
+        ("Early stopping", &spec.early_stopping),
+    ] {
         if let Some(algorithm) = algorithm {
             view.section(title);
             view.row("Name", algorithm.algorithm_name.clone());
@@ -76,16 +96,34 @@ fn view(experiment: &Experiment) -> View {
 
     if let Some(template) = &spec.trial_template {
         view.section("Template of a trial");
-        if let Some(kind) = template.trial_spec.as_ref().and_then(|spec| spec.get("kind")?.as_str()) {
+        if let Some(kind) = template
+            .trial_spec
+            .as_ref()
+            .and_then(|spec| spec.get("kind")?.as_str())
+        {
             view.row("Kind", kind);
         }
         if let Some(source) = &template.config_map {
-            view.row("ConfigMap", format!("{}/{} {}", source.config_map_namespace, source.config_map_name, source.template_path));
+            view.row(
+                "ConfigMap",
+                format!(
+                    "{}/{} {}",
+                    source.config_map_namespace, source.config_map_name, source.template_path
+                ),
+            );
         }
         if let Some(training) = training(experiment) {
             view.row("Container", training.container);
             view.row("Image", training.image);
-            view.row("Command", training.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
+            view.row(
+                "Command",
+                training
+                    .command
+                    .iter()
+                    .map(|word| quoted(word))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
             for (name, quantity) in training.resources {
                 view.row(name, quantity);
             }
@@ -95,8 +133,11 @@ fn view(experiment: &Experiment) -> View {
         } else {
             view.row("Container", template.primary_container_name.clone());
         }
-        let parameters: Vec<String> =
-            template.parameters().iter().map(|one| format!("{} = {}", one.name, one.reference)).collect();
+        let parameters: Vec<String> = template
+            .parameters()
+            .iter()
+            .map(|one| format!("{} = {}", one.name, one.reference))
+            .collect();
         if !parameters.is_empty() {
             view.row("Parameters", parameters.join("\n"));
         }
@@ -141,7 +182,13 @@ fn space(parameters: &[ParameterSpec]) -> Table {
         } else {
             space.list.join(", ")
         };
-        let some = |text: &str| if text.is_empty() { Cell::none() } else { Cell::text(text) };
+        let some = |text: &str| {
+            if text.is_empty() {
+                Cell::none()
+            } else {
+                Cell::text(text)
+            }
+        };
         table.row([
             Cell::text(&parameter.name),
             Cell::text(parameter.parameter_type.to_string()),

@@ -33,13 +33,21 @@ impl Magic for Edit {
     const NAME: &'static str = "experiment edit";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
-        let budget = Budget { max_trials: self.max_trials, parallel: self.parallel, max_failed: self.max_failed };
+        let budget = Budget {
+            max_trials: self.max_trials,
+            parallel: self.parallel,
+            max_failed: self.max_failed,
+        };
         if budget == Budget::default() {
-            return Err(MagicError::usage("nothing was said about what is to change")
-                .hint("give --max-trials, --parallel or --max-failed"));
+            return Err(
+                MagicError::usage("nothing was said about what is to change")
+                    .hint("give --max-trials, --parallel or --max-failed"),
+            );
         }
         let cluster = self.place.cluster(ctx).await?;
-        let before = ctx.or_interrupted(experiments::get(&cluster, &cluster.namespace, &self.name)).await?;
+        let before = ctx
+            .or_interrupted(experiments::get(&cluster, &cluster.namespace, &self.name))
+            .await?;
         let warnings = budget::warnings(&before, budget);
         for warning in &warnings {
             ctx.output.warn(warning);
@@ -48,9 +56,18 @@ impl Magic for Edit {
             ctx.output.note("nothing was done; add --yes to do it");
             return Ok(());
         }
-        let after = ctx.or_interrupted(budget::edit(&cluster, &cluster.namespace, &self.name, budget)).await?;
+        let after = ctx
+            .or_interrupted(budget::edit(
+                &cluster,
+                &cluster.namespace,
+                &self.name,
+                budget,
+            ))
+            .await?;
         let before = Summary::of(&before);
-        let word = |count: Option<u32>| count.map_or_else(|| "no limit".to_owned(), |count| count.to_string());
+        let word = |count: Option<u32>| {
+            count.map_or_else(|| "no limit".to_owned(), |count| count.to_string())
+        };
         let changes: Vec<String> = [
             ("trials in all", before.max_trials, after.max_trials),
             ("at once", before.parallel, after.parallel),
@@ -61,9 +78,15 @@ impl Magic for Edit {
         .map(|(what, old, new)| format!("{what} {} → {}", word(*old), word(*new)))
         .collect();
         if changes.is_empty() {
-            ctx.output.done(format!("experiment {} is that way already", self.name));
+            ctx.output
+                .done(format!("experiment {} is that way already", self.name));
         } else {
-            ctx.output.done(format!("experiment {} changed in {}: {}", self.name, target(&cluster), changes.join(", ")));
+            ctx.output.done(format!(
+                "experiment {} changed in {}: {}",
+                self.name,
+                target(&cluster),
+                changes.join(", ")
+            ));
         }
         Ok(())
     }

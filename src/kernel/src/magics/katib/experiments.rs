@@ -24,9 +24,14 @@ impl Magic for Experiments {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let (cluster, scope) = self.scope.cluster(ctx).await?;
-        let found = ctx.or_interrupted(experiments::list(&cluster, &scope)).await?;
-        let table = table(&found, self.scope.all_namespaces, jiff::Timestamp::now())
-            .empty(format!("there are no experiments {}; `:experiment create FILE` makes one", place(&scope)));
+        let found = ctx
+            .or_interrupted(experiments::list(&cluster, &scope))
+            .await?;
+        let table =
+            table(&found, self.scope.all_namespaces, jiff::Timestamp::now()).empty(format!(
+                "there are no experiments {}; `:experiment create FILE` makes one",
+                place(&scope)
+            ));
         ctx.output.list(table, &self.list)
     }
 
@@ -61,7 +66,9 @@ fn table(found: &[Summary], namespaces: bool, now: jiff::Timestamp) -> Table {
             None => ended.to_string(),
         };
         let bad = one.counts.failed + one.counts.killed + one.counts.metrics_unavailable;
-        let ended_at = one.ended.or_else(|| one.is_completed().then_some(one.started).flatten());
+        let ended_at = one
+            .ended
+            .or_else(|| one.is_completed().then_some(one.started).flatten());
         let mut cells = vec![
             Cell::text(&one.name),
             Cell::status(&one.status).hover(one.message.clone()),
@@ -93,10 +100,16 @@ fn table(found: &[Summary], namespaces: bool, now: jiff::Timestamp) -> Table {
 pub fn object(one: &Summary) -> Json {
     let time = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
     let best = one.best.as_ref().map(|best| {
-        let parameters: Map<String, Json> =
-            best.parameters.iter().map(|(name, value)| (name.clone(), super::json(value))).collect();
-        let metrics: Map<String, Json> =
-            best.metrics.iter().map(|metric| (metric.name.clone(), super::metric_json(metric))).collect();
+        let parameters: Map<String, Json> = best
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), super::json(value)))
+            .collect();
+        let metrics: Map<String, Json> = best
+            .metrics
+            .iter()
+            .map(|metric| (metric.name.clone(), super::metric_json(metric)))
+            .collect();
         json!({"trial": best.trial, "parameters": parameters, "metrics": metrics})
     });
     json!({

@@ -37,21 +37,36 @@ impl Magic for Lint {
         let options = options(sandbox, ctx.session.namespace());
         let mut checked = Checked::new(&origin, text, &options);
         if self.fix {
-            checked.fix(ctx, (self.file != "-").then_some(self.file.as_str()), &options)?;
+            checked.fix(
+                ctx,
+                (self.file != "-").then_some(self.file.as_str()),
+                &options,
+            )?;
         }
         ctx.output.show(checked.bundle());
         checked.judge(self.deny_warnings)
     }
 
     fn explain(&self) -> Vec<String> {
-        vec![format!("kubectl create --dry-run=server -f {}", quoted(&self.file))]
+        vec![format!(
+            "kubectl create --dry-run=server -f {}",
+            quoted(&self.file)
+        )]
     }
 }
 
 /// What a check needs to know.
 pub fn options(sandbox: bool, namespace: Option<String>) -> Options {
-    let target = if sandbox { Target::Sandbox } else { Target::Cluster };
-    Options { target, namespace, ..Options::default() }
+    let target = if sandbox {
+        Target::Sandbox
+    } else {
+        Target::Cluster
+    };
+    Options {
+        target,
+        namespace,
+        ..Options::default()
+    }
 }
 
 /// A text with what was found in it.
@@ -67,20 +82,31 @@ impl Checked {
     /// Checks a text.
     pub fn new(origin: &str, text: String, options: &Options) -> Self {
         let report = lint::lint(&text, options);
-        Self { origin: origin.to_owned(), text, report }
+        Self {
+            origin: origin.to_owned(),
+            text,
+            report,
+        }
     }
 
     /// Mends what can be mended safely, in the file too where there is one, and shows the difference.
-    pub fn fix(&mut self, ctx: &Context, file: Option<&str>, options: &Options) -> Result<(), MagicError> {
+    pub fn fix(
+        &mut self,
+        ctx: &Context,
+        file: Option<&str>,
+        options: &Options,
+    ) -> Result<(), MagicError> {
         let fixed = apply_fixes(&self.text, &self.report.findings);
         if fixed.applied.is_empty() {
             return Ok(());
         }
         let diff = Diff::between(&self.text, &fixed.text);
-        ctx.output.show(diff.bundle(&format!("mended in {}", self.origin)));
+        ctx.output
+            .show(diff.bundle(&format!("mended in {}", self.origin)));
         if let Some(file) = file {
             document::write(&ctx.session.resolve(file), &fixed.text)?;
-            ctx.output.done(format!("{} findings mended in {file}", fixed.applied.len()));
+            ctx.output
+                .done(format!("{} findings mended in {file}", fixed.applied.len()));
         }
         *self = Self::new(&self.origin, fixed.text, options);
         Ok(())
@@ -88,8 +114,18 @@ impl Checked {
 
     /// The findings, each with its line.
     pub fn bundle(&self) -> Bundle {
-        let findings: Vec<findings::Finding> = self.report.findings.iter().map(|one| self.finding(one)).collect();
-        findings::Report { origin: &self.origin, source: &self.text, findings: &findings }.bundle()
+        let findings: Vec<findings::Finding> = self
+            .report
+            .findings
+            .iter()
+            .map(|one| self.finding(one))
+            .collect();
+        findings::Report {
+            origin: &self.origin,
+            source: &self.text,
+            findings: &findings,
+        }
+        .bundle()
     }
 
     /// An error when the Experiment would be refused or never run.
@@ -97,16 +133,26 @@ impl Checked {
         let errors = self.report.count(Severity::Error);
         let warnings = self.report.count(Severity::Warning);
         let wrong = if errors > 0 {
-            format!("{} has {errors} error{}", self.origin, if errors == 1 { "" } else { "s" })
+            format!(
+                "{} has {errors} error{}",
+                self.origin,
+                if errors == 1 { "" } else { "s" }
+            )
         } else if deny_warnings && warnings > 0 {
-            format!("{} has {warnings} warning{}", self.origin, if warnings == 1 { "" } else { "s" })
+            format!(
+                "{} has {warnings} warning{}",
+                self.origin,
+                if warnings == 1 { "" } else { "s" }
+            )
         } else {
             return Ok(());
         };
         let error = MagicError::new(wrong);
         Err(match self.report.fixable() {
             0 => error.hint("each finding above says how it is mended"),
-            count => error.hint(format!("--fix mends {count} of the findings; the others say how")),
+            count => error.hint(format!(
+                "--fix mends {count} of the findings; the others say how"
+            )),
         })
     }
 
@@ -138,7 +184,10 @@ fn span(text: &str, line: usize, column: usize) -> std::ops::Range<usize> {
     for (at, content) in text.split_inclusive('\n').enumerate() {
         if at + 1 == line {
             let content = content.trim_end();
-            let from = content.char_indices().nth(column.saturating_sub(1)).map_or(content.len(), |(at, _)| at);
+            let from = content
+                .char_indices()
+                .nth(column.saturating_sub(1))
+                .map_or(content.len(), |(at, _)| at);
             // Up to a comment or the end of the line.
             let rest = &content[from..];
             let length = rest.find(" #").unwrap_or(rest.len());

@@ -52,10 +52,20 @@ pub fn text(value: &Value) -> String {
 
 /// A metric's value as a cell, the other two values on hover.
 pub fn metric_cell(metric: &MetricValue) -> Cell {
-    let Some(value) = &metric.value else { return Cell::none() };
-    let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "unavailable".to_owned(), ToString::to_string);
-    let hover =
-        format!("min {}, max {}, latest {}", shown(&metric.min), shown(&metric.max), shown(&metric.latest));
+    let Some(value) = &metric.value else {
+        return Cell::none();
+    };
+    let shown = |value: &Option<Value>| {
+        value
+            .as_ref()
+            .map_or_else(|| "unavailable".to_owned(), ToString::to_string)
+    };
+    let hover = format!(
+        "min {}, max {}, latest {}",
+        shown(&metric.min),
+        shown(&metric.max),
+        shown(&metric.latest)
+    );
     cell(value).hover(hover)
 }
 
@@ -80,10 +90,14 @@ pub fn goal(objective: &Objective) -> String {
 
 /// The best value against the goal.
 pub fn against_goal(summary: &Summary) -> Cell {
-    let Some(value) = summary.best_value() else { return Cell::none() };
+    let Some(value) = summary.best_value() else {
+        return Cell::none();
+    };
     let cell = Cell::number(value);
     match summary.goal_reached() {
-        Some(true) => cell.with_status(Status::Ok).hover(format!("reaches the goal: {}", goal(&summary.objective))),
+        Some(true) => cell
+            .with_status(Status::Ok)
+            .hover(format!("reaches the goal: {}", goal(&summary.objective))),
         Some(false) => cell.hover(format!("the goal is {}", goal(&summary.objective))),
         None => cell,
     }
@@ -104,12 +118,20 @@ pub fn counts(counts: &Counts) -> String {
     .filter(|(count, _)| *count > 0)
     .map(|(count, word)| format!("{count} {word}"))
     .collect();
-    if parts.is_empty() { "none yet".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "none yet".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }
 
 /// `--lr 0.01, --batch 64`.
 pub fn assignment(parameters: &[(String, Value)]) -> String {
-    parameters.iter().map(|(name, value)| format!("{name} {}", text(value))).collect::<Vec<_>>().join(", ")
+    parameters
+        .iter()
+        .map(|(name, value)| format!("{name} {}", text(value)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Several bundles, one below the other.
@@ -118,7 +140,12 @@ pub fn stacked(parts: impl IntoIterator<Item = Bundle>) -> Bundle {
     let mut html = String::new();
     for part in parts {
         plain.push(part.plain().to_owned());
-        html.push_str(part.0.get("text/html").and_then(Json::as_str).unwrap_or_default());
+        html.push_str(
+            part.0
+                .get("text/html")
+                .and_then(Json::as_str)
+                .unwrap_or_default(),
+        );
     }
     Bundle::text(plain.join("\n\n")).with("text/html", html)
 }

@@ -43,17 +43,29 @@ impl Magic for Render {
         for pair in &self.values {
             match pair.split_once('=') {
                 Some((name, value)) => given.insert(name.to_owned(), value.to_owned()),
-                None => return Err(MagicError::usage(format!("`{pair}` has no value")).hint("write --set NAME=VALUE")),
+                None => {
+                    return Err(MagicError::usage(format!("`{pair}` has no value"))
+                        .hint("write --set NAME=VALUE"));
+                }
             };
         }
         // Once without values, to learn the names; looking one up may start the sandbox.
-        let names: Vec<String> =
-            render::render(&template, |_| None).missing_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = render::render(&template, |_| None)
+            .missing_names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         let mut found: BTreeMap<String, Found> = BTreeMap::new();
         let mut secrets = Vec::new();
         for name in names {
             if let Some(value) = given.remove(&name) {
-                found.insert(name, Found { value, source: "--set".into() });
+                found.insert(
+                    name,
+                    Found {
+                        value,
+                        source: "--set".into(),
+                    },
+                );
                 continue;
             }
             if let Some(value) = ctx.value(&name).await? {
@@ -61,7 +73,10 @@ impl Magic for Render {
                 if setting.as_ref().is_some_and(|setting| setting.secret) {
                     secrets.push(name.clone());
                 }
-                let source = setting.map_or_else(|| "environment".to_owned(), |setting| format!("settings ({})", setting.origin));
+                let source = setting.map_or_else(
+                    || "environment".to_owned(),
+                    |setting| format!("settings ({})", setting.origin),
+                );
                 found.insert(name, Found { value, source });
             }
         }
@@ -69,25 +84,46 @@ impl Magic for Render {
             ctx.output.warn(format!("{shown} has no ${{{name}}}"));
         }
         let rendered = render::render(&template, |name| found.get(name).cloned());
-        ctx.output.table(&table(&rendered, &found).title(format!("variables of {shown}")));
+        ctx.output
+            .table(&table(&rendered, &found).title(format!("variables of {shown}")));
         if !rendered.missing.is_empty() {
             return Err(missing(ctx, &shown, &rendered));
         }
         for name in &secrets {
-            ctx.output.warn(format!("{name} is a secret, and the file will hold it in plain text"));
+            ctx.output.warn(format!(
+                "{name} is a secret, and the file will hold it in plain text"
+            ));
         }
         if !rendered.mended.is_empty() {
-            let lines: Vec<String> = rendered.mended.iter().map(|spot| spot.line.to_string()).collect();
-            ctx.output.note(format!("a backslash before ${{ removed in line {}", lines.join(", ")));
+            let lines: Vec<String> = rendered
+                .mended
+                .iter()
+                .map(|spot| spot.line.to_string())
+                .collect();
+            ctx.output.note(format!(
+                "a backslash before ${{ removed in line {}",
+                lines.join(", ")
+            ));
         }
         if rendered.kept > 0 {
-            ctx.output.note(format!("{} placeholders of Katib's own left alone", rendered.kept));
+            ctx.output.note(format!(
+                "{} placeholders of Katib's own left alone",
+                rendered.kept
+            ));
         }
         let diff = Diff::between(&template, &rendered.text);
         let Some(output) = &self.output else {
             let lines: Vec<&str> = rendered.text.lines().collect();
             let total = lines.len();
-            ctx.output.show(Listing { path: "Experiment.yaml", lines, first: 1, total }.bundle());
+            ctx.output.show(
+                Listing {
+                    path: "Experiment.yaml",
+                    lines,
+                    first: 1,
+                    total,
+                }
+                .bundle(),
+            );
             return Ok(());
         };
         let path = ctx.session.resolve(output);
@@ -99,22 +135,34 @@ impl Magic for Render {
             }
             Ok(old) if !self.force => {
                 let diff = Diff::between(&old, &rendered.text);
-                ctx.output.show(diff.bundle(&format!("{target} would change: {}", diff.summary())));
-                return Err(MagicError::new(format!("{target} is there already, with other content"))
-                    .hint("add --force to overwrite it"));
+                ctx.output
+                    .show(diff.bundle(&format!("{target} would change: {}", diff.summary())));
+                return Err(MagicError::new(format!(
+                    "{target} is there already, with other content"
+                ))
+                .hint("add --force to overwrite it"));
             }
             Ok(_) | Err(document::Error::Missing { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         document::write(&path, &rendered.text)?;
-        ctx.output.show(diff.bundle(&format!("{shown} → {target}: {}", diff.summary())));
-        ctx.output.done(format!("wrote {target}; next: :experiment lint {target}"));
+        ctx.output
+            .show(diff.bundle(&format!("{shown} → {target}: {}", diff.summary())));
+        ctx.output
+            .done(format!("wrote {target}; next: :experiment lint {target}"));
         Ok(())
     }
 
     fn explain(&self) -> Vec<String> {
-        let output = self.output.as_ref().map(|path| format!(" > {}", quoted(&path.display().to_string()))).unwrap_or_default();
-        vec![format!("envsubst '$PROJECT_NAME …' < {}{output}", quoted(&self.template.display().to_string()))]
+        let output = self
+            .output
+            .as_ref()
+            .map(|path| format!(" > {}", quoted(&path.display().to_string())))
+            .unwrap_or_default();
+        vec![format!(
+            "envsubst '$PROJECT_NAME …' < {}{output}",
+            quoted(&self.template.display().to_string())
+        )]
     }
 }
 
@@ -157,7 +205,17 @@ fn missing(ctx: &Context, template: &str, rendered: &Rendered) -> MagicError {
         })
         .collect();
     let first = names.first().copied().unwrap_or_default();
-    let set = format!(":env set {first}=VALUE keeps a value, --set {first}=VALUE gives one for this time");
-    let hint = if near.is_empty() { set } else { format!("did you mean {}? {set}", near.join(", ")) };
-    MagicError::new(format!("{template} needs {}, which has no value", names.join(", "))).hint(hint)
+    let set = format!(
+        ":env set {first}=VALUE keeps a value, --set {first}=VALUE gives one for this time"
+    );
+    let hint = if near.is_empty() {
+        set
+    } else {
+        format!("did you mean {}? {set}", near.join(", "))
+    };
+    MagicError::new(format!(
+        "{template} needs {}, which has no value",
+        names.join(", ")
+    ))
+    .hint(hint)
 }

@@ -31,12 +31,24 @@ impl Magic for Show {
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
         if self.yaml {
-            let kind = ctx.or_interrupted(cluster.discovery()).await?.kind("experiments.kubeflow.org")?;
-            let object = ctx.or_interrupted(objects::get(&cluster, kind, &cluster.namespace, &self.name)).await?;
-            ctx.output.show(Bundle::text(yaml(&objects::readable(object))?));
+            let kind = ctx
+                .or_interrupted(cluster.discovery())
+                .await?
+                .kind("experiments.kubeflow.org")?;
+            let object = ctx
+                .or_interrupted(objects::get(&cluster, kind, &cluster.namespace, &self.name))
+                .await?;
+            ctx.output
+                .show(Bundle::text(yaml(&objects::readable(object))?));
             return Ok(());
         }
-        let summary = ctx.or_interrupted(experiments::summary(&cluster, &cluster.namespace, &self.name)).await?;
+        let summary = ctx
+            .or_interrupted(experiments::summary(
+                &cluster,
+                &cluster.namespace,
+                &self.name,
+            ))
+            .await?;
         ctx.output.show(bundle(&summary, jiff::Timestamp::now()));
         Ok(())
     }
@@ -47,7 +59,9 @@ impl Magic for Show {
         match self.yaml {
             true => vec![format!("kubectl get experiment {name} -o yaml{place}")],
             false => vec![
-                format!("kubectl get experiment {name}{place} -o jsonpath='{{.status.currentOptimalTrial}}'"),
+                format!(
+                    "kubectl get experiment {name}{place} -o jsonpath='{{.status.currentOptimalTrial}}'"
+                ),
                 format!("kubectl describe experiment {name}{place}"),
             ],
         }
@@ -67,12 +81,24 @@ fn bundle(summary: &Summary, now: jiff::Timestamp) -> Bundle {
         "Goal",
         match summary.goal_reached() {
             Some(true) => Cell::text(format!("{objective} (reached)")).with_status(Status::Ok),
-            Some(false) if summary.is_completed() => Cell::text(format!("{objective} (not reached)")),
+            Some(false) if summary.is_completed() => {
+                Cell::text(format!("{objective} (not reached)"))
+            }
             _ => Cell::text(objective),
         },
     );
-    let total = summary.max_trials.map(|max| format!(" of {max}")).unwrap_or_default();
-    details.row("Trials", format!("{}{total}: {}", summary.counts.total, counts(&summary.counts)));
+    let total = summary
+        .max_trials
+        .map(|max| format!(" of {max}"))
+        .unwrap_or_default();
+    details.row(
+        "Trials",
+        format!(
+            "{}{total}: {}",
+            summary.counts.total,
+            counts(&summary.counts)
+        ),
+    );
     details.row("Duration", took(summary.started, summary.ended, now));
     match &summary.best {
         Some(best) => {
@@ -82,7 +108,11 @@ fn bundle(summary: &Summary, now: jiff::Timestamp) -> Bundle {
                 let value = metric_cell(metric);
                 details.row(
                     metric.name.clone(),
-                    if value.is_empty() { Cell::text("never reported") } else { with_others(value, metric) },
+                    if value.is_empty() {
+                        Cell::text("never reported")
+                    } else {
+                        with_others(value, metric)
+                    },
                 );
             }
             details.section("with");
@@ -97,8 +127,11 @@ fn bundle(summary: &Summary, now: jiff::Timestamp) -> Bundle {
             details.row("Best trial", "none yet");
         }
     }
-    let conditions: Vec<serde_json::Value> =
-        summary.conditions.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
+    let conditions: Vec<serde_json::Value> = summary
+        .conditions
+        .iter()
+        .filter_map(|one| serde_json::to_value(one).ok())
+        .collect();
     stacked([details.bundle(), describe::conditions(&conditions).bundle()])
 }
 
@@ -106,9 +139,17 @@ fn bundle(summary: &Summary, now: jiff::Timestamp) -> Bundle {
 fn with_others(value: Cell, metric: &katlab_lab::katib::experiments::MetricValue) -> Cell {
     match &metric.latest {
         Some(latest) if metric.value.as_ref() != Some(latest) => {
-            let text = format!("{} ({}; the latest was {})", value.text, metric.strategy, super::text(latest));
+            let text = format!(
+                "{} ({}; the latest was {})",
+                value.text,
+                metric.strategy,
+                super::text(latest)
+            );
             Cell { text, ..value }
         }
-        _ => Cell { text: format!("{} ({})", value.text, metric.strategy), ..value },
+        _ => Cell {
+            text: format!("{} ({})", value.text, metric.strategy),
+            ..value
+        },
     }
 }

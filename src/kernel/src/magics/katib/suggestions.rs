@@ -23,7 +23,9 @@ impl Magic for Suggestions {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let (cluster, scope) = self.scope.cluster(ctx).await?;
-        let found = ctx.or_interrupted(suggestions::list(&cluster, &scope)).await?;
+        let found = ctx
+            .or_interrupted(suggestions::list(&cluster, &scope))
+            .await?;
         let now = jiff::Timestamp::now();
         let mut columns = vec![
             Column::new("NAME"),
@@ -38,8 +40,10 @@ impl Magic for Suggestions {
         if self.scope.all_namespaces {
             columns.insert(0, Column::new("NAMESPACE"));
         }
-        let mut table = Table::new(columns)
-            .empty(format!("there are no Suggestions {}; each experiment has one of its name", place(&scope)));
+        let mut table = Table::new(columns).empty(format!(
+            "there are no Suggestions {}; each experiment has one of its name",
+            place(&scope)
+        ));
         for one in found {
             let mut cells = vec![
                 Cell::text(&one.name),

@@ -39,14 +39,23 @@ impl Magic for Trial {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let trial = ctx.or_interrupted(trials::get(&cluster, &cluster.namespace, &self.name)).await?;
+        let trial = ctx
+            .or_interrupted(trials::get(&cluster, &cluster.namespace, &self.name))
+            .await?;
         if self.metrics {
             let way = ctx.or_interrupted(observations::open(&cluster)).await?;
             if let Route::PortForward(pod) = &way.route {
-                ctx.output.note(format!("read through a port-forward to {pod}"));
+                ctx.output
+                    .note(format!("read through a port-forward to {pod}"));
             }
-            let points = ctx.or_interrupted(way.of_trial(&self.name, self.metric.as_deref())).await?;
-            let empty = match trial.status.as_ref().and_then(|status| status.completed_at()) {
+            let points = ctx
+                .or_interrupted(way.of_trial(&self.name, self.metric.as_deref()))
+                .await?;
+            let empty = match trial
+                .status
+                .as_ref()
+                .and_then(|status| status.completed_at())
+            {
                 Some(_) => format!("trial {} reported nothing", self.name),
                 None => format!("trial {} has reported nothing yet", self.name),
             };
@@ -60,12 +69,19 @@ impl Magic for Trial {
             .filter_map(|one| serde_json::to_value(one).ok())
             .collect();
         let now = jiff::Timestamp::now();
-        ctx.output.show(stacked([view(&row, now), describe::conditions(&conditions).bundle()]));
+        ctx.output.show(stacked([
+            view(&row, now),
+            describe::conditions(&conditions).bundle(),
+        ]));
         Ok(())
     }
 
     fn explain(&self) -> Vec<String> {
-        vec![format!("kubectl get trial {} -o yaml{}", quoted(&self.name), self.place.kubectl())]
+        vec![format!(
+            "kubectl get trial {} -o yaml{}",
+            quoted(&self.name),
+            self.place.kubectl()
+        )]
     }
 }
 
@@ -87,7 +103,10 @@ fn view(row: &TrialRow, now: jiff::Timestamp) -> Bundle {
         let value = metric_cell(metric);
         let shown = match (value.is_empty(), &value.hover) {
             (true, _) => Cell::text("never reported").with_status(Status::Warn),
-            (false, Some(others)) => Cell { text: format!("{} ({others})", value.text), ..value.clone() },
+            (false, Some(others)) => Cell {
+                text: format!("{} ({others})", value.text),
+                ..value.clone()
+            },
             (false, None) => value,
         };
         details.row(metric.name.clone(), shown);
@@ -111,12 +130,21 @@ fn log(points: &[Point]) -> Table {
         table.row([
             Cell::count(*step),
             Cell::text(&point.metric),
-            point.value.as_ref().map(cell).unwrap_or_else(|| Cell::text("unavailable").with_status(Status::Warn)),
-            point.time.map(|time| Cell::text(time.to_string())).unwrap_or_default(),
+            point
+                .value
+                .as_ref()
+                .map(cell)
+                .unwrap_or_else(|| Cell::text("unavailable").with_status(Status::Warn)),
+            point
+                .time
+                .map(|time| Cell::text(time.to_string()))
+                .unwrap_or_default(),
         ]);
     }
     if untimed {
-        table.footer.push("lines without a time: print 2026-01-31T12:00:00Z accuracy=0.97 to have one".to_owned());
+        table.footer.push(
+            "lines without a time: print 2026-01-31T12:00:00Z accuracy=0.97 to have one".to_owned(),
+        );
     }
     table
 }

@@ -36,13 +36,22 @@ impl Magic for Trials {
                 return Err(MagicError::usage("an experiment is in one namespace")
                     .hint("leave out -A, or name the namespace with -n"));
             }
-            let found = ctx.or_interrupted(trials::of_experiment(&cluster, &cluster.namespace, experiment)).await?;
-            let table = table(&found, now).empty(format!("experiment {experiment} has no trials yet"));
+            let found = ctx
+                .or_interrupted(trials::of_experiment(
+                    &cluster,
+                    &cluster.namespace,
+                    experiment,
+                ))
+                .await?;
+            let table =
+                table(&found, now).empty(format!("experiment {experiment} has no trials yet"));
             return ctx.output.list(table, &self.list);
         }
         let found = ctx.or_interrupted(trials::list(&cluster, &scope)).await?;
-        let table = overview(&found, self.scope.all_namespaces, now)
-            .empty(format!("there are no trials {}; experiments make them", place(&scope)));
+        let table = overview(&found, self.scope.all_namespaces, now).empty(format!(
+            "there are no trials {}; experiments make them",
+            place(&scope)
+        ));
         ctx.output.list(table, &self.list)
     }
 
@@ -52,7 +61,10 @@ impl Magic for Trials {
             .as_ref()
             .map(|name| format!(" -l katib.kubeflow.org/experiment={}", quoted(name)))
             .unwrap_or_default();
-        vec![format!("kubectl get trials{}{labels}", self.scope.kubectl())]
+        vec![format!(
+            "kubectl get trials{}{labels}",
+            self.scope.kubectl()
+        )]
     }
 }
 
@@ -65,13 +77,33 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
         ..Column::new(name).hover(hover)
     };
     for name in &found.parameters {
-        let numbers = found.rows.iter().filter_map(|row| row.parameter(name)).all(|value| value.number().is_some());
+        let numbers = found
+            .rows
+            .iter()
+            .filter_map(|row| row.parameter(name))
+            .all(|value| value.number().is_some());
         columns.push(named(name, numbers, "parameter".into()));
     }
     for name in &found.metrics {
-        let what = if *name == found.objective.metric { "objective" } else { "metric" };
-        let way = if found.objective.maximize { "larger is better" } else { "smaller is better" };
-        columns.push(named(name, true, if what == "objective" { format!("{what}; {way}") } else { what.to_owned() }));
+        let what = if *name == found.objective.metric {
+            "objective"
+        } else {
+            "metric"
+        };
+        let way = if found.objective.maximize {
+            "larger is better"
+        } else {
+            "smaller is better"
+        };
+        columns.push(named(
+            name,
+            true,
+            if what == "objective" {
+                format!("{what}; {way}")
+            } else {
+                what.to_owned()
+            },
+        ));
     }
     columns.extend([
         Column::number("DURATION"),
@@ -82,9 +114,19 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
     let mut table = Table::new(columns);
     for trial in &found.rows {
         let mut cells = vec![Cell::text(&trial.name), status(trial)];
-        cells.extend(found.parameters.iter().map(|name| trial.parameter(name).map(cell).unwrap_or_default()));
+        cells.extend(
+            found
+                .parameters
+                .iter()
+                .map(|name| trial.parameter(name).map(cell).unwrap_or_default()),
+        );
         cells.extend(found.metrics.iter().map(|name| {
-            trial.metrics.iter().find(|metric| metric.name == *name).map(metric_cell).unwrap_or_default()
+            trial
+                .metrics
+                .iter()
+                .find(|metric| metric.name == *name)
+                .map(metric_cell)
+                .unwrap_or_default()
         }));
         cells.extend([
             took(trial.started, trial.duration(now).and(trial.ended), now),
@@ -120,7 +162,13 @@ fn overview(found: &[TrialRow], namespaces: bool, now: jiff::Timestamp) -> Table
         let metrics: Vec<String> = trial
             .metrics
             .iter()
-            .filter_map(|metric| Some(format!("{} {}", metric.name, super::text(metric.value.as_ref()?))))
+            .filter_map(|metric| {
+                Some(format!(
+                    "{} {}",
+                    metric.name,
+                    super::text(metric.value.as_ref()?)
+                ))
+            })
             .collect();
         let mut cells = vec![
             Cell::text(&trial.name),
@@ -149,10 +197,16 @@ fn status(trial: &TrialRow) -> Cell {
 
 /// A trial as JSON.
 pub fn object(trial: &TrialRow) -> Json {
-    let parameters: Map<String, Json> =
-        trial.parameters.iter().map(|(name, value)| (name.clone(), super::json(value))).collect();
-    let metrics: Map<String, Json> =
-        trial.metrics.iter().map(|metric| (metric.name.clone(), super::metric_json(metric))).collect();
+    let parameters: Map<String, Json> = trial
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.clone(), super::json(value)))
+        .collect();
+    let metrics: Map<String, Json> = trial
+        .metrics
+        .iter()
+        .map(|metric| (metric.name.clone(), super::metric_json(metric)))
+        .collect();
     let time = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
     json!({
         "namespace": trial.namespace, "name": trial.name, "experiment": trial.experiment,

@@ -33,7 +33,12 @@ pub struct Wait {
     #[arg(value_name = "NAME")]
     name: String,
     /// What to wait for
-    #[arg(long = "for", value_enum, default_value = "succeeded", value_name = "CONDITION")]
+    #[arg(
+        long = "for",
+        value_enum,
+        default_value = "succeeded",
+        value_name = "CONDITION"
+    )]
     condition: For,
     /// How long to wait
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
@@ -53,30 +58,55 @@ impl Magic for Wait {
             For::Failed => Until::Failed,
             For::Running => Until::Running,
         };
-        let progress = Progress::start(&ctx.output, format!("waiting for experiment {}", self.name));
+        let progress =
+            Progress::start(&ctx.output, format!("waiting for experiment {}", self.name));
         let report = progress.clone();
         let seen = move |update: &Update| match update {
             Update::Changed(snapshot) => {
                 let summary = &snapshot.experiment;
                 let best = summary
                     .best_value()
-                    .map(|value| format!("; best {} (goal {})", number_text(value), goal(&summary.objective)))
+                    .map(|value| {
+                        format!(
+                            "; best {} (goal {})",
+                            number_text(value),
+                            goal(&summary.objective)
+                        )
+                    })
                     .unwrap_or_default();
-                report.detail(format!("{}; {}{best}", summary.status, counts(&summary.counts)));
+                report.detail(format!(
+                    "{}; {}{best}",
+                    summary.status,
+                    counts(&summary.counts)
+                ));
                 if let Some(max) = summary.max_trials {
                     report.bar(summary.counts.ended().into(), max.into());
                 }
             }
-            Update::Trouble(what) => report.line(format!("the cluster does not answer, trying again: {what}")),
+            Update::Trouble(what) => {
+                report.line(format!("the cluster does not answer, trying again: {what}"))
+            }
             Update::Gone => {}
         };
         let waited = ctx
-            .or_interrupted(watch::wait(&cluster, &cluster.namespace, &self.name, until, self.timeout, seen))
+            .or_interrupted(watch::wait(
+                &cluster,
+                &cluster.namespace,
+                &self.name,
+                until,
+                self.timeout,
+                seen,
+            ))
             .await;
         match waited {
             Ok(snapshot) => {
                 let summary = snapshot.experiment;
-                progress.done(format!("experiment {}: {}; {}", self.name, summary.status, counts(&summary.counts)));
+                progress.done(format!(
+                    "experiment {}: {}; {}",
+                    self.name,
+                    summary.status,
+                    counts(&summary.counts)
+                ));
                 Ok(())
             }
             Err(error) => {

@@ -38,7 +38,9 @@ impl Magic for Watch {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let mut watch = ctx.or_interrupted(watch::open(&cluster, &cluster.namespace, &self.name)).await?;
+        let mut watch = ctx
+            .or_interrupted(watch::open(&cluster, &cluster.namespace, &self.name))
+            .await?;
         let mut display: Option<Live> = None;
         let mut last: Option<Snapshot> = None;
         let mut trouble: Option<String> = None;
@@ -61,12 +63,21 @@ impl Magic for Watch {
                     trouble = None;
                     last = Some(*snapshot);
                 }
-                Some(Update::Trouble(what)) => trouble = Some(format!("the cluster does not answer, trying again: {what}")),
+                Some(Update::Trouble(what)) => {
+                    trouble = Some(format!("the cluster does not answer, trying again: {what}"))
+                }
                 Some(Update::Gone) => {
                     if let (Some(display), Some(last)) = (&display, &last) {
-                        display.finish(picture(last, jiff::Timestamp::now(), Some("the experiment was deleted")));
+                        display.finish(picture(
+                            last,
+                            jiff::Timestamp::now(),
+                            Some("the experiment was deleted"),
+                        ));
                     }
-                    return Err(MagicError::new(format!("experiment {} was deleted while it was watched", self.name)));
+                    return Err(MagicError::new(format!(
+                        "experiment {} was deleted while it was watched",
+                        self.name
+                    )));
                 }
                 None => {}
             }
@@ -99,22 +110,40 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
     let summary = &snapshot.experiment;
     let ended = summary.is_completed();
     let mut details = Details::new(
-        Cell::text(format!("experiment {}: {}", summary.name, summary.status)).with_status(Status::of(&summary.status)),
+        Cell::text(format!("experiment {}: {}", summary.name, summary.status))
+            .with_status(Status::of(&summary.status)),
     );
     let done = summary.counts.ended();
     match summary.max_trials {
-        Some(max) => details.row("Progress", format!("{} {done}/{max}", bar(done.into(), max.into()))),
-        None => details.row("Progress", format!("{done} trials have ended; there is no limit")),
+        Some(max) => details.row(
+            "Progress",
+            format!("{} {done}/{max}", bar(done.into(), max.into())),
+        ),
+        None => details.row(
+            "Progress",
+            format!("{done} trials have ended; there is no limit"),
+        ),
     };
     details.row("Trials", counts(&summary.counts));
     match (&summary.best, summary.best_value()) {
         (Some(best), Some(value)) => {
             let value = Cell::number(value);
-            let text = format!("{} {} with {}", summary.objective.metric, value.text, assignment(&best.parameters));
-            details.row(if ended { "Best" } else { "Best so far" }, Cell { text, ..value });
+            let text = format!(
+                "{} {} with {}",
+                summary.objective.metric,
+                value.text,
+                assignment(&best.parameters)
+            );
+            details.row(
+                if ended { "Best" } else { "Best so far" },
+                Cell { text, ..value },
+            );
         }
         _ => {
-            details.row(if ended { "Best" } else { "Best so far" }, if ended { "none" } else { "none yet" });
+            details.row(
+                if ended { "Best" } else { "Best so far" },
+                if ended { "none" } else { "none yet" },
+            );
         }
     }
     let reached = match summary.goal_reached() {
@@ -123,13 +152,32 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
         _ => "",
     };
     details.row("Goal", format!("{}{reached}", goal(&summary.objective)));
-    details.row("Duration", took(summary.started, summary.ended, if ended { summary.started.unwrap_or(now) } else { now }));
+    details.row(
+        "Duration",
+        took(
+            summary.started,
+            summary.ended,
+            if ended {
+                summary.started.unwrap_or(now)
+            } else {
+                now
+            },
+        ),
+    );
     if ended && !summary.message.is_empty() {
         details.row("Why it ended", summary.message.clone());
     }
-    let still = snapshot.trials.rows.iter().filter(|row| !row.is_ended()).count();
+    let still = snapshot
+        .trials
+        .rows
+        .iter()
+        .filter(|row| !row.is_ended())
+        .count();
     if ended && still > 0 {
-        details.row("Still running", format!("{still} trials, which Katib lets end"));
+        details.row(
+            "Still running",
+            format!("{still} trials, which Katib lets end"),
+        );
     }
     if let Some(note) = note {
         details.row("Note", Cell::text(note).with_status(Status::Warn));
@@ -142,7 +190,9 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
     if hidden > 0 {
         table = table.footer(format!("{hidden} more: :trials {}", summary.name));
     }
-    let narrow: Vec<usize> = (0..table.columns.len()).filter(|at| !table.columns[*at].wide).collect();
+    let narrow: Vec<usize> = (0..table.columns.len())
+        .filter(|at| !table.columns[*at].wide)
+        .collect();
     table.select(&narrow);
     stacked([details.bundle(), table.bundle()])
 }

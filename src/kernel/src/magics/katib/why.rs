@@ -27,7 +27,9 @@ impl Magic for Why {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let found = ctx.or_interrupted(why::explain(&cluster, &cluster.namespace, &self.name)).await?;
+        let found = ctx
+            .or_interrupted(why::explain(&cluster, &cluster.namespace, &self.name))
+            .await?;
         ctx.output.show(bundle(&found));
         Ok(())
     }
@@ -40,7 +42,9 @@ impl Magic for Why {
             format!("kubectl describe job {name}{place}"),
             format!("kubectl describe pods -l katib.kubeflow.org/trial={name}{place}"),
             format!("kubectl get events{place} --field-selector involvedObject.name={name}"),
-            format!("kubectl logs -l katib.kubeflow.org/trial={name}{place} --all-containers --tail 12"),
+            format!(
+                "kubectl logs -l katib.kubeflow.org/trial={name}{place} --all-containers --tail 12"
+            ),
         ]
     }
 }
@@ -51,7 +55,9 @@ fn bundle(found: &Diagnosis) -> Bundle {
         Mood::Waiting => Status::Running,
         Mood::Trouble => Status::Failed,
     };
-    let mut details = Details::new(Cell::text(format!("{}: {}", found.subject, found.verdict)).with_status(status));
+    let mut details = Details::new(
+        Cell::text(format!("{}: {}", found.subject, found.verdict)).with_status(status),
+    );
     if !found.advice.is_empty() {
         details.section("What to do");
         for (number, advice) in found.advice.iter().enumerate() {

@@ -9,12 +9,16 @@ use katlab_lab::credentials::{Place, Store};
 use katlab_lab::docker::Product;
 use katlab_lab::kubernetes::namespaces::{self, Standing};
 
+use katlab_sandbox::lifecycle;
+
+use secrecy::ExposeSecret;
+
 use crate::engine::toolchain;
 use crate::magics::{Context, Magic, MagicError};
-use crate::render::age;
 use crate::render::key_values::Details;
 use crate::render::status::Status;
 use crate::render::table::Cell;
+use crate::render::{age, error};
 
 /// How long each part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,12 +62,13 @@ impl Magic for Lab {
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let parts = async {
             let (cluster, docker, registries, rust) =
-                futures::join!(cluster(ctx), docker(ctx), registries(), rust());
+                futures::join!(cluster(ctx), docker(ctx), registries(ctx), rust());
             Ok::<_, MagicError>([
                 ("Cluster", cluster),
                 ("Docker Engine", docker),
                 ("Registries", registries),
                 ("Rust cells", rust),
+                ("This kernel", kernel(ctx)),
             ])
         };
         let parts = ctx.or_interrupted(parts).await?;
@@ -75,14 +80,6 @@ impl Magic for Lab {
                     details.row(*name, cell.clone());
                 }
             }
-            details.section("This kernel");
-            details.row("katlab", env!("CARGO_PKG_VERSION"));
-            details.row("State", ctx.session.home().path().display().to_string());
-            let count = ctx.session.settings().all()?.len();
-            details.row(
-                "Settings",
-                Cell::of(count, format!("{count} kept (`:env` lists them)")),
-            );
         }
         let missing: Vec<_> = parts
             .iter()
@@ -98,7 +95,7 @@ impl Magic for Lab {
         for (name, (what, mend)) in missing {
             let mend = mend
                 .as_ref()
-                .map(|mend| format!("\n→ {mend}"))
+                .map(|mend| format!("\n→ {}", error::sentence(mend)))
                 .unwrap_or_default();
             details.row(
                 name,
@@ -160,7 +157,8 @@ async fn cluster(ctx: &Context) -> Part {
     };
     part.row("Name", named(&plan));
     part.row("Chosen by", plan.origin.to_string());
-    if plan.needs_sandbox() && !ctx.session.home().sandbox().join("endpoint.json").exists() {
+    let stopped = lifecycle::status(ctx.session.home().path()) == lifecycle::Status::Stopped;
+    if plan.needs_sandbox() && stopped {
         part.row(
             "State",
             Cell::text("not started; starts when a magic first needs it")
@@ -210,6 +208,14 @@ fn named(plan: &Plan) -> String {
     }
 }
 
+/// What it means that a namespace has not got Katib's label.
+pub(super) fn unlabelled(namespace: &str) -> String {
+    let label = namespaces::INJECTION_LABEL;
+    format!(
+        "the namespace {namespace} lacks the label {label}=enabled, so trials there report no metrics"
+    )
+}
+
 async fn namespace(cluster: &Cluster, part: &mut Part) {
     let name = cluster.namespace.clone();
     match soon("the cluster", namespaces::standing(cluster, &name)).await {
@@ -221,11 +227,11 @@ async fn namespace(cluster: &Cluster, part: &mut Part) {
         Ok(Standing::Unlabelled) => {
             part.row(
                 "Namespace",
-                Cell::text(format!("{name} (Katib does not collect metrics here)"))
+                Cell::text(format!("{name} (Katib collects no metrics here)"))
                     .with_status(Status::Warn),
             );
             part.missing.push((
-                format!("the namespace {name} lacks the label {}=enabled, so trials there report no metrics", namespaces::INJECTION_LABEL),
+                unlabelled(&name),
                 Some(format!("run `kubectl label namespace {name} {}=enabled`, or choose another one with `:use -n`", namespaces::INJECTION_LABEL)),
             ));
         }
@@ -292,9 +298,21 @@ async fn docker(ctx: &Context) -> Part {
     part
 }
 
-async fn registries() -> Part {
+async fn registries(ctx: &Context) -> Part {
     let mut part = Part::default();
-    let hosts = async { Store::from_environment()?.hosts().await };
+    if let Some((_, host)) = ctx
+        .session
+        .implied()
+        .iter()
+        .find(|(name, _)| *name == "REGISTRY")
+    {
+        part.row(
+            "Sandbox",
+            Cell::text(format!("{} (`$REGISTRY`)", host.expose_secret())),
+        );
+    }
+    let variable = |name: &str| ctx.session.value(name).ok().flatten();
+    let hosts = async { Store::from_variables(variable)?.hosts().await };
     match soon("the credential helper", hosts).await {
         Ok(hosts) if hosts.is_empty() => {
             part.row(
@@ -315,6 +333,27 @@ async fn registries() -> Part {
             }
         }
         Err(error) => part.lacks("Logins", &error),
+    }
+    part
+}
+
+fn kernel(ctx: &Context) -> Part {
+    let mut part = Part::default();
+    part.row("katlab", env!("CARGO_PKG_VERSION"));
+    let home = ctx.session.home();
+    match home.ensure() {
+        Ok(()) => part.row("State", home.path().display().to_string()),
+        Err(error) => part.lacks("State", &error.into()),
+    }
+    match ctx.session.settings().all() {
+        Ok(all) => {
+            let count = all.len();
+            part.row(
+                "Settings",
+                Cell::of(count, format!("{count} kept (`:env` lists them)")),
+            );
+        }
+        Err(error) => part.lacks("Settings", &error.into()),
     }
     part
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use katlab_lab::cluster::{Choice, Cluster};
+use katlab_lab::kubernetes::namespaces::{self, Standing};
 
 use crate::magics::{Context, Magic, MagicError};
 use crate::session::Chosen;
@@ -90,16 +91,20 @@ impl Magic for Use {
         }
         let chosen = self.chosen(ctx)?;
         // Only what answers is taken, so that a typing error leaves everything as it was.
-        let (cluster, version) = ctx
+        let (cluster, version, standing) = ctx
             .or_interrupted(async {
                 let cluster = ctx.connect(&chosen, None).await?;
                 let version = cluster.version().await?;
-                Ok::<_, MagicError>((cluster, version))
+                let standing = namespaces::standing(&cluster, &cluster.namespace).await?;
+                Ok::<_, MagicError>((cluster, version, standing))
             })
             .await?;
         ctx.session.choose(chosen);
         ctx.output
             .done(format!("using {}", described(&cluster, &version)));
+        if standing == Standing::Unlabelled {
+            ctx.output.warn(lab::unlabelled(&cluster.namespace));
+        }
         Ok(())
     }
 

@@ -130,12 +130,16 @@ pub(super) fn change(new: &Value, old: &Value) -> Vec<FieldError> {
             ));
         }
     }
-    if field(new, "template") != field(old, "template") {
-        errors.push(FieldError::invalid(
-            "spec.template",
-            &field(new, "template"),
-            "field is immutable",
-        ));
+    let part = |o: &Value, key: &str| o["spec"]["template"][key].clone();
+    for key in ["metadata", "spec"] {
+        if part(new, key) != part(old, key) {
+            let name = format!("spec.template.{key}");
+            errors.push(FieldError::invalid(
+                name,
+                &part(new, key),
+                "field is immutable",
+            ));
+        }
     }
     errors
 }

@@ -13,6 +13,10 @@ fn again<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, Strin
 
 /// serde's complaints in the words of Go's decoder, as far as they say the same.
 fn wording(error: &str) -> String {
+    if let Some((_, offset)) = error.split_once(", offset ") {
+        let offset = offset.trim_end_matches('.');
+        return format!("illegal base64 data at input byte {offset}");
+    }
     let Some(rest) = error.strip_prefix("invalid type: ") else {
         return error.to_owned();
     };

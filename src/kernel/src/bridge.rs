@@ -1,0 +1,288 @@
+//! The bridge: what Rust cells ask the kernel for, over a Unix socket.
+//!
+//! A cell's program calls functions of the crate `katlab`; each opens the socket, sends a line of
+//! JSON with the token from its environment, and reads a line back. Work is done with the clients
+//! and settings of the session, as by a magic.
+
+mod answers;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use katlab::Request;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::engine::process::Held;
+use crate::event::Bundle;
+use crate::magics::{Context, MagicError};
+use crate::output::Output;
+use crate::scratch;
+
+/// The longest line a cell may send.
+const LIMIT: u64 = 64 * 1024 * 1024;
+
+/// An open bridge; closed when dropped.
+pub struct Bridge {
+    directory: tempfile::TempDir,
+    token: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The cell that runs Rust now.
+    cell: Option<Context>,
+    /// Outputs whose place in the printed text has not come by.
+    held: HashMap<String, Item>,
+}
+
+enum Item {
+    Display { id: String, bundle: Bundle },
+    Update { id: String, bundle: Bundle },
+    Clear { wait: bool },
+}
+
+impl Item {
+    fn show(self, output: &Output) {
+        match self {
+            Self::Display { id, bundle } => output.display_as(&id, bundle),
+            Self::Update { id, bundle } => output.update(&id, bundle),
+            Self::Clear { wait } => output.clear(wait),
+        }
+    }
+}
+
+impl Bridge {
+    /// Opens a socket in a directory that only its owner can enter.
+    ///
+    /// # Errors
+    /// When there is no writable temporary directory.
+    pub fn open() -> std::io::Result<Arc<Self>> {
+        let directory = scratch::directory("bridge")?;
+        let listener = UnixListener::bind(directory.path().join("socket"))?;
+        let bridge = Arc::new(Self {
+            directory,
+            token: uuid::Uuid::new_v4().simple().to_string(),
+            state: Mutex::default(),
+        });
+        let weak = Arc::downgrade(&bridge);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Some(bridge) = weak.upgrade() else { return };
+                tokio::spawn(async move {
+                    if let Err(error) = bridge.serve(stream).await {
+                        tracing::debug!(%error, "a cell's program left the bridge");
+                    }
+                });
+            }
+        });
+        Ok(bridge)
+    }
+
+    /// What the cells' program finds the bridge by.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let socket = self.directory.path().join("socket").display().to_string();
+        BTreeMap::from([
+            (katlab::SOCKET_VARIABLE.to_owned(), socket),
+            (katlab::TOKEN_VARIABLE.to_owned(), self.token.clone()),
+        ])
+    }
+
+    /// Runs Rust on behalf of a cell: what its program asks meanwhile is answered in its context.
+    pub async fn serving<T>(&self, cell: Context, run: impl Future<Output = T>) -> T {
+        let output = cell.output.clone();
+        self.lock().cell = Some(cell);
+        let outcome = run.await;
+        let left: Vec<Item> = {
+            let mut state = self.lock();
+            state.cell = None;
+            state.held.drain().map(|(_, item)| item).collect()
+        };
+        for item in left {
+            item.show(&output);
+        }
+        outcome
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn serve(&self, mut stream: UnixStream) -> std::io::Result<()> {
+        let mut line = String::new();
+        {
+            let (read, _) = stream.split();
+            BufReader::new(read.take(LIMIT))
+                .read_line(&mut line)
+                .await?;
+        }
+        let answer = match Request::from_line(line.trim_end()) {
+            Ok(request) if same(&request.token, &self.token) => self.answer(&request).await,
+            Ok(_) => Err(
+                MagicError::new("the token of the call is not this kernel's")
+                    .hint("restart the program of the cells with `:restart`"),
+            ),
+            Err(error) => Err(MagicError::new(error.to_string())),
+        };
+        let mut text = match answer {
+            Ok(answer) => json!({ "answer": answer }),
+            Err(error) => json!({ "failure": { "message": error.message, "hint": error.hint } }),
+        }
+        .to_string();
+        text.push('\n');
+        stream.write_all(text.as_bytes()).await
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Value, MagicError> {
+        let cell = self.lock().cell.clone().ok_or_else(|| {
+            MagicError::new("no cell runs that this call could belong to")
+                .hint("join threads before the cell ends")
+        })?;
+        let hold = |item: fn(String, &Request) -> Item| {
+            let ticket = uuid::Uuid::new_v4().to_string();
+            self.lock()
+                .held
+                .insert(ticket.clone(), item(ticket.clone(), request));
+            Ok(Value::from(ticket))
+        };
+        match request.call.as_str() {
+            "display" => hold(|id, request| Item::Display {
+                id,
+                bundle: bundle(request),
+            }),
+            "update" => hold(|_, request| Item::Update {
+                id: request
+                    .argument("display_id")
+                    .unwrap_or_default()
+                    .to_owned(),
+                bundle: bundle(request),
+            }),
+            "clear" => hold(|_, request| Item::Clear {
+                wait: request.argument("wait") == Some("true"),
+            }),
+            _ => {
+                let answer = answers::answer(request, &cell).await;
+                let redactor = cell.session.redactor();
+                answer
+                    .map(|value| redactor.value(&value))
+                    .map_err(|error| MagicError {
+                        message: redactor.text(&error.message),
+                        ..error
+                    })
+            }
+        }
+    }
+}
+
+impl Held for Bridge {
+    fn shown(&self, ticket: &str, output: &Output) {
+        let item = self.lock().held.remove(ticket);
+        if let Some(item) = item {
+            item.show(output);
+        }
+    }
+}
+
+fn bundle(request: &Request) -> Bundle {
+    let content = |mime: &str, text: &str| {
+        // Data goes over the wire as data, not as a string that holds it.
+        let parsed = if mime.contains("json") {
+            serde_json::from_str(text).ok()
+        } else {
+            None
+        };
+        parsed.unwrap_or_else(|| Value::from(text))
+    };
+    let entries = request
+        .arguments
+        .iter()
+        .filter(|(mime, _)| mime.contains('/'));
+    Bundle(
+        entries
+            .map(|(mime, text)| (mime.clone(), content(mime, text)))
+            .collect(),
+    )
+}
+
+/// Compares in a time that does not tell how much was right.
+fn same(left: &str, right: &str) -> bool {
+    left.len() == right.len()
+        && left
+            .bytes()
+            .zip(right.bytes())
+            .fold(0, |differences, (a, b)| differences | (a ^ b))
+            == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::testing::Recorder;
+    use crate::session::Session;
+    use katlab_lab::home::Home;
+    use tokio_util::sync::CancellationToken;
+
+    async fn call(bridge: &Bridge, token: &str, name: &str, arguments: &[(&str, &str)]) -> Value {
+        let mut stream = UnixStream::connect(bridge.directory.path().join("socket"))
+            .await
+            .expect("connected");
+        let request = Request {
+            token: token.to_owned(),
+            call: name.to_owned(),
+            arguments: arguments
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect(),
+        };
+        stream
+            .write_all(format!("{}\n", request.to_line()).as_bytes())
+            .await
+            .expect("sent");
+        let mut line = String::new();
+        BufReader::new(stream)
+            .read_line(&mut line)
+            .await
+            .expect("answered");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn a_display_waits_for_its_place_and_a_wrong_token_is_refused() {
+        let home = tempfile::tempdir().expect("a directory");
+        let session = Session::new(Home::at(home.path()), true).expect("a session");
+        let recorder = Arc::new(Recorder::default());
+        let cell = Context::new(session, recorder.clone(), CancellationToken::new(), None);
+        let output = cell.output.clone();
+        let bridge = Bridge::open().expect("a bridge");
+        let token = bridge.token.clone();
+        bridge
+            .serving(cell, async {
+                let refused = call(&bridge, "wrong", "display", &[("text/plain", "no")]).await;
+                assert!(
+                    refused["failure"]["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("token"))
+                );
+                let shown = call(&bridge, &token, "display", &[("text/plain", "yes")]).await;
+                let ticket = shown["answer"].as_str().expect("a ticket").to_owned();
+                assert!(recorder.events().is_empty());
+                bridge.shown(&ticket, &output);
+                assert_eq!(recorder.displays(), [Bundle::text("yes")]);
+                let unknown = call(&bridge, &token, "nothing", &[]).await;
+                assert!(
+                    unknown["failure"]["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("nothing"))
+                );
+                call(&bridge, &token, "display", &[("text/plain", "late")]).await;
+            })
+            .await;
+        assert_eq!(
+            recorder.displays().len(),
+            2,
+            "what has no mark is shown at the end of the cell"
+        );
+    }
+}

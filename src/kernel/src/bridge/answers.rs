@@ -1,0 +1,115 @@
+//! The calls that read: settings, experiments, trials and their metrics.
+
+use katlab::Request;
+use katlab_lab::katib::experiments::{self, Summary};
+use katlab_lab::katib::observations::{self, Point};
+use katlab_lab::katib::trials::{self, TrialTable};
+use katlab_lab::katib::value::Value;
+use katlab_lab::kubernetes::Scope;
+use katlab_lab::settings::is_secret_name;
+use serde_json::{Map, Value as Json, json};
+
+use crate::magics::{Context, MagicError};
+
+/// Answers a call.
+pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, MagicError> {
+    let argument = |name: &str| {
+        request.argument(name).ok_or_else(|| {
+            MagicError::new(format!("`{}` needs the argument `{name}`", request.call))
+        })
+    };
+    match request.call.as_str() {
+        "trials" => {
+            let cluster = ctx.cluster(None).await?;
+            let table = trials::of_experiment(&cluster, &cluster.namespace, argument("experiment")?).await?;
+            Ok(trials_json(&table))
+        }
+        "experiment" => {
+            let cluster = ctx.cluster(None).await?;
+            let summary = experiments::summary(&cluster, &cluster.namespace, argument("experiment")?).await?;
+            Ok(experiment_json(&summary))
+        }
+        "experiments" => {
+            let cluster = ctx.cluster(None).await?;
+            let scope = Scope::Namespace(cluster.namespace.clone());
+            let summaries = experiments::list(&cluster, &scope).await?;
+            Ok(summaries.iter().map(experiment_json).collect())
+        }
+        "metrics" => {
+            let cluster = ctx.cluster(None).await?;
+            let trial = argument("trial")?;
+            // A name that no trial has is an error, not an empty log.
+            trials::get(&cluster, &cluster.namespace, trial).await?;
+            let points = observations::open(&cluster).await?.of_trial(trial, None).await?;
+            let point = |point: &Point| {
+                let value = point.value.as_ref().map_or(json!("unavailable"), value_json);
+                let time = point.time.map_or(String::new(), |time| time.to_string());
+                json!({ "metric": point.metric, "value": value, "time": time })
+            };
+            Ok(points.iter().map(point).collect())
+        }
+        "env" => {
+            let name = argument("name")?;
+            let setting = ctx.session.settings().get(name)?;
+            if is_secret_name(name) || setting.is_some_and(|setting| setting.secret) {
+                return Err(MagicError::new(format!("the setting {name} is secret, and cells are not given secrets"))
+                    .hint("use it as `$NAME` in a magic"));
+            }
+            match ctx.value(name).await? {
+                Some(value) => Ok(value.into()),
+                None => Err(ctx.session.unknown_setting(name)),
+            }
+        }
+        other => Err(MagicError::new(format!("this kernel does not know the call `{other}`"))
+            .hint("the kernel and the crate `katlab` may be of different versions; restart the kernel")),
+    }
+}
+
+fn value_json(value: &Value) -> Json {
+    match value {
+        Value::Int(number) => json!(number),
+        Value::Number(number) => json!(number),
+        Value::Text(text) => json!(text),
+    }
+}
+
+fn trials_json(table: &TrialTable) -> Json {
+    let row = |trial: &trials::TrialRow| {
+        let parameters: Map<String, Json> = trial
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), value_json(value)))
+            .collect();
+        let metrics: Map<String, Json> = trial
+            .metrics
+            .iter()
+            .filter_map(|metric| Some((metric.name.clone(), value_json(metric.value.as_ref()?))))
+            .collect();
+        let seconds = trial
+            .ended
+            .and_then(|ended| Some(ended.duration_since(trial.started?).as_secs_f64()));
+        json!({
+            "name": trial.name,
+            "status": trial.status,
+            "parameters": parameters,
+            "metrics": metrics,
+            "objective": trial.metric(&table.objective.metric).and_then(Value::number),
+            "best": trial.best,
+            "seconds": seconds,
+        })
+    };
+    table.rows.iter().map(row).collect()
+}
+
+fn experiment_json(summary: &Summary) -> Json {
+    json!({
+        "name": summary.name,
+        "namespace": summary.namespace,
+        "status": summary.status,
+        "objective": summary.objective.metric,
+        "goal": summary.objective.goal,
+        "trials": summary.counts.total,
+        "succeeded": summary.counts.succeeded,
+        "failed": summary.counts.failed,
+    })
+}

@@ -1,0 +1,3 @@
+//! Magics about what the trials of an experiment taught.
+
+pub mod plot;

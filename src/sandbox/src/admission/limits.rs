@@ -1,0 +1,128 @@
+//! What Katib and Kubernetes can do and the sandbox cannot. Each is refused by its name when
+//! it is asked for, not found out when a trial hangs.
+
+use katlab_katib::template::{fill, parse_object};
+use katlab_katib::types::{CollectorKind, Experiment};
+use katlab_katib::validation::ConfigMapText;
+use katlab_suggestion::ALGORITHMS;
+use serde_json::Value;
+
+use super::{Refusal, text};
+
+/// Collectors the runtime reads metrics for.
+const COLLECTORS: &[CollectorKind] = &[CollectorKind::StdOut, CollectorKind::File];
+
+/// Refuses an Experiment with an algorithm, a collector or a kind of trial that does not run
+/// here. Only when it is made: one that is there must stay changeable.
+pub(super) fn experiment(
+    experiment: &Experiment,
+    config_map: &ConfigMapText,
+) -> Result<(), Refusal> {
+    let spec = &experiment.spec;
+    if spec.nas_config.is_some() {
+        return Err(Refusal::beyond(
+            "the sandbox does not search neural architectures (spec.nasConfig)",
+        ));
+    }
+    if let Some(algorithm) = &spec.algorithm
+        && !ALGORITHMS.contains(&algorithm.algorithm_name.as_str())
+    {
+        return Err(Refusal::beyond(format!(
+            "the sandbox runs the algorithms {}, not {} (spec.algorithm.algorithmName)",
+            ALGORITHMS.join(", "),
+            algorithm.algorithm_name
+        )));
+    }
+    if let Some(stopping) = &spec.early_stopping {
+        return Err(Refusal::beyond(format!(
+            "the sandbox does not stop trials early yet (spec.earlyStopping: {})",
+            stopping.algorithm_name
+        )));
+    }
+    let collector = spec
+        .metrics_collector_spec
+        .as_ref()
+        .and_then(|spec| spec.collector.as_ref());
+    if let Some(collector) = collector
+        && !COLLECTORS.contains(&collector.kind)
+    {
+        let known: Vec<&str> = COLLECTORS.iter().map(CollectorKind::as_str).collect();
+        return Err(Refusal::beyond(format!(
+            "the sandbox collects metrics by {}, not by {} (spec.metricsCollectorSpec.collector.kind)",
+            known.join(", "),
+            collector.kind
+        )));
+    }
+    let Some(template) = &spec.trial_template else {
+        return Ok(());
+    };
+    match (&template.trial_spec, config_map) {
+        (Some(object), _) => trial_object(object, "spec.trialTemplate.trialSpec"),
+        (None, ConfigMapText::Text(text)) => {
+            let values: Vec<(&str, String)> = template
+                .parameters()
+                .iter()
+                .map(|parameter| (parameter.name.as_str(), "1".to_owned()))
+                .collect();
+            // What cannot be read with these values may be with others: rendering will say.
+            match parse_object(&fill(text, &values)) {
+                Ok(object) => trial_object(&object, "the trial template"),
+                Err(_) => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a Trial whose object the sandbox does not run.
+pub(super) fn trial(object: &Value) -> Result<(), Refusal> {
+    match object.pointer("/spec/runSpec") {
+        Some(run) if run.is_object() => trial_object(run, "spec.runSpec"),
+        _ => Ok(()),
+    }
+}
+
+fn trial_object(object: &Value, place: &str) -> Result<(), Refusal> {
+    let (kind, api_version) = (text(object, "/kind"), text(object, "/apiVersion"));
+    if kind != "Job" || api_version != "batch/v1" {
+        return Err(Refusal::beyond(format!(
+            "the sandbox runs trials of kind Job (batch/v1), not {kind} ({api_version}) ({place})"
+        )));
+    }
+    job_at(object, &format!("{place}."))
+}
+
+/// Refuses a Job that wants something the Job controller does not do.
+pub(super) fn job(object: &Value) -> Result<(), Refusal> {
+    job_at(object, "")
+}
+
+fn job_at(object: &Value, place: &str) -> Result<(), Refusal> {
+    let Some(spec) = object.get("spec") else {
+        return Ok(());
+    };
+    let refuse = |field: &str| {
+        Err(Refusal::beyond(format!(
+            "the sandbox's Jobs do not have {place}spec.{field}"
+        )))
+    };
+    let set = |field: &str| spec.get(field).is_some_and(|value| !value.is_null());
+    for field in [
+        "podFailurePolicy",
+        "successPolicy",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+        "managedBy",
+    ] {
+        if set(field) {
+            return refuse(field);
+        }
+    }
+    if text(spec, "/completionMode") == "Indexed" {
+        return refuse("completionMode: Indexed");
+    }
+    if text(spec, "/podReplacementPolicy") == "Failed" {
+        return refuse("podReplacementPolicy: Failed");
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+use super::*;
+use serde_json::json;
+use std::collections::HashMap;
+
+#[derive(Default)]
+struct Shelf(HashMap<(String, String), Value>);
+
+impl Shelf {
+    fn with(mut self, object: Value) -> Self {
+        let key = (
+            text(&object, "/kind").to_owned(),
+            text(&object, "/metadata/name").to_owned(),
+        );
+        self.0.insert(key, object);
+        self
+    }
+}
+
+impl Lookup for Shelf {
+    fn get(&self, _: &str, kind: &str, _: &str, name: &str) -> Option<Value> {
+        self.0.get(&(kind.to_owned(), name.to_owned())).cloned()
+    }
+}
+
+fn namespace() -> Value {
+    json!({"metadata": {"name": "lab", "labels": {
+        "katib.kubeflow.org/metrics-collector-injection": "enabled"}}})
+}
+
+fn experiment() -> Value {
+    json!({
+        "apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment",
+        "metadata": {"name": "mnist", "namespace": "lab"},
+        "spec": {
+            "objective": {"type": "maximize", "goal": 0.99, "objectiveMetricName": "accuracy"},
+            "algorithm": {"algorithmName": "random"},
+            "maxTrialCount": 6,
+            "parameters": [{"name": "lr", "parameterType": "double",
+                            "feasibleSpace": {"min": "0.1", "max": "0.2"}}],
+            "trialTemplate": {
+                "primaryContainerName": "main",
+                "trialParameters": [{"name": "lr", "reference": "lr"}],
+                "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {
+                    "containers": [{"name": "main", "image": "i",
+                                    "command": ["train", "--lr=${trialParameters.lr}"]}],
+                    "restartPolicy": "Never"}}}}
+            }
+        }
+    })
+}
+
+fn admit(object: &mut Value, shelf: &Shelf) -> Result<Vec<String>, Refusal> {
+    experiment::admit(object, None, Some(&namespace()), shelf)
+}
+
+fn refused(change: impl FnOnce(&mut Value)) -> Refusal {
+    let mut object = experiment();
+    change(&mut object);
+    admit(&mut object, &Shelf::default()).unwrap_err()
+}
+
+#[test]
+fn a_good_experiment_gets_its_defaults() {
+    let mut object = experiment();
+    assert_eq!(admit(&mut object, &Shelf::default()), Ok(Vec::new()));
+    assert_eq!(object["spec"]["parallelTrialCount"], 3);
+    assert_eq!(object["spec"]["resumePolicy"], "Never");
+    assert_eq!(
+        object["spec"]["metricsCollectorSpec"]["collector"]["kind"],
+        "StdOut"
+    );
+    let again = object.clone();
+    assert_eq!(admit(&mut object, &Shelf::default()), Ok(Vec::new()));
+    assert_eq!(object, again, "admitting twice changes nothing more");
+}
+
+#[test]
+fn a_misspelt_field_is_dropped_with_a_warning() {
+    let mut object = experiment();
+    object["spec"]["maxTrialCounts"] = json!(7);
+    object["extra"] = json!(1);
+    let warnings = admit(&mut object, &Shelf::default()).unwrap();
+    assert!(
+        warnings.contains(
+            &"unknown field \"spec.maxTrialCounts\" is dropped; did you mean maxTrialCount?".into()
+        ),
+        "{warnings:?}"
+    );
+    assert!(object["spec"].get("maxTrialCounts").is_none() && object.get("extra").is_none());
+}
+
+#[test]
+fn refusals_bear_the_webhook_that_would_say_so() {
+    let wrong_type = refused(|e| e["spec"]["objective"]["goal"] = json!("0.9"));
+    assert_eq!(wrong_type.by, "defaulter.experiment.katib.kubeflow.org");
+    let invalid = refused(|e| e["spec"]["maxTrialCount"] = json!(0));
+    assert_eq!(
+        (invalid.by, invalid.code),
+        ("validator.experiment.katib.kubeflow.org", 400)
+    );
+
+    let mut object = experiment();
+    let bare = json!({"metadata": {"name": "lab"}});
+    let refusal = experiment::admit(&mut object, None, Some(&bare), &Shelf::default()).unwrap_err();
+    assert!(refusal.text.contains("lacks label"), "{refusal:?}");
+}
+
+#[test]
+fn an_experiment_on_its_way_out_is_not_held_up() {
+    let mut object = experiment();
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let bare = json!({"metadata": {"name": "lab"}});
+    let admitted = experiment::admit(&mut object, None, Some(&bare), &Shelf::default());
+    assert_eq!(admitted, Ok(Vec::new()));
+}
+
+#[test]
+fn what_the_sandbox_cannot_run_is_refused_by_name() {
+    let cases: [(&str, Refusal); 6] = [
+        (
+            "PyTorchJob (kubeflow.org/v1)",
+            refused(|e| {
+                let template = &mut e["spec"]["trialTemplate"];
+                template["trialSpec"]["kind"] = json!("PyTorchJob");
+                template["trialSpec"]["apiVersion"] = json!("kubeflow.org/v1");
+            }),
+        ),
+        (
+            "enas",
+            refused(|e| e["spec"]["algorithm"]["algorithmName"] = json!("enas")),
+        ),
+        (
+            "medianstop",
+            refused(|e| {
+                e["spec"]["earlyStopping"] = json!({"algorithmName": "medianstop"});
+            }),
+        ),
+        (
+            "TensorFlowEvent",
+            refused(|e| {
+                e["spec"]["metricsCollectorSpec"] =
+                    json!({"collector": {"kind": "TensorFlowEvent"}});
+            }),
+        ),
+        (
+            "spec.completionMode: Indexed",
+            refused(|e| {
+                let job = &mut e["spec"]["trialTemplate"]["trialSpec"]["spec"];
+                job["completionMode"] = json!("Indexed");
+                job["completions"] = json!(1);
+            }),
+        ),
+        (
+            "spec.nasConfig",
+            refused(|e| {
+                e["spec"].as_object_mut().unwrap().remove("parameters");
+                e["spec"]["nasConfig"] = json!({"graphConfig": {"numLayers": 1}});
+                e["spec"]["trialTemplate"]["trialParameters"][0]["reference"] = json!("x");
+            }),
+        ),
+    ];
+    for (name, refusal) in cases {
+        assert_eq!(refusal.by, SANDBOX, "{name}: {refusal:?}");
+        assert!(refusal.text.contains(name), "{name}: {refusal:?}");
+        assert!(refusal.text.contains("use a cluster"), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_template_is_read_from_its_config_map() {
+    let template = "apiVersion: batch/v1\nkind: TFJob\nspec: {x: \"${trialParameters.lr}\"}\n";
+    let map = json!({"kind": "ConfigMap", "metadata": {"name": "templates"},
+                     "data": {"a.yaml": template}});
+    let mut object = experiment();
+    let change = |object: &mut Value, path: &str| {
+        let template = &mut object["spec"]["trialTemplate"];
+        template.as_object_mut().unwrap().remove("trialSpec");
+        template["configMap"] = json!({"configMapName": "templates",
+            "configMapNamespace": "lab", "templatePath": path});
+        template["successCondition"] = json!("x");
+        template["failureCondition"] = json!("y");
+    };
+    change(&mut object, "a.yaml");
+    let shelf = Shelf::default().with(map);
+    let refusal = admit(&mut object, &shelf).unwrap_err();
+    assert!(refusal.text.contains("not TFJob"), "{refusal:?}");
+    change(&mut object, "b.yaml");
+    let refusal = admit(&mut object, &shelf).unwrap_err();
+    assert_eq!(refusal.by, "validator.experiment.katib.kubeflow.org");
+    assert!(refusal.text.contains("b.yaml"), "{refusal:?}");
+}
+
+fn trial() -> Value {
+    json!({"apiVersion": "kubeflow.org/v1beta1", "kind": "Trial",
+           "metadata": {"name": "mnist-a", "labels": {"katib.kubeflow.org/experiment": "mnist"}},
+           "spec": {"primaryContainerName": "main"}})
+}
+
+fn job(name: &str) -> Value {
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "ownerReferences": [
+        {"apiVersion": "kubeflow.org/v1beta1", "kind": "Trial", "name": "mnist-a"}]}})
+}
+
+fn pod(owner: &str) -> Value {
+    json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "lab", "labels": {"a": "b"},
+        "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": owner}]},
+        "spec": {"containers": [{"name": "side"}, {"name": "main", "env": [{"name": "A"}]}]}})
+}
+
+#[test]
+fn a_trials_pod_gets_its_labels_and_its_name_in_the_environment() {
+    let shelf = Shelf::default().with(trial()).with(job("mnist-a"));
+    let mut pod = pod("mnist-a");
+    pod::admit(&mut pod, Some(&namespace()), &shelf).unwrap();
+    assert_eq!(
+        pod["metadata"]["labels"],
+        json!({"a": "b", "katib.kubeflow.org/experiment": "mnist",
+               "katib.kubeflow.org/trial": "mnist-a"})
+    );
+    assert_eq!(
+        pod["spec"]["containers"][1]["env"][1],
+        json!({"name": "KATIB_TRIAL_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1",
+               "fieldPath": "metadata.labels['katib.kubeflow.org/trial']"}}})
+    );
+    assert!(pod["spec"]["containers"][0].get("env").is_none());
+}
+
+#[test]
+fn other_pods_are_left_alone() {
+    let shelf = Shelf::default()
+        .with(trial())
+        .with(job("mnist-a"))
+        .with(job("other"));
+    let plain = json!({"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": []}});
+    for given in [plain, pod("other"), pod("gone")] {
+        let mut pod = given.clone();
+        pod::admit(&mut pod, Some(&namespace()), &shelf).unwrap();
+        assert_eq!(pod, given);
+    }
+    let mut pod = pod("mnist-a");
+    let given = pod.clone();
+    pod::admit(&mut pod, Some(&json!({"metadata": {}})), &shelf).unwrap();
+    assert_eq!(pod, given, "no label on the namespace, no injection");
+}
+
+#[test]
+fn a_pod_without_the_primary_container_is_refused() {
+    let mut trial = trial();
+    trial["spec"]["primaryContainerName"] = json!("training");
+    let shelf = Shelf::default().with(trial).with(job("mnist-a"));
+    let refusal = pod::admit(&mut pod("mnist-a"), Some(&namespace()), &shelf).unwrap_err();
+    assert_eq!(
+        (refusal.by, refusal.code),
+        ("mutator.pod.katib.kubeflow.org", 400)
+    );
+    assert_eq!(
+        refusal.text,
+        "Unable to find primary container training in mutated pod containers [side main]"
+    );
+}

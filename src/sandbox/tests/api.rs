@@ -1,0 +1,511 @@
+//! Requests and what Kubernetes 1.36 answers to them, and the promises behind lists, watches,
+//! deletion and garbage collection.
+
+mod harness;
+
+use harness::{Server, server};
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/team/configmaps";
+const TRIALS: &str = "/apis/kubeflow.org/v1beta1/namespaces/team/trials";
+
+/// Uids, versions and other numbers are not the same twice.
+fn normal(text: &str) -> String {
+    let uid = regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+        .expect("a pattern");
+    let number = regex::Regex::new("[0-9]+").expect("a pattern");
+    number
+        .replace_all(&uid.replace_all(text, "UID"), "#")
+        .into_owned()
+}
+
+/// `answers.json` is the distilled record: what was asked, and the status, reason, message and
+/// details that came back, in an order in which the objects they need are there.
+#[tokio::test]
+async fn requests_are_answered_as_kubernetes_answers_them() {
+    let server = server().await;
+    let cases: Vec<Value> = serde_json::from_str(include_str!("answers.json")).expect("the record");
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let text = |key: &str| case[key].as_str().unwrap_or("");
+        let mut headers = Vec::new();
+        if case["type"].is_string() {
+            headers.push(("content-type", text("type")));
+        }
+        if case["as"].is_string() {
+            headers.push(("impersonate-user", text("as")));
+        }
+        let answer = server
+            .send(text("method"), text("path"), &headers, text("body"))
+            .await;
+        let mut complain = |what: &str, expected: &Value, got: &Value| {
+            if normal(&expected.to_string()) != normal(&got.to_string()) {
+                wrong.push(format!(
+                    "{}: {what}\n  expected {expected}\n  answered {got}",
+                    text("case")
+                ));
+            }
+        };
+        complain("status", &case["status"], &json!(answer.status));
+        for key in ["reason", "message", "details"] {
+            if !case[key].is_null() {
+                complain(key, &case[key], &answer.body[key]);
+            }
+        }
+        if case["text"].is_string() {
+            complain("text", &case["text"], &answer.body);
+        }
+        if case["warning"].is_string() {
+            let warnings: Vec<&str> = answer
+                .headers
+                .get_all("warning")
+                .iter()
+                .filter_map(|v| v.to_str().ok())
+                .collect();
+            complain("warning", &case["warning"], &json!(warnings.join(", ")));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}
+
+async fn fill(server: &Server, count: usize) {
+    for i in 0..count {
+        let body = json!({"metadata": {"name": format!("m{i:03}"), "labels": {"app": "x", "odd": (i % 2).to_string()}}, "data": {"i": i.to_string()}});
+        assert_eq!(server.post(MAPS, body).await.status, 201);
+    }
+}
+
+#[tokio::test]
+async fn pages_of_a_list_show_one_moment() {
+    let server = server().await;
+    fill(&server, 25).await;
+    let mut seen = Vec::new();
+    let first = server
+        .get(&format!("{MAPS}?labelSelector=app%3Dx&limit=10"))
+        .await
+        .body;
+    assert!(first["metadata"]["remainingItemCount"].is_null());
+    let mut page = first.clone();
+    loop {
+        for item in page["items"].as_array().expect("items") {
+            seen.push(
+                item["metadata"]["name"]
+                    .as_str()
+                    .expect("a name")
+                    .to_owned(),
+            );
+        }
+        assert_eq!(
+            page["metadata"]["resourceVersion"],
+            first["metadata"]["resourceVersion"]
+        );
+        // Between the pages one object goes and one comes; neither shows.
+        server.delete(&format!("{MAPS}/m024"), json!({})).await;
+        let name = format!("m02{}x", seen.len());
+        server
+            .post(
+                MAPS,
+                json!({"metadata": {"name": name, "labels": {"app": "x"}}}),
+            )
+            .await;
+        match page["metadata"]["continue"].as_str() {
+            Some(next) => {
+                let path = format!("{MAPS}?labelSelector=app%3Dx&limit=10&continue={next}");
+                page = server.get(&path).await.body;
+            }
+            None => break,
+        }
+    }
+    let expected: Vec<String> = (0..25).map(|i| format!("m{i:03}")).collect();
+    assert_eq!(seen, expected);
+    // 25, less one, and three made on the way, and the namespace's own.
+    let all = server.get(&format!("{MAPS}?limit=10")).await.body;
+    assert_eq!(all["metadata"]["remainingItemCount"], 28 - 10);
+    assert_eq!(
+        server
+            .get(&format!("{MAPS}?limit=2&resourceVersion=0"))
+            .await
+            .body["items"]
+            .as_array()
+            .map(Vec::len),
+        Some(28)
+    );
+}
+
+#[tokio::test]
+async fn many_writers_of_one_object_all_succeed() {
+    let server = server().await;
+    server
+        .post(MAPS, json!({"metadata": {"name": "shared"}}))
+        .await;
+    let path = format!("{MAPS}/shared");
+    let patches = (0..24).map(|i| {
+        let patch = json!({"data": {format!("k{i}"): "v"}});
+        let (server, path) = (&server, path.as_str());
+        async move { server.merge(path, patch).await.status }
+    });
+    let statuses = futures::future::join_all(patches).await;
+    assert!(statuses.iter().all(|s| *s == 200), "{statuses:?}");
+    let data = server.get(&path).await.body["data"].clone();
+    assert_eq!(data.as_object().map(|m| m.len()), Some(24));
+}
+
+#[tokio::test]
+async fn a_status_write_changes_nothing_else_and_the_other_way_round() {
+    let server = server().await;
+    let trial = json!({"apiVersion": "kubeflow.org/v1beta1", "kind": "Trial", "metadata": {"name": "t"}, "spec": {"a": 1}, "status": {"lost": true}});
+    let made = server.post(TRIALS, trial).await.body;
+    assert!(made.get("status").is_none());
+    let path = format!("{TRIALS}/t");
+    let both = json!({"metadata": {"labels": {"l": "1"}}, "spec": {"a": 2}, "status": {"s": 1}});
+    let after = server
+        .merge(&format!("{path}/status"), both.clone())
+        .await
+        .body;
+    assert_eq!(
+        (&after["spec"], &after["status"]),
+        (&json!({"a": 1}), &json!({"s": 1}))
+    );
+    assert!(after["metadata"].get("labels").is_none());
+    assert_eq!(after["metadata"]["generation"], 1);
+    let mut other = both;
+    other["status"] = json!({"s": 2});
+    let after = server.merge(&path, other).await.body;
+    assert_eq!(
+        (&after["spec"], &after["status"]),
+        (&json!({"a": 2}), &json!({"s": 1}))
+    );
+    assert_eq!(after["metadata"]["generation"], 2);
+}
+
+#[tokio::test]
+async fn a_watch_shows_what_enters_and_leaves_its_selection() {
+    let server = server().await;
+    let start = server.get(MAPS).await.body["metadata"]["resourceVersion"].clone();
+    let start = start.as_str().expect("a version");
+    server
+        .post(
+            MAPS,
+            json!({"metadata": {"name": "a", "labels": {"app": "x"}}}),
+        )
+        .await;
+    server.post(MAPS, json!({"metadata": {"name": "b"}})).await;
+    server
+        .merge(
+            &format!("{MAPS}/b"),
+            json!({"metadata": {"labels": {"app": "x"}}}),
+        )
+        .await;
+    server
+        .merge(&format!("{MAPS}/b"), json!({"data": {"k": "v"}}))
+        .await;
+    server
+        .merge(
+            &format!("{MAPS}/a"),
+            json!({"metadata": {"labels": {"app": null}}}),
+        )
+        .await;
+    server.delete(&format!("{MAPS}/b"), json!({})).await;
+    let path = format!("{MAPS}?watch=1&resourceVersion={start}&labelSelector=app%3Dx");
+    let events = server.watch(&path, 5).await;
+    let shown: Vec<(&str, &str)> = events
+        .iter()
+        .map(|e| {
+            (
+                e["type"].as_str().unwrap_or(""),
+                e["object"]["metadata"]["name"].as_str().unwrap_or(""),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("ADDED", "a"),
+            ("ADDED", "b"),
+            ("MODIFIED", "b"),
+            ("DELETED", "a"),
+            ("DELETED", "b")
+        ]
+    );
+    let versions: Vec<u64> = events
+        .iter()
+        .filter_map(|e| {
+            e["object"]["metadata"]["resourceVersion"]
+                .as_str()?
+                .parse()
+                .ok()
+        })
+        .collect();
+    assert!(versions.is_sorted() && versions.len() == 5, "{versions:?}");
+}
+
+#[tokio::test]
+async fn initial_events_end_with_a_bookmark() {
+    let server = server().await;
+    fill(&server, 2).await;
+    let path = format!(
+        "{MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&labelSelector=app%3Dx"
+    );
+    let events = server.watch(&path, 3).await;
+    assert_eq!(events[0]["type"], "ADDED");
+    assert_eq!(events[2]["type"], "BOOKMARK");
+    assert_eq!(
+        events[2]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
+}
+
+#[tokio::test]
+async fn a_watch_as_table_names_its_columns_once() {
+    let server = server().await;
+    fill(&server, 2).await;
+    let request = http::Request::builder()
+        .uri(format!(
+            "{MAPS}?watch=1&timeoutSeconds=1&labelSelector=app%3Dx"
+        ))
+        .header("authorization", "Bearer token")
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .body(axum::body::Body::empty())
+        .expect("a request");
+    let body = server.api.answer(request, false, "").await.into_body();
+    let bytes = http_body_util::BodyExt::collect(body)
+        .await
+        .expect("lines")
+        .to_bytes();
+    let events: Vec<Value> = serde_json::Deserializer::from_slice(&bytes)
+        .into_iter()
+        .map(|v| v.expect("JSON"))
+        .collect();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0]["object"]["columnDefinitions"][1]["name"], "Data");
+    assert!(events[1]["object"]["columnDefinitions"].is_null());
+    assert_eq!(
+        events[1]["object"]["rows"][0]["cells"].first(2),
+        [json!("m001"), json!(1)]
+    );
+}
+
+trait Prefix {
+    fn first(&self, n: usize) -> Vec<Value>;
+}
+
+impl Prefix for Value {
+    fn first(&self, n: usize) -> Vec<Value> {
+        self.as_array()
+            .into_iter()
+            .flatten()
+            .take(n)
+            .cloned()
+            .collect()
+    }
+}
+
+async fn owned(server: &Server, name: &str, owner: &Value, block: bool) {
+    let body = json!({"metadata": {"name": name, "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "blockOwnerDeletion": block}]}});
+    let made = server.post(MAPS, body).await;
+    assert_eq!(made.status, 201, "{made:?}");
+}
+
+#[tokio::test]
+async fn dependents_follow_their_owner_wait_for_or_outlive_it() {
+    let server = server().await;
+    let make = |name: &'static str| server.post(MAPS, json!({"metadata": {"name": name}}));
+    let gone = |name: &str| format!("{MAPS}/{name}");
+
+    let owner = make("background").await.body;
+    owned(&server, "b1", &owner, true).await;
+    server.delete(&gone("background"), json!({})).await;
+    server.until(&gone("b1"), |a| a.status == 404).await;
+
+    let owner = make("foreground").await.body;
+    owned(&server, "f1", &owner, true).await;
+    server
+        .merge(
+            &gone("f1"),
+            json!({"metadata": {"finalizers": ["example.org/hold"]}}),
+        )
+        .await;
+    let answer = server
+        .delete(
+            &gone("foreground"),
+            json!({"propagationPolicy": "Foreground"}),
+        )
+        .await;
+    assert_eq!(
+        answer.body["metadata"]["finalizers"],
+        json!(["foregroundDeletion"])
+    );
+    server
+        .until(&gone("f1"), |a| {
+            a.body["metadata"]["deletionTimestamp"].is_string()
+        })
+        .await;
+    assert_eq!(
+        server.get(&gone("foreground")).await.status,
+        200,
+        "it waits for what blocks it"
+    );
+    server
+        .merge(&gone("f1"), json!({"metadata": {"finalizers": null}}))
+        .await;
+    server.until(&gone("foreground"), |a| a.status == 404).await;
+    assert_eq!(server.get(&gone("f1")).await.status, 404);
+
+    let owner = make("orphan").await.body;
+    owned(&server, "o1", &owner, true).await;
+    server
+        .delete(&gone("orphan"), json!({"propagationPolicy": "Orphan"}))
+        .await;
+    server.until(&gone("orphan"), |a| a.status == 404).await;
+    let left = server.get(&gone("o1")).await;
+    assert_eq!(left.status, 200);
+    assert!(left.body["metadata"].get("ownerReferences").is_none());
+
+    // An owner that never was: the dependent has nobody to live for.
+    let ghost =
+        json!({"metadata": {"name": "ghost", "uid": "11111111-1111-1111-1111-111111111111"}});
+    owned(&server, "g1", &ghost, false).await;
+    server.until(&gone("g1"), |a| a.status == 404).await;
+}
+
+#[tokio::test]
+async fn a_namespace_empties_itself_before_it_goes() {
+    let server = server().await;
+    server
+        .post(
+            MAPS,
+            json!({"metadata": {"name": "held", "finalizers": ["example.org/hold"]}}),
+        )
+        .await;
+    fill(&server, 3).await;
+    let answer = server.delete("/api/v1/namespaces/team", json!({})).await;
+    assert_eq!(answer.body["status"]["phase"], "Terminating");
+    server
+        .until(&format!("{MAPS}/m001"), |a| a.status == 404)
+        .await;
+    let refused = server
+        .post(MAPS, json!({"metadata": {"name": "late"}}))
+        .await;
+    assert_eq!(refused.status, 403);
+    assert_eq!(
+        refused.body["details"]["causes"][0]["reason"],
+        "NamespaceTerminating"
+    );
+    assert_eq!(server.get("/api/v1/namespaces/team").await.status, 200);
+    server
+        .merge(
+            &format!("{MAPS}/held"),
+            json!({"metadata": {"finalizers": null}}),
+        )
+        .await;
+    server
+        .until("/api/v1/namespaces/team", |a| a.status == 404)
+        .await;
+}
+
+#[tokio::test]
+async fn a_running_pod_is_asked_to_end_and_others_go_at_once() {
+    let server = server().await;
+    let pods = "/api/v1/namespaces/team/pods";
+    let pod = |name: &str| json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}});
+    let made = server.post(pods, pod("waiting")).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(
+        made.body["status"],
+        json!({"phase": "Pending", "qosClass": "BestEffort"})
+    );
+    assert_eq!(
+        server
+            .delete(&format!("{pods}/waiting"), json!({}))
+            .await
+            .body["kind"],
+        "Pod"
+    );
+    assert_eq!(server.get(&format!("{pods}/waiting")).await.status, 404);
+
+    server.post(pods, pod("running")).await;
+    let path = format!("{pods}/running");
+    let bound = server
+        .merge(&path, json!({"spec": {"nodeName": "n"}}))
+        .await;
+    assert_eq!(bound.status, 200, "{bound:?}");
+    server
+        .merge(
+            &format!("{path}/status"),
+            json!({"status": {"phase": "Running"}}),
+        )
+        .await;
+    let going = server.delete(&path, json!({})).await.body;
+    assert_eq!(going["metadata"]["deletionGracePeriodSeconds"], 30);
+    assert_eq!(going["status"]["qosClass"], "BestEffort");
+    let sooner = server
+        .delete(&path, json!({"gracePeriodSeconds": 1}))
+        .await
+        .body;
+    assert_eq!(sooner["metadata"]["deletionGracePeriodSeconds"], 1);
+    server.delete(&path, json!({"gracePeriodSeconds": 0})).await;
+    assert_eq!(server.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_credential() {
+    let server = server().await;
+    let ask = |path: &str, token: Option<&str>| {
+        let mut request = http::Request::builder().uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(axum::body::Body::empty()).expect("a request");
+        let api = server.api.clone();
+        async move { api.answer(request, false, "").await.status().as_u16() }
+    };
+    for path in ["/version", "/healthz", "/readyz", "/livez"] {
+        assert_eq!(ask(path, None).await, 200, "{path}");
+    }
+    for path in [
+        "/",
+        "/api",
+        "/apis",
+        "/openapi/v3",
+        "/api/v1/namespaces",
+        MAPS,
+    ] {
+        assert_eq!(ask(path, None).await, 403, "{path}");
+        assert_eq!(ask(path, Some("wrong")).await, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let server = server().await;
+    let huge = json!({"metadata": {"name": "huge"}, "data": {"a": "x".repeat(3 << 20)}});
+    assert_eq!(server.post(MAPS, huge).await.status, 413);
+}
+
+#[tokio::test]
+async fn events_are_the_same_in_both_groups() {
+    let server = server().await;
+    let events = "/api/v1/namespaces/team/events";
+    let body = json!({"metadata": {"name": "e.1"}, "involvedObject": {"kind": "Pod", "namespace": "team", "name": "p", "uid": "u"}, "reason": "Pulled", "message": "done", "type": "Normal"});
+    assert_eq!(server.post(events, body).await.status, 201);
+    let list = server
+        .get("/apis/events.k8s.io/v1/namespaces/team/events?fieldSelector=regarding.name%3Dp")
+        .await
+        .body;
+    assert_eq!(list["kind"], "EventList");
+    assert_eq!(list["items"][0]["note"], "done");
+    assert_eq!(list["items"][0]["apiVersion"], "events.k8s.io/v1");
+    let none = server
+        .get(&format!(
+            "{events}?fieldSelector=involvedObject.name%3Dq,reason%3DPulled"
+        ))
+        .await
+        .body;
+    assert_eq!(none["items"].first(1), Vec::<Value>::new());
+}

@@ -1,0 +1,175 @@
+//! The API without sockets: requests in, answers out.
+#![allow(dead_code)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use futures::StreamExt;
+use http::{Request, header};
+use http_body_util::BodyExt;
+use katlab_sandbox::api::admission_hook::AdmitAll;
+use katlab_sandbox::api::auth::Credentials;
+use katlab_sandbox::api::{Api, storages};
+use katlab_sandbox::gc;
+use katlab_sandbox::store::{Retention, Store};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// An API over a store of its own.
+pub struct Server {
+    pub api: Api,
+    pub shutdown: CancellationToken,
+    pub home: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Value,
+}
+
+/// A server with a namespace `team` and the collector running.
+pub async fn server() -> Server {
+    let home = tempfile::tempdir().expect("a directory");
+    let store = Store::open(home.path(), storages(), Retention::default()).expect("a store");
+    let shutdown = CancellationToken::new();
+    let credentials = Credentials::new("token".to_owned().into());
+    let api = Api::new(store, Arc::new(AdmitAll), credentials, shutdown.clone());
+    tokio::spawn(gc::run(api.clone(), "ca".into(), shutdown.clone()));
+    let server = Server {
+        api,
+        shutdown,
+        home,
+    };
+    let made = server
+        .post("/api/v1/namespaces", json!({"metadata": {"name": "team"}}))
+        .await;
+    assert_eq!(made.status, 201, "{made:?}");
+    server
+        .until("/api/v1/namespaces/team/serviceaccounts/default", |a| {
+            a.status == 200
+        })
+        .await;
+    server
+        .until("/api/v1/namespaces/team/configmaps/kube-root-ca.crt", |a| {
+            a.status == 200
+        })
+        .await;
+    server
+}
+
+impl Server {
+    /// Sends a request as the owner.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, "Bearer token")
+            .header(header::USER_AGENT, "suite/1");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Body::from(body.to_owned()))
+            .expect("a request");
+        let response = self.api.answer(request, false, "127.0.0.1:0").await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            &body.to_string(),
+        )
+        .await
+    }
+
+    pub async fn merge(&self, path: &str, patch: Value) -> Answer {
+        let kind = [("content-type", "application/merge-patch+json")];
+        self.send("PATCH", path, &kind, &patch.to_string()).await
+    }
+
+    pub async fn delete(&self, path: &str, options: Value) -> Answer {
+        self.send(
+            "DELETE",
+            path,
+            &[("content-type", "application/json")],
+            &options.to_string(),
+        )
+        .await
+    }
+
+    /// Waits until a GET answers as wanted.
+    pub async fn until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let answer = self.get(path).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{path} stays {answer:?}"
+            );
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The first events of a watch.
+    pub async fn watch(&self, path: &str, events: usize) -> Vec<Value> {
+        let request = Request::builder()
+            .uri(path)
+            .header(header::AUTHORIZATION, "Bearer token")
+            .body(Body::empty())
+            .expect("a request");
+        let response = self.api.answer(request, false, "127.0.0.1:0").await;
+        assert_eq!(response.status(), 200);
+        let mut stream = response.into_body().into_data_stream();
+        let mut text = Vec::new();
+        let collected = async {
+            while text.iter().filter(|b| **b == b'\n').count() < events {
+                match stream.next().await {
+                    Some(bytes) => text.extend(bytes.expect("a line")),
+                    None => break,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), collected)
+            .await
+            .expect("events in time");
+        serde_json::Deserializer::from_slice(&text)
+            .into_iter()
+            .map(|v| v.expect("a JSON line"))
+            .collect()
+    }
+}

@@ -1,0 +1,327 @@
+//! A sandbox without containers: the real API server and controllers, and a kubelet that ends
+//! pods as a test wants.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use katlab_sandbox::controllers;
+use katlab_sandbox::metrics::{ObservationStore, Row};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// The namespace all tests use; it carries Katib's label.
+pub const NAMESPACE: &str = "lab";
+
+/// What becomes of a pod.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// It prints values of metrics and succeeds.
+    Succeed(Vec<(&'static str, String)>),
+    /// It exits 1.
+    Fail,
+    /// It runs until it is deleted.
+    Hang,
+}
+
+/// Decides about pods; sees the pod and how many there were before.
+pub type Plan = Arc<dyn Fn(&Pod, usize) -> Fate + Send + Sync>;
+
+/// A running sandbox.
+pub struct Lab {
+    pub client: Client,
+    pub observation: ObservationStore,
+    controllers: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
+    kubelet: CancellationToken,
+    /// Names of the pods the kubelet has seen, oldest first.
+    pub pods: Arc<Mutex<Vec<String>>>,
+    _server: super::server::Server,
+}
+
+impl Lab {
+    /// Starts everything.
+    pub async fn start(plan: Plan) -> Self {
+        let (server, client, directory) = super::server::start().await;
+        let observation = ObservationStore::open(&directory.join("observations.db"))
+            .await
+            .expect("observation log");
+        let namespaces: Api<DynamicObject> =
+            Api::all_with(client.clone(), &resource("", "v1", "Namespace", "namespaces"));
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": NAMESPACE,
+            "labels": {"katib.kubeflow.org/metrics-collector-injection": "enabled"}}});
+        let namespace = serde_json::from_value(namespace).expect("namespace");
+        namespaces.create(&PostParams::default(), &namespace).await.expect("namespace");
+        let accounts = resource("", "v1", "ServiceAccount", "serviceaccounts");
+        let accounts: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), NAMESPACE, &accounts);
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+                             "metadata": {"name": "default"}});
+        let account = serde_json::from_value(account).expect("account");
+        accounts.create(&PostParams::default(), &account).await.expect("account");
+        let mut lab = Self {
+            client: client.clone(),
+            observation: observation.clone(),
+            controllers: None,
+            kubelet: CancellationToken::new(),
+            pods: Arc::default(),
+            _server: server,
+        };
+        tokio::spawn(kubelet(client, observation, plan, lab.pods.clone(), lab.kubelet.clone()));
+        lab.start_controllers();
+        lab
+    }
+
+    pub fn start_controllers(&mut self) {
+        let token = CancellationToken::new();
+        let run = controllers::run(self.client.clone(), self.observation.clone(), token.clone());
+        self.controllers = Some((token, tokio::spawn(run)));
+    }
+
+    /// Stops the controllers in the middle of whatever they do.
+    pub async fn kill_controllers(&mut self) {
+        if let Some((_, task)) = self.controllers.take() {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    pub fn api(&self, plural: &str) -> Api<DynamicObject> {
+        let resource = match plural {
+            "experiments" => resource("kubeflow.org", "v1beta1", "Experiment", plural),
+            "suggestions" => resource("kubeflow.org", "v1beta1", "Suggestion", plural),
+            "trials" => resource("kubeflow.org", "v1beta1", "Trial", plural),
+            "jobs" => resource("batch", "v1", "Job", plural),
+            "pods" => resource("", "v1", "Pod", plural),
+            other => panic!("unknown kind {other}"),
+        };
+        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource)
+    }
+
+    pub async fn create(&self, plural: &str, object: Value) -> DynamicObject {
+        let object = serde_json::from_value(object).expect("object");
+        self.api(plural).create(&PostParams::default(), &object).await.expect("created")
+    }
+
+    pub async fn get(&self, plural: &str, name: &str) -> Value {
+        let object = self.api(plural).get(name).await.expect("object");
+        serde_json::to_value(object).expect("object")
+    }
+
+    pub async fn list(&self, plural: &str) -> Vec<Value> {
+        let list = self.api(plural).list(&ListParams::default()).await.expect("list");
+        list.items
+            .into_iter()
+            .map(|object| serde_json::to_value(object).expect("object"))
+            .collect()
+    }
+
+    /// Merges a change into an object.
+    pub async fn merge(&self, plural: &str, name: &str, patch: Value) {
+        let patch = Patch::Merge(patch);
+        self.api(plural).patch(name, &PatchParams::default(), &patch).await.expect("patched");
+    }
+
+    /// Waits until an object is as wanted, by watching it; fails after a minute with the
+    /// object as it was last.
+    pub async fn wait(&self, plural: &str, name: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let last = Mutex::new(Value::Null);
+        let waiting = async {
+            let api = self.api(plural);
+            let fields = watcher::Config::default().fields(&format!("metadata.name={name}"));
+            let mut events = std::pin::pin!(watcher(api, fields).default_backoff().applied_objects());
+            while let Some(event) = events.next().await {
+                let Ok(object) = event else { continue };
+                let object = serde_json::to_value(object).expect("object");
+                *last.lock().expect("last") = object.clone();
+                if is_wanted(&object) {
+                    return object;
+                }
+            }
+            unreachable!("a watch does not end")
+        };
+        match tokio::time::timeout(Duration::from_secs(60), waiting).await {
+            Ok(object) => object,
+            Err(_) => panic!(
+                "{plural} {name} did not get there; last: {:#}",
+                last.lock().expect("last")
+            ),
+        }
+    }
+
+    /// Waits until a condition of an Experiment holds.
+    pub async fn wait_condition(&self, plural: &str, name: &str, kind: &str) -> Value {
+        self.wait(plural, name, |object| holds(object, kind)).await
+    }
+
+    /// Waits until nothing of a kind is left.
+    pub async fn wait_gone(&self, plural: &str) {
+        let gone = async {
+            let api = self.api(plural);
+            let list = api.list(&ListParams::default()).await.expect("list");
+            let mut left: std::collections::HashSet<String> =
+                list.items.iter().map(ResourceExt::name_any).collect();
+            let version = list.metadata.resource_version.unwrap_or_default();
+            let params = WatchParams::default().timeout(60);
+            let events = api.watch(&params, &version).await.expect("watch");
+            let mut events = std::pin::pin!(events);
+            while !left.is_empty() {
+                match events.next().await {
+                    Some(Ok(WatchEvent::Added(object))) => {
+                        left.insert(object.name_any());
+                    }
+                    Some(Ok(WatchEvent::Deleted(object))) => {
+                        left.remove(&object.name_any());
+                    }
+                    Some(Ok(_)) => {}
+                    other => panic!("watch of {plural} ended: {other:?}, left: {left:?}"),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("gone within a minute");
+    }
+
+    pub async fn delete(&self, plural: &str, name: &str, params: DeleteParams) {
+        self.api(plural).delete(name, &params).await.expect("deleted");
+    }
+
+    /// Events about an object as `type reason: message`, each with its count.
+    pub async fn events(&self, kind: &str, name: &str) -> HashMap<String, i32> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let list = api.list(&ListParams::default()).await.expect("events");
+        list.items
+            .into_iter()
+            .filter(|event| event.involved_object.kind.as_deref() == Some(kind))
+            .filter(|event| event.involved_object.name.as_deref() == Some(name))
+            .map(|event| {
+                let text = |text: Option<String>| text.unwrap_or_default();
+                let (kind, reason) = (text(event.type_), text(event.reason));
+                let said = format!("{kind} {reason}: {}", text(event.message));
+                (said, event.count.unwrap_or(0))
+            })
+            .collect()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.kubelet.cancel();
+        if let Some((token, _)) = &self.controllers {
+            token.cancel();
+        }
+    }
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+/// Whether a condition is there with status True.
+pub fn holds(object: &Value, kind: &str) -> bool {
+    conditions(object).iter().any(|condition| condition.starts_with(&format!("{kind} True")))
+}
+
+/// `type status reason` of all conditions.
+pub fn conditions(object: &Value) -> Vec<String> {
+    let list = object.pointer("/status/conditions").and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .map(|c| {
+            let text = |key: &str| c[key].as_str().unwrap_or_default().to_owned();
+            format!("{} {} {}", text("type"), text("status"), text("reason"))
+        })
+        .collect()
+}
+
+async fn kubelet(
+    client: Client,
+    observation: ObservationStore,
+    plan: Plan,
+    seen: Arc<Mutex<Vec<String>>>,
+    shutdown: CancellationToken,
+) {
+    let api: Api<Pod> = Api::all(client.clone());
+    let events = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+    let mut events = std::pin::pin!(events);
+    loop {
+        let pod = tokio::select! {
+            () = shutdown.cancelled() => return,
+            event = events.next() => match event {
+                Some(Ok(pod)) => pod,
+                Some(Err(_)) => continue,
+                None => return,
+            },
+        };
+        let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+        let name = pod.name_any();
+        let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
+        let is_over = matches!(phase.as_deref(), Some("Succeeded" | "Failed"));
+        if pod.metadata.deletion_timestamp.is_some() {
+            if !is_over {
+                set_phase(&api, &name, "Failed").await;
+            }
+            let now = DeleteParams::default().grace_period(0);
+            let _ = api.delete(&name, &now).await;
+            continue;
+        }
+        let number = {
+            let mut seen = seen.lock().expect("seen");
+            if seen.contains(&name) {
+                continue;
+            }
+            seen.push(name.clone());
+            seen.len() - 1
+        };
+        let fate = plan(&pod, number);
+        set_phase(&api, &name, "Running").await;
+        match fate {
+            Fate::Hang => {}
+            Fate::Fail => set_phase(&api, &name, "Failed").await,
+            Fate::Succeed(values) => {
+                let trial = pod.labels().get("katib.kubeflow.org/trial").cloned();
+                let rows = values
+                    .into_iter()
+                    .map(|(metric, value)| Row {
+                        time: "2026-01-01T00:00:00Z".parse().expect("time"),
+                        metric: metric.to_owned(),
+                        value,
+                    })
+                    .collect();
+                if let Some(trial) = trial {
+                    let namespace = pod.namespace().unwrap_or_default();
+                    observation.report(&namespace, &trial, rows).await.expect("rows");
+                }
+                let mark = json!({"metadata": {"annotations": {
+                    controllers::trial::COLLECTED: "true"}}});
+                let patched = api.patch(&name, &PatchParams::default(), &Patch::Merge(mark)).await;
+                patched.expect("marked");
+                set_phase(&api, &name, "Succeeded").await;
+            }
+        }
+    }
+}
+
+async fn set_phase(api: &Api<Pod>, name: &str, phase: &str) {
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let state = match phase {
+        "Running" => json!({"running": {"startedAt": now.to_string()}}),
+        _ => json!({"terminated": {
+            "exitCode": i32::from(phase == "Failed"), "finishedAt": now.to_string()}}),
+    };
+    let ready = phase == "Running";
+    let status = json!({"status": {
+        "phase": phase,
+        "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+        "containerStatuses": [{"name": "main", "image": "i", "imageID": "", "ready": ready,
+                               "restartCount": 0, "state": state}]}});
+    // A pod that is gone needs no phase.
+    if let Err(error) = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await {
+        eprintln!("status of pod {name}: {error}");
+    }
+}

@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 use super::cache::Key;
 use super::error::{Error, Result};
 
+/// The name under which the API server notes what the controllers wrote.
+const MANAGER: &str = "katib-controller";
+
 /// A kind of object, as far as a controller must know it.
 pub trait Kind: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Group; empty for the core group.
@@ -229,7 +232,7 @@ impl Cluster {
     pub async fn create<K: Kind>(&self, key: &Key, object: &impl Serialize) -> Result<K> {
         let call = Call::<K>::new("create", key);
         let body = call.body(object)?;
-        let request = collection::<K>(&key.namespace).create(&PostParams::default(), body);
+        let request = collection::<K>(&key.namespace).create(&posting(), body);
         call.answer(&self.client, request).await
     }
 
@@ -251,7 +254,7 @@ impl Cluster {
         let request = collection::<K>(&key.namespace).replace_subresource(
             "status",
             &key.name,
-            &PostParams::default(),
+            &posting(),
             body,
         );
         call.answer(&self.client, request).await
@@ -262,7 +265,7 @@ impl Cluster {
         let key = object.key();
         let call = Call::<K>::new("patch", &key);
         patch["metadata"]["resourceVersion"] = object.version().into();
-        let params = PatchParams::default();
+        let params = patching();
         let request =
             collection::<K>(&key.namespace).patch(&key.name, &params, &Patch::Merge(patch));
         call.answer(&self.client, request).await
@@ -302,7 +305,7 @@ impl Cluster {
             let call = Call::<K>::new("remove finalizer of", &key);
             let request = collection::<K>(&key.namespace).patch(
                 &key.name,
-                &PatchParams::default(),
+                &patching(),
                 &Patch::<()>::Json(patch),
             );
             match call.answer::<IgnoredAny>(&self.client, request).await {
@@ -341,6 +344,20 @@ impl Cluster {
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+fn posting() -> PostParams {
+    PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+fn patching() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }
 

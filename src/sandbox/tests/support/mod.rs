@@ -58,6 +58,13 @@ impl Lab {
             "labels": {"katib.kubeflow.org/metrics-collector-injection": "enabled"}}});
         let namespace = serde_json::from_value(namespace).expect("namespace");
         namespaces.create(&PostParams::default(), &namespace).await.expect("namespace");
+        let accounts = resource("", "v1", "ServiceAccount", "serviceaccounts");
+        let accounts: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), NAMESPACE, &accounts);
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+                             "metadata": {"name": "default"}});
+        let account = serde_json::from_value(account).expect("account");
+        accounts.create(&PostParams::default(), &account).await.expect("account");
         let mut lab = Self {
             client: client.clone(),
             observation: observation.clone(),
@@ -314,5 +321,7 @@ async fn set_phase(api: &Api<Pod>, name: &str, phase: &str) {
         "containerStatuses": [{"name": "main", "image": "i", "imageID": "", "ready": ready,
                                "restartCount": 0, "state": state}]}});
     // A pod that is gone needs no phase.
-    let _ = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
+    if let Err(error) = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await {
+        eprintln!("status of pod {name}: {error}");
+    }
 }

@@ -37,6 +37,15 @@ impl Magic for Rmi {
             plans.push(ctx.or_interrupted(engine.plan_removal(image)).await?);
         }
         if !self.yes {
+            // Names of one image that go together take the image with them.
+            let going: Vec<String> = plans
+                .iter()
+                .flat_map(|plan| plan.untagged.clone())
+                .collect();
+            for plan in &mut plans {
+                plan.kept.retain(|name| !going.contains(name));
+                plan.deletes = plan.kept.is_empty();
+            }
             ctx.output.table(
                 &table(&plans)
                     .title("this would be removed")

@@ -575,12 +575,14 @@ async fn the_lab_is_shown_although_parts_of_it_are_missing() {
 }
 
 #[tokio::test]
-async fn a_home_that_cannot_be_written_to_is_no_obstacle_until_something_is_to_be_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("file"), "").unwrap();
-    let session = Session::new(Home::at(dir.path().join("file/home")), false).unwrap();
+async fn a_home_that_is_lost_is_told_and_no_obstacle_until_something_is_to_be_kept() {
+    let (dir, session) = session();
+    std::fs::remove_dir(session.home().path()).unwrap();
+    std::fs::write(dir.path().join("home"), "").unwrap();
     run(&session, ":help").await.0.unwrap();
-    run(&session, ":lab").await.0.unwrap();
+    let (result, shown) = run(&session, ":lab --missing").await;
+    result.unwrap();
+    assert!(shown.plain().contains("KATLAB_HOME"), "{}", shown.plain());
     let error = run(&session, ":env set A=1").await.0.unwrap_err();
-    assert!(error.message.contains("file/home") && error.hint.unwrap().contains("KATLAB_HOME"));
+    assert!(error.message.contains("home") && error.hint.unwrap().contains("KATLAB_HOME"));
 }

@@ -24,7 +24,7 @@ use crate::api::patch::Patch;
 use crate::api::path::Target;
 use crate::api::query::WriteOptions;
 use crate::api::status::ApiError;
-use crate::api::write::Change as Update;
+use crate::api::update::Change as Update;
 use crate::resources::{self, RESOURCES, Resource};
 use crate::store::{
     Change, ChangeKind, Entry, Expect, Guard, Op, OwnerReference, Write, WriteError,
@@ -173,12 +173,11 @@ impl Collector {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for owner in previous.iter().flat_map(|p| &p.meta().owner_references) {
-            if gone || !meta.owner_references.iter().any(|o| o.uid == owner.uid) {
-                if let Some(set) = graph.get_mut(&owner.uid) {
-                    set.remove(&item);
-                    if set.is_empty() {
-                        graph.remove(&owner.uid);
-                    }
+            let left = gone || !meta.owner_references.iter().any(|o| o.uid == owner.uid);
+            if left && let Some(set) = graph.get_mut(&owner.uid) {
+                set.remove(&item);
+                if set.is_empty() {
+                    graph.remove(&owner.uid);
                 }
             }
         }

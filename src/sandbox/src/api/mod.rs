@@ -1,13 +1,14 @@
 //! The API server: one path for every request, generic over the table of resources.
 //!
-//! A request is authenticated ([`auth`]), its path read ([`path`]), its verb allowed by the
+//! A request comes in at [`answer`]: it is authenticated ([`auth`]), its path read ([`path`]), its verb allowed by the
 //! resource's entry and by [`auth`], its body decoded ([`body`]), the verb run ([`read`],
-//! [`write`], [`delete`], [`watch`]) and the outcome encoded in the form the client accepts
+//! [`write`], [`update`], [`delete`], [`watch`]) and the outcome encoded in the form the client accepts
 //! ([`encode`]). Nothing in this module tree knows a kind except [`kinds`] and [`table`], which the
 //! resource table points at, and [`reviews`].
 
 pub mod admission_hook;
 pub mod age;
+pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod delete;
@@ -29,6 +30,7 @@ pub mod server;
 pub mod status;
 pub mod strategic;
 pub mod table;
+pub mod update;
 pub mod watch;
 pub mod write;
 

@@ -36,7 +36,7 @@ fn schema_name(resource: &Resource) -> String {
         return format!("io.k8s.api.core.{}.{}", resource.version, resource.kind);
     }
     let (group, suffix) = match resource.group.split_once('.') {
-        Some((first, rest)) if rest == "k8s.io" => (format!("io.k8s.api.{first}"), ""),
+        Some((first, "k8s.io")) => (format!("io.k8s.api.{first}"), ""),
         Some(_) => {
             let reversed: Vec<&str> = resource.group.split('.').rev().collect();
             (reversed.join("."), "")

@@ -90,7 +90,7 @@ pub struct ApiError {
     /// What a person reads.
     pub message: String,
     /// `details` of the Status.
-    pub details: Option<Value>,
+    pub details: Option<Box<Value>>,
     /// A continue token to go on with, for lists that have expired.
     pub next: Option<String>,
     /// Not a Status but plain text: what Kubernetes answers outside its known groups.
@@ -120,7 +120,7 @@ impl ApiError {
     }
 
     fn with(mut self, details: Value) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -134,7 +134,7 @@ impl ApiError {
             status["reason"] = json!(reason);
         }
         if let Some(details) = &self.details {
-            status["details"] = details.clone();
+            status["details"] = (**details).clone();
         }
         status["code"] = json!(self.code);
         status

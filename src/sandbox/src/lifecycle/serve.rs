@@ -17,7 +17,7 @@ use crate::api::auth::Credentials;
 use crate::api::{self, Api};
 use crate::metrics::{DbManager, ObservationStore};
 use crate::registry::{self, Registry};
-use crate::store::{OpenError, Retention, Store};
+use crate::store::{Retention, Store};
 use crate::tls::{Identity, write_private};
 use crate::{bootstrap, controllers, gc};
 
@@ -73,20 +73,6 @@ async fn listen(port: u16) -> Result<TcpListener, LifecycleError> {
     }
 }
 
-/// Opens the store. Somebody asking whether a sandbox runs holds the lock for an instant, so a
-/// held lock is looked at twice.
-async fn open_store(dir: &Path, retention: &Retention) -> Result<Store, LifecycleError> {
-    for attempt in 0.. {
-        match Store::open(dir, api::storages(), retention.clone()) {
-            Err(OpenError::InUse(_)) if attempt < 20 => {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-            opened => return Ok(opened?),
-        }
-    }
-    Err(OpenError::InUse(dir.to_owned()).into())
-}
-
 #[derive(Serialize, Deserialize)]
 struct Login {
     username: String,
@@ -121,7 +107,7 @@ fn login(dir: &Path) -> Result<registry::Credentials, LifecycleError> {
 pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), LifecycleError> {
     let dir = state_dir(&options.home);
     process::private_dir(&dir).map_err(io_error(&dir))?;
-    let store = open_store(&dir, &options.retention).await?;
+    let store = Store::open(&dir, api::storages(), options.retention)?;
     let identity = Identity::open(&dir)?;
     let ports_path = dir.join("ports.json");
     let ports: Ports = std::fs::read(&ports_path)

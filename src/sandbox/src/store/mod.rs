@@ -187,6 +187,21 @@ impl Drop for Inner {
     }
 }
 
+/// Takes the lock. Whoever only asks whether it is held shares it for an instant; that is waited
+/// for, an owner is not.
+fn exclusively(file: &File) -> Result<(), std::fs::TryLockError> {
+    loop {
+        match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) => {
+                file.try_lock_shared()?;
+                file.unlock().map_err(std::fs::TryLockError::Error)?;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            taken => return taken,
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -214,16 +229,13 @@ impl Store {
         std::fs::create_dir_all(dir).map_err(io(dir))?;
         let lock_path = dir.join("store.lock");
         let lock_file = schema::private_file(&lock_path).map_err(io(&lock_path))?;
-        match lock_file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse(dir.to_owned())),
-            Err(std::fs::TryLockError::Error(source)) => {
-                return Err(OpenError::Io {
-                    path: lock_path,
-                    source,
-                });
-            }
-        }
+        exclusively(&lock_file).map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => OpenError::InUse(dir.to_owned()),
+            std::fs::TryLockError::Error(source) => OpenError::Io {
+                path: lock_path.clone(),
+                source,
+            },
+        })?;
         // Signed, so that others know whom to signal.
         let pid = std::process::id().to_string();
         let mut writer = &lock_file;

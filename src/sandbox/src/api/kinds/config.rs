@@ -126,11 +126,9 @@ pub(super) fn validate_secret(o: &Value) -> Vec<FieldError> {
             require("tls.crt", &mut errors);
             require("tls.key", &mut errors);
         }
-        "kubernetes.io/basic-auth" => {
-            if !has("username") && !has("password") {
-                require("username", &mut errors);
-                require("password", &mut errors);
-            }
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            require("username", &mut errors);
+            require("password", &mut errors);
         }
         "kubernetes.io/ssh-auth" => require("ssh-privatekey", &mut errors),
         "kubernetes.io/service-account-token"

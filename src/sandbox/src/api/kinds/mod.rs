@@ -27,11 +27,14 @@ pub enum NewStatus {
     Set,
 }
 
+/// Reads an object as one of Kubernetes' own types and writes it again, or says what is wrong.
+pub type Typed = fn(&Value) -> Result<Value, String>;
+
 /// The rules of a kind.
 #[derive(Clone, Copy)]
 pub struct Rules {
     /// Reads an object as Kubernetes' own type and writes it again: what is lost was unknown.
-    pub typed: Option<fn(&Value) -> Result<Value, String>>,
+    pub typed: Option<Typed>,
     /// Defaults of a body, on create and update.
     pub defaults: fn(&mut Value),
     /// What the server sets on a new object, after its uid.

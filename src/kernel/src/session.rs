@@ -36,15 +36,10 @@ impl Session {
     /// A session with its state in a home. `interactive` says whether there is a person in front of
     /// it: false for `katlab run`.
     ///
-    /// A home that cannot be written to does not keep magics from working; those that want to keep
-    /// something there say so.
-    ///
     /// # Errors
-    /// None at present; a caller should show what it gets.
+    /// When the home cannot be made.
     pub fn new(home: Home, interactive: bool) -> Result<Arc<Self>, home::Error> {
-        if let Err(error) = home.ensure() {
-            tracing::warn!("{error}");
-        }
+        home.ensure()?;
         let directory = std::env::current_dir().unwrap_or_else(|_| home.path().to_owned());
         let session = Self {
             settings: Settings::new(home.clone()),

@@ -53,21 +53,23 @@ pub fn complete(session: &Session, text: &str, cursor: usize) -> Completion {
         let name = typed.trim_start_matches(['$', '{']);
         let (open, close) = if brace { ("${", "}") } else { ("$", "") };
         let all = session.settings().all().unwrap_or_default();
-        matches.extend(all.iter().filter(|(have, _)| have.starts_with(name)).map(
-            |(have, setting)| {
-                // Never the value: completions are not filtered.
-                let help = if setting.secret {
-                    "secret".to_owned()
-                } else {
-                    format!("from {}", setting.origin)
-                };
-                Match {
-                    text: format!("{open}{have}{close}"),
-                    kind: "variable",
-                    help,
-                }
-            },
-        ));
+        let names = session
+            .names()
+            .into_iter()
+            .filter(|have| have.starts_with(name));
+        matches.extend(names.map(|have| {
+            // Never the value: completions are not filtered.
+            let help = match all.get(&have) {
+                Some(setting) if setting.secret => "secret".to_owned(),
+                Some(setting) => format!("from {}", setting.origin),
+                None => "from the sandbox".to_owned(),
+            };
+            Match {
+                text: format!("{open}{have}{close}"),
+                kind: "variable",
+                help,
+            }
+        }));
     } else if finished.is_empty() {
         matches.extend(names().filter(|found| found.text.starts_with(typed)));
     } else {

@@ -7,6 +7,7 @@ pub mod age;
 pub mod code;
 pub mod diff;
 pub mod error;
+pub mod escapes;
 pub mod findings;
 pub mod html;
 pub mod key_values;

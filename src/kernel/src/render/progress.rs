@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::age;
+use super::escapes::plain_line;
 use super::html::{self, Html};
 use super::live::PACE;
 use super::status::Status;
@@ -19,8 +20,6 @@ use crate::output::Output;
 const ITEMS: usize = 12;
 /// How many lines of a log are shown.
 const LINES: usize = 10;
-/// How many characters of a line are shown.
-const LINE_WIDTH: usize = 160;
 const BAR_WIDTH: usize = 24;
 
 #[derive(Clone, Debug)]
@@ -426,155 +425,5 @@ fn meter(done: u64, total: u64) -> Html {
     )
 }
 
-/// A line without terminal escapes, of bounded length; of a line that was drawn over, what stood last.
-pub(crate) fn plain_line(line: &str) -> String {
-    let line = line.trim_end_matches(['\r', '\n']);
-    let line = line.rsplit('\r').next().unwrap_or(line);
-    let line = one_line(&without_escapes(line).replace('\t', "    "));
-    match line.char_indices().nth(LINE_WIDTH) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
-    }
-}
-
-/// Text without terminal escape sequences.
-pub fn without_escapes(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(char) = chars.next() {
-        if char != '\u{1b}' {
-            out.push(char);
-            continue;
-        }
-        match chars.next() {
-            Some('[') => {
-                // Up to the final byte of the sequence.
-                for char in chars.by_ref() {
-                    if ('\u{40}'..='\u{7e}').contains(&char) {
-                        break;
-                    }
-                }
-            }
-            Some(']') => {
-                while let Some(char) = chars.next() {
-                    if char == '\u{7}' || (char == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
-                        break;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    out
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::event::Event;
-    use crate::output::testing::Recorder;
-    use crate::redaction::Redactor;
-
-    fn recorded() -> (Arc<Recorder>, Output) {
-        let recorder = Arc::new(Recorder::default());
-        (
-            recorder.clone(),
-            Output::new(recorder, Arc::new(Redactor::default())),
-        )
-    }
-
-    #[test]
-    fn the_first_picture_comes_at_once_and_many_reports_make_few_updates() {
-        let (recorder, output) = recorded();
-        let progress = Progress::start(&output, "Building");
-        assert_eq!(recorder.displays()[0].plain(), "● Building…");
-        for number in 0..1000 {
-            progress.line(format!("step {number}"));
-        }
-        progress.done("Built it");
-        assert!(recorder.events().len() < 10, "{}", recorder.events().len());
-        assert!(recorder.displays()[0].plain().starts_with("✓ Built it  ("));
-    }
-
-    #[tokio::test]
-    async fn what_was_said_last_is_shown_although_nothing_follows() {
-        let (recorder, output) = recorded();
-        let progress = Progress::start(&output, "Pushing");
-        progress.item("abc", "Pushing", Some(50), Some(100));
-        assert_eq!(recorder.events().len(), 1);
-        let shown = async {
-            while recorder.events().len() < 2 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), shown)
-            .await
-            .unwrap();
-        assert!(
-            recorder.displays()[0]
-                .plain()
-                .contains("abc  ████████████░░░░░░░░░░░░ Pushing 50B of 100B"),
-            "{}",
-            recorder.displays()[0].plain()
-        );
-    }
-
-    #[test]
-    fn a_failure_keeps_the_lines_and_says_how_many_came_before() {
-        let (recorder, output) = recorded();
-        let progress = Progress::start(&output, "Building");
-        for number in 0..15 {
-            progress.line(format!("line {number}"));
-        }
-        progress.failed("Step 2 failed");
-        let plain = recorder.displays()[0].plain().to_owned();
-        assert!(plain.starts_with("✗ Step 2 failed"), "{plain}");
-        assert!(
-            plain.contains("… 5 earlier lines") && plain.ends_with("line 14"),
-            "{plain}"
-        );
-    }
-
-    #[test]
-    fn it_ends_as_stopped_when_nobody_says_how_it_ended() {
-        let (recorder, output) = recorded();
-        drop(Progress::start(&output, "Pulling x"));
-        assert!(
-            recorder.displays()[0]
-                .plain()
-                .starts_with("■ Pulling x: stopped")
-        );
-        assert!(matches!(recorder.events()[1], Event::Update { .. }));
-    }
-
-    #[test]
-    fn of_many_items_those_that_are_done_make_room() {
-        let (recorder, output) = recorded();
-        let progress = Progress::start(&output, "Pushing");
-        for number in 0..20 {
-            let state = if number < 10 { "Pushed" } else { "Pushing" };
-            progress.item(&format!("layer{number}"), state, None, None);
-        }
-        progress.failed("no");
-        let plain = recorder.displays()[0].plain().to_owned();
-        assert!(
-            plain.contains("layer19")
-                && !plain.contains("layer0 ")
-                && plain.contains("… and 8 more"),
-            "{plain}"
-        );
-    }
-
-    #[test]
-    fn lines_lose_escapes_and_what_was_drawn_over() {
-        assert_eq!(plain_line("\u{1b}[31mred\u{1b}[0m\r\n"), "red");
-        assert_eq!(plain_line("10%\r50%\r100%\n"), "100%");
-        assert_eq!(plain_line(&"x".repeat(500)).chars().count(), LINE_WIDTH + 1);
-        assert_eq!(
-            without_escapes("\u{1b}]0;title\u{7}a\u{1b}]8;;u\u{1b}\\b"),
-            "ab"
-        );
-    }
-}
+mod tests;

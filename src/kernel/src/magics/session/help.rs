@@ -23,7 +23,7 @@ impl Magic for Help {
         }
         let name = self.name.join(" ");
         ctx.output
-            .show(help::help_page(&name).ok_or_else(|| help::no_page(&name))?);
+            .page(help::help_page(&name).ok_or_else(|| help::no_page(&name))?);
         Ok(())
     }
 

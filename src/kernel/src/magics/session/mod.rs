@@ -6,3 +6,6 @@ pub mod lab;
 pub mod show;
 pub mod use_;
 pub mod write;
+
+#[cfg(test)]
+mod tests;

@@ -170,20 +170,16 @@ async fn an_experiment_runs_to_its_best_trial_as_recorded() {
                 "Complete True CompletionsReached"
             ]
         );
-        let events = lab.events("Trial", name).await;
-        for said in ["JobCreated", "JobRunning", "JobSucceeded"] {
-            assert!(
-                events
-                    .keys()
-                    .any(|event| event.starts_with(&format!("Normal {said}: Job {name}"))),
-                "{said}: {events:?}"
-            );
+        for said in ["created", "is running", "has succeeded"] {
+            lab.wait_said("Trial", name, |event, count| {
+                event.starts_with("Normal Job") && event.ends_with(said) && count == 1
+            })
+            .await;
         }
-        let events = lab.events("Job", name).await;
-        assert!(
-            events.contains_key("Normal Completed: Job completed"),
-            "{events:?}"
-        );
+        lab.wait_said("Job", name, |event, _| {
+            event == "Normal Completed: Job completed"
+        })
+        .await;
     }
     let pods = lab.list("pods").await;
     assert_eq!(pods.len(), 6);
@@ -215,11 +211,11 @@ async fn failed_trials_end_the_experiment() {
         "Failed True TrialFailed. Job reason: BackoffLimitExceeded"
     );
     assert!(trial["status"].get("observation").is_none());
-    let events = lab.events("Trial", name).await;
     let said = format!(
         "Normal JobFailed: Job {name} has failed. Job has reached the specified backoff limit BackoffLimitExceeded"
     );
-    assert_eq!(events.get(&said), Some(&1), "{events:?}");
+    lab.wait_said("Trial", name, |event, count| event == said && count == 1)
+        .await;
 }
 
 #[tokio::test]
@@ -244,9 +240,8 @@ async fn a_metric_that_never_comes_makes_the_trial_unavailable() {
         trial["status"]["observation"]["metrics"][1]["latest"],
         "0.3"
     );
-    let events = lab.events("Trial", name).await;
     let said = format!("Warning MetricsUnavailable: Metrics are not available for Job {name}");
-    assert!(events.contains_key(&said), "{events:?}");
+    lab.wait_said("Trial", name, |event, _| event == said).await;
 }
 
 #[tokio::test]
@@ -322,9 +317,12 @@ async fn a_used_up_search_goes_on_when_its_budget_is_raised() {
             ],
             "{policy}"
         );
-        let suggestion = lab.get("suggestions", EXPERIMENT).await;
+        let state = match policy {
+            "LongRunning" => "Running",
+            _ => "Succeeded",
+        };
+        let suggestion = lab.wait_condition("suggestions", EXPERIMENT, state).await;
         assert_eq!(suggestion["status"]["suggestionCount"], 5);
-        assert_eq!(holds(&suggestion, "Running"), policy == "LongRunning");
     }
 }
 
@@ -475,17 +473,9 @@ async fn an_unused_search_parameter_is_told_in_events() {
         s["status"]["suggestionCount"] == 3
     })
     .await;
-    let said = async {
-        loop {
-            let events = lab.events("Experiment", EXPERIMENT).await;
-            if let Some((said, count)) = events.into_iter().find(|(_, count)| *count > 2) {
-                return (said, count);
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let minute = std::time::Duration::from_secs(60);
-    let (said, _) = tokio::time::timeout(minute, said).await.expect("events");
+    let said = lab
+        .wait_said("Experiment", EXPERIMENT, |_, count| count > 2)
+        .await;
     let begin = "Warning ReconcileError: Failed to reconcile: unable to find parameter from \
                  ParameterAssignment in TrialParameters: parameter assignments: [{--learning_rate ";
     assert!(said.starts_with(begin), "{said}");
@@ -507,20 +497,8 @@ async fn a_primary_container_that_is_not_there_is_told_in_events_of_the_job() {
     let said = "Warning FailedCreate: Error creating: admission webhook \
                 \"mutator.pod.katib.kubeflow.org\" denied the request: Unable to find primary \
                 container training in mutated pod containers [main]";
-    let repeated = async {
-        while lab
-            .events("Job", name)
-            .await
-            .get(said)
-            .is_none_or(|count| *count < 2)
-        {
-            tokio::task::yield_now().await;
-        }
-    };
-    let minute = std::time::Duration::from_secs(60);
-    tokio::time::timeout(minute, repeated)
-        .await
-        .expect("events");
+    lab.wait_said("Job", name, |event, count| event == said && count > 1)
+        .await;
     assert!(lab.list("pods").await.is_empty());
 }
 

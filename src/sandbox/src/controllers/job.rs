@@ -104,10 +104,10 @@ async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Resul
 async fn release(context: &Context, pods: &[Arc<Pod>], of: impl Fn(&Pod) -> bool) -> Result<()> {
     let chosen: Vec<&Arc<Pod>> = pods.iter().filter(|pod| of(pod)).collect();
     for pod in chosen {
-        context
-            .cluster
-            .remove_finalizer(pod.as_ref(), TRACKING)
-            .await?;
+        let released = context.cluster.remove_finalizer(pod.as_ref(), TRACKING);
+        if let Some(pod) = released.await? {
+            context.pods.learn(pod);
+        }
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! A sandbox without containers: the real API server and controllers, and a kubelet that ends
 //! pods as a test wants.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,10 +68,8 @@ impl Lab {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
                              "metadata": {"name": "default"}});
         let account = serde_json::from_value(account).expect("account");
-        accounts
-            .create(&PostParams::default(), &account)
-            .await
-            .expect("account");
+        // The garbage collector makes it as well, in its own time.
+        let _ = accounts.create(&PostParams::default(), &account).await;
         let mut lab = Self {
             client: client.clone(),
             observation: observation.clone(),
@@ -226,21 +223,42 @@ impl Lab {
             .expect("deleted");
     }
 
-    /// Events about an object as `type reason: message`, each with its count.
-    pub async fn events(&self, kind: &str, name: &str) -> HashMap<String, i32> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let list = api.list(&ListParams::default()).await.expect("events");
-        list.items
-            .into_iter()
-            .filter(|event| event.involved_object.kind.as_deref() == Some(kind))
-            .filter(|event| event.involved_object.name.as_deref() == Some(name))
-            .map(|event| {
+    /// Waits until an event about an object, as `type reason: message`, and its count are as
+    /// wanted.
+    pub async fn wait_said(
+        &self,
+        kind: &str,
+        name: &str,
+        is_wanted: impl Fn(&str, i32) -> bool,
+    ) -> String {
+        let heard = Mutex::new(Vec::new());
+        let waiting = async {
+            let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
+            let events = watcher(api, watcher::Config::default());
+            let mut events = std::pin::pin!(events.default_backoff().applied_objects());
+            while let Some(event) = events.next().await {
+                let Ok(event) = event else { continue };
+                let about = &event.involved_object;
+                if about.kind.as_deref() != Some(kind) || about.name.as_deref() != Some(name) {
+                    continue;
+                }
                 let text = |text: Option<String>| text.unwrap_or_default();
-                let (kind, reason) = (text(event.type_), text(event.reason));
-                let said = format!("{kind} {reason}: {}", text(event.message));
-                (said, event.count.unwrap_or(0))
-            })
-            .collect()
+                let (severity, reason) = (text(event.type_), text(event.reason));
+                let said = format!("{severity} {reason}: {}", text(event.message));
+                if is_wanted(&said, event.count.unwrap_or(0)) {
+                    return said;
+                }
+                heard.lock().expect("heard").push(said);
+            }
+            unreachable!("a watch does not end")
+        };
+        match tokio::time::timeout(Duration::from_secs(60), waiting).await {
+            Ok(said) => said,
+            Err(_) => panic!(
+                "{kind} {name} did not say so: {:#?}",
+                heard.lock().expect("heard")
+            ),
+        }
     }
 }
 

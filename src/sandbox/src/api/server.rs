@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use futures::FutureExt;
 use http::Request;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -77,7 +77,11 @@ pub async fn serve(api: Api, listener: TcpListener, tls: Arc<rustls::ServerConfi
             let builder = {
                 let mut builder =
                     hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                builder.http1().max_headers(100);
+                builder
+                    .http1()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(std::time::Duration::from_secs(30))
+                    .max_headers(100);
                 builder.http2().max_concurrent_streams(500);
                 builder
             };

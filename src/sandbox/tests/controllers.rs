@@ -65,8 +65,14 @@ fn accuracy(value: impl ToString) -> Fate {
 }
 
 fn names(object: &Value, list: &str) -> Vec<String> {
-    let names = object["status"][list].as_array().cloned().unwrap_or_default();
-    names.iter().map(|name| name.as_str().unwrap_or_default().to_owned()).collect()
+    let names = object["status"][list]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    names
+        .iter()
+        .map(|name| name.as_str().unwrap_or_default().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -74,7 +80,9 @@ async fn an_experiment_runs_to_its_best_trial_as_recorded() {
     let plan: Plan = Arc::new(|_, number| accuracy(format!("0.9{number}")));
     let lab = Lab::start(plan).await;
     lab.create("experiments", experiment(json!({}))).await;
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Succeeded").await;
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
 
     assert_eq!(
         conditions(&done),
@@ -84,15 +92,29 @@ async fn an_experiment_runs_to_its_best_trial_as_recorded() {
             "Succeeded True ExperimentMaxTrialsReached"
         ]
     );
-    assert_eq!(done["metadata"]["finalizers"], json!(["update-prometheus-metrics"]));
-    assert_eq!((&done["status"]["trials"], &done["status"]["trialsSucceeded"]), (&json!(6), &json!(6)));
+    assert_eq!(
+        done["metadata"]["finalizers"],
+        json!(["update-prometheus-metrics"])
+    );
+    assert_eq!(
+        (
+            &done["status"]["trials"],
+            &done["status"]["trialsSucceeded"]
+        ),
+        (&json!(6), &json!(6))
+    );
     assert_eq!(names(&done, "succeededTrialList").len(), 6);
     let best = &done["status"]["currentOptimalTrial"];
-    assert_eq!(best["observation"]["metrics"], json!([
+    assert_eq!(
+        best["observation"]["metrics"],
+        json!([
         {"name": "accuracy", "min": "0.95", "max": "0.95", "latest": "0.95"},
-        {"name": "loss", "min": "unavailable", "max": "unavailable", "latest": "unavailable"}]));
+        {"name": "loss", "min": "unavailable", "max": "unavailable", "latest": "unavailable"}])
+    );
 
-    let suggestion = lab.wait_condition("suggestions", EXPERIMENT, "Succeeded").await;
+    let suggestion = lab
+        .wait_condition("suggestions", EXPERIMENT, "Succeeded")
+        .await;
     assert_eq!(
         conditions(&suggestion),
         [
@@ -121,26 +143,47 @@ async fn an_experiment_runs_to_its_best_trial_as_recorded() {
             trial["status"]["conditions"][2]["message"],
             "Trial has succeeded. Job message: Reached expected number of succeeded pods"
         );
-        assert_eq!(trial["metadata"]["finalizers"], json!(["clean-metrics-in-db"]));
+        assert_eq!(
+            trial["metadata"]["finalizers"],
+            json!(["clean-metrics-in-db"])
+        );
         assert_eq!(
             trial["metadata"]["labels"],
             json!({"katib.kubeflow.org/experiment": EXPERIMENT, "team": "blue"})
         );
-        assert_eq!(trial["metadata"]["ownerReferences"][0]["kind"], "Experiment");
+        assert_eq!(
+            trial["metadata"]["ownerReferences"][0]["kind"],
+            "Experiment"
+        );
         let name = trial["metadata"]["name"].as_str().expect("name");
         let job = lab.get("jobs", name).await;
         assert_eq!(job["metadata"]["ownerReferences"][0]["name"], name);
-        assert!(job["metadata"]["labels"].get("katib.kubeflow.org/experiment").is_none());
+        assert!(
+            job["metadata"]["labels"]
+                .get("katib.kubeflow.org/experiment")
+                .is_none()
+        );
         assert_eq!(
             conditions(&job),
-            ["SuccessCriteriaMet True CompletionsReached", "Complete True CompletionsReached"]
+            [
+                "SuccessCriteriaMet True CompletionsReached",
+                "Complete True CompletionsReached"
+            ]
         );
         let events = lab.events("Trial", name).await;
         for said in ["JobCreated", "JobRunning", "JobSucceeded"] {
-            assert!(events.keys().any(|event| event.starts_with(&format!("Normal {said}: Job {name}"))), "{said}: {events:?}");
+            assert!(
+                events
+                    .keys()
+                    .any(|event| event.starts_with(&format!("Normal {said}: Job {name}"))),
+                "{said}: {events:?}"
+            );
         }
         let events = lab.events("Job", name).await;
-        assert!(events.contains_key("Normal Completed: Job completed"), "{events:?}");
+        assert!(
+            events.contains_key("Normal Completed: Job completed"),
+            "{events:?}"
+        );
     }
     let pods = lab.list("pods").await;
     assert_eq!(pods.len(), 6);
@@ -156,13 +199,21 @@ async fn failed_trials_end_the_experiment() {
     let lab = Lab::start(always(Fate::Fail)).await;
     let changes = json!({"parallelTrialCount": 1, "maxFailedTrialCount": 2});
     lab.create("experiments", experiment(changes)).await;
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Failed").await;
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Failed")
+        .await;
     assert_eq!(conditions(&done)[2], "Failed True ExperimentFailed");
     assert_eq!(done["status"]["trialsFailed"], 2);
-    assert_eq!(done["status"]["currentOptimalTrial"], json!({"observation": {}}));
+    assert_eq!(
+        done["status"]["currentOptimalTrial"],
+        json!({"observation": {}})
+    );
     let name = &names(&done, "failedTrialList")[0];
     let trial = lab.get("trials", name).await;
-    assert_eq!(conditions(&trial)[2], "Failed True TrialFailed. Job reason: BackoffLimitExceeded");
+    assert_eq!(
+        conditions(&trial)[2],
+        "Failed True TrialFailed. Job reason: BackoffLimitExceeded"
+    );
     assert!(trial["status"].get("observation").is_none());
     let events = lab.events("Trial", name).await;
     let said = format!(
@@ -176,15 +227,23 @@ async fn a_metric_that_never_comes_makes_the_trial_unavailable() {
     let lab = Lab::start(always(Fate::Succeed(vec![("loss", "0.3".into())]))).await;
     let changes = json!({"parallelTrialCount": 1, "maxFailedTrialCount": 1});
     lab.create("experiments", experiment(changes)).await;
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Failed").await;
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Failed")
+        .await;
     let name = &names(&done, "metricsUnavailableTrialList")[0];
     let trial = lab.get("trials", name).await;
     assert_eq!(
         conditions(&trial)[2],
         "MetricsUnavailable True MetricsUnavailable. Job reason: CompletionsReached"
     );
-    assert_eq!(trial["status"]["observation"]["metrics"][0]["latest"], "unavailable");
-    assert_eq!(trial["status"]["observation"]["metrics"][1]["latest"], "0.3");
+    assert_eq!(
+        trial["status"]["observation"]["metrics"][0]["latest"],
+        "unavailable"
+    );
+    assert_eq!(
+        trial["status"]["observation"]["metrics"][1]["latest"],
+        "0.3"
+    );
     let events = lab.events("Trial", name).await;
     let said = format!("Warning MetricsUnavailable: Metrics are not available for Job {name}");
     assert!(events.contains_key(&said), "{events:?}");
@@ -198,16 +257,23 @@ async fn the_goal_ends_the_search_while_others_run_on() {
     });
     let lab = Lab::start(plan).await;
     lab.create("experiments", experiment(json!({}))).await;
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Succeeded").await;
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
     assert_eq!(conditions(&done)[2], "Succeeded True ExperimentGoalReached");
     let running = names(&done, "runningTrialList");
     assert_eq!(running.len() + names(&done, "pendingTrialList").len(), 2);
     // One of them ends: the counters follow, the end stays.
     let jobs = lab.list("jobs").await;
-    let alive = jobs.iter().find(|job| job["status"].get("active").is_some()).expect("a live job");
+    let alive = jobs
+        .iter()
+        .find(|job| job["status"].get("active").is_some())
+        .expect("a live job");
     let name = alive["metadata"]["name"].as_str().expect("name");
     lab.delete("trials", name, DeleteParams::default()).await;
-    let later = lab.wait("experiments", EXPERIMENT, |e| e["status"]["trials"] == 2).await;
+    let later = lab
+        .wait("experiments", EXPERIMENT, |e| e["status"]["trials"] == 2)
+        .await;
     assert_eq!(conditions(&later), conditions(&done));
 }
 
@@ -216,7 +282,8 @@ async fn jobs_go_when_nothing_is_to_be_retained() {
     let lab = Lab::start(always(accuracy("0.5"))).await;
     let changes = json!({"maxTrialCount": 3, "trialTemplate": {"retain": false}});
     lab.create("experiments", experiment(changes)).await;
-    lab.wait_condition("experiments", EXPERIMENT, "Succeeded").await;
+    lab.wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
     lab.wait_gone("jobs").await;
     lab.wait_gone("pods").await;
     assert_eq!(lab.list("trials").await.len(), 3);
@@ -228,11 +295,18 @@ async fn a_used_up_search_goes_on_when_its_budget_is_raised() {
         let lab = Lab::start(always(accuracy("0.5"))).await;
         let changes = json!({"maxTrialCount": 3, "resumePolicy": policy});
         lab.create("experiments", experiment(changes)).await;
-        lab.wait_condition("experiments", EXPERIMENT, "Succeeded").await;
+        lab.wait_condition("experiments", EXPERIMENT, "Succeeded")
+            .await;
         if policy == "FromVolume" {
-            lab.wait_condition("suggestions", EXPERIMENT, "Succeeded").await;
+            lab.wait_condition("suggestions", EXPERIMENT, "Succeeded")
+                .await;
         }
-        lab.merge("experiments", EXPERIMENT, json!({"spec": {"maxTrialCount": 5}})).await;
+        lab.merge(
+            "experiments",
+            EXPERIMENT,
+            json!({"spec": {"maxTrialCount": 5}}),
+        )
+        .await;
         let done = lab
             .wait("experiments", EXPERIMENT, |e| {
                 e["status"]["trialsSucceeded"] == 5 && holds(e, "Succeeded")
@@ -266,13 +340,22 @@ async fn lowering_the_parallel_count_takes_back_the_newest_running_trials_only()
         e["status"]["trialsSucceeded"] == 1 && e["status"]["trialsRunning"] == 3
     })
     .await;
-    lab.merge("experiments", EXPERIMENT, json!({"spec": {"parallelTrialCount": 1}})).await;
+    lab.merge(
+        "experiments",
+        EXPERIMENT,
+        json!({"spec": {"parallelTrialCount": 1}}),
+    )
+    .await;
     let after = lab
         .wait("experiments", EXPERIMENT, |e| {
             e["status"]["trials"] == 2 && e["status"]["trialsRunning"] == 1
         })
         .await;
-    assert_eq!(names(&after, "succeededTrialList").len(), 1, "finished ones stay");
+    assert_eq!(
+        names(&after, "succeededTrialList").len(),
+        1,
+        "finished ones stay"
+    );
     let suggestion = lab.get("suggestions", EXPERIMENT).await;
     assert_eq!(suggestion["status"]["suggestionCount"], 2);
     assert_eq!(suggestion["spec"]["requests"], 2);
@@ -283,7 +366,10 @@ async fn deleting_a_running_experiment_removes_everything_under_every_policy() {
     for params in [DeleteParams::background(), DeleteParams::foreground()] {
         let lab = Lab::start(always(Fate::Hang)).await;
         lab.create("experiments", experiment(json!({}))).await;
-        lab.wait("experiments", EXPERIMENT, |e| e["status"]["trialsRunning"] == 3).await;
+        lab.wait("experiments", EXPERIMENT, |e| {
+            e["status"]["trialsRunning"] == 3
+        })
+        .await;
         lab.delete("experiments", EXPERIMENT, params).await;
         for plural in ["experiments", "suggestions", "trials", "jobs", "pods"] {
             lab.wait_gone(plural).await;
@@ -296,15 +382,22 @@ async fn deleting_a_running_experiment_removes_everything_under_every_policy() {
 #[tokio::test]
 async fn a_deleted_trial_takes_its_rows_along() {
     let lab = Lab::start(always(accuracy("0.5"))).await;
-    lab.create("experiments", experiment(json!({"maxTrialCount": 3}))).await;
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Succeeded").await;
+    lab.create("experiments", experiment(json!({"maxTrialCount": 3})))
+        .await;
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
     let name = &names(&done, "succeededTrialList")[0];
     let rows = async || {
-        let rows = lab.observation.rows(support::NAMESPACE, name, Default::default()).await;
+        let rows = lab
+            .observation
+            .rows(support::NAMESPACE, name, Default::default())
+            .await;
         rows.expect("rows").len()
     };
     assert_eq!(rows().await, 1);
-    lab.delete("experiments", EXPERIMENT, DeleteParams::background()).await;
+    lab.delete("experiments", EXPERIMENT, DeleteParams::background())
+        .await;
     lab.wait_gone("trials").await;
     assert_eq!(rows().await, 0);
 }
@@ -320,11 +413,19 @@ async fn a_failing_job_is_tried_again_up_to_its_limit() {
         "trialTemplate": {"trialSpec": {"spec": {"backoffLimit": 1}}}});
     lab.create("experiments", experiment(changes)).await;
     let begin = std::time::Instant::now();
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Succeeded").await;
-    assert!(begin.elapsed().as_secs() >= 9, "the second pod waits ten seconds");
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
+    assert!(
+        begin.elapsed().as_secs() >= 9,
+        "the second pod waits ten seconds"
+    );
     assert_eq!(done["status"]["trialsSucceeded"], 1);
     let job = &lab.list("jobs").await[0];
-    assert_eq!((&job["status"]["failed"], &job["status"]["succeeded"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&job["status"]["failed"], &job["status"]["succeeded"]),
+        (&json!(1), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -333,17 +434,28 @@ async fn a_refused_setting_fails_suggestion_and_experiment() {
     let settings = json!([{"name": "random_state", "value": "-1"}]);
     let changes = json!({"algorithm": {"algorithmSettings": settings}});
     lab.create("experiments", experiment(changes)).await;
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Failed").await;
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Failed")
+        .await;
     assert_eq!(
         conditions(&done),
-        ["Created True ExperimentCreated", "Failed True ExperimentFailed"]
+        [
+            "Created True ExperimentCreated",
+            "Failed True ExperimentFailed"
+        ]
     );
-    assert_eq!(done["status"]["conditions"][1]["message"], "Suggestion has failed");
+    assert_eq!(
+        done["status"]["conditions"][1]["message"],
+        "Suggestion has failed"
+    );
     assert!(done["status"].get("completionTime").is_none());
     let suggestion = lab.get("suggestions", EXPERIMENT).await;
     assert_eq!(
         conditions(&suggestion)[1..],
-        ["DeploymentReady True DeploymentReady", "Failed True SuggestionFailed"]
+        [
+            "DeploymentReady True DeploymentReady",
+            "Failed True SuggestionFailed"
+        ]
     );
 }
 
@@ -352,11 +464,17 @@ async fn an_unused_search_parameter_is_told_in_events() {
     let lab = Lab::start(always(Fate::Hang)).await;
     let mut object = experiment(json!({}));
     let template = &mut object["spec"]["trialTemplate"];
-    template["trialParameters"].as_array_mut().expect("list").pop();
+    template["trialParameters"]
+        .as_array_mut()
+        .expect("list")
+        .pop();
     template["trialSpec"]["spec"]["template"]["spec"]["containers"][0]["command"] =
         json!(["train", "${trialParameters.learningRate}"]);
     lab.create("experiments", object).await;
-    lab.wait("suggestions", EXPERIMENT, |s| s["status"]["suggestionCount"] == 3).await;
+    lab.wait("suggestions", EXPERIMENT, |s| {
+        s["status"]["suggestionCount"] == 3
+    })
+    .await;
     let said = async {
         loop {
             let events = lab.events("Experiment", EXPERIMENT).await;
@@ -380,18 +498,29 @@ async fn a_primary_container_that_is_not_there_is_told_in_events_of_the_job() {
     let changes = json!({"parallelTrialCount": 1,
         "trialTemplate": {"primaryContainerName": "training"}});
     lab.create("experiments", experiment(changes)).await;
-    let seen = lab.wait("experiments", EXPERIMENT, |e| e["status"]["trialsRunning"] == 1).await;
+    let seen = lab
+        .wait("experiments", EXPERIMENT, |e| {
+            e["status"]["trialsRunning"] == 1
+        })
+        .await;
     let name = &names(&seen, "runningTrialList")[0];
     let said = "Warning FailedCreate: Error creating: admission webhook \
                 \"mutator.pod.katib.kubeflow.org\" denied the request: Unable to find primary \
                 container training in mutated pod containers [main]";
     let repeated = async {
-        while lab.events("Job", name).await.get(said).is_none_or(|count| *count < 2) {
+        while lab
+            .events("Job", name)
+            .await
+            .get(said)
+            .is_none_or(|count| *count < 2)
+        {
             tokio::task::yield_now().await;
         }
     };
     let minute = std::time::Duration::from_secs(60);
-    tokio::time::timeout(minute, repeated).await.expect("events");
+    tokio::time::timeout(minute, repeated)
+        .await
+        .expect("events");
     assert!(lab.list("pods").await.is_empty());
 }
 
@@ -413,13 +542,19 @@ async fn controllers_killed_again_and_again_lose_and_double_nothing() {
         lab.kill_controllers().await;
         lab.start_controllers();
     }
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Succeeded").await;
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
     assert_eq!(done["status"]["trialsSucceeded"], 12);
     let count = |list: Vec<Value>| list.len();
     assert_eq!(count(lab.list("trials").await), 12);
     assert_eq!(count(lab.list("jobs").await), 12);
     assert_eq!(count(lab.list("pods").await), 12);
-    assert_eq!(lab.pods.lock().expect("pods").len(), 12, "no pod was made twice");
+    assert_eq!(
+        lab.pods.lock().expect("pods").len(),
+        12,
+        "no pod was made twice"
+    );
     let suggestion = lab.get("suggestions", EXPERIMENT).await;
     assert_eq!(suggestion["status"]["suggestionCount"], 12);
     for job in lab.list("jobs").await {
@@ -436,9 +571,17 @@ async fn a_used_up_grid_ends_the_experiment() {
         {"name": "--learning_rate", "parameterType": "discrete",
          "feasibleSpace": {"list": ["0.1", "0.2"]}},
         {"name": "--batch_size", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "2"}}]);
-    object["spec"].as_object_mut().expect("spec").remove("maxTrialCount");
+    object["spec"]
+        .as_object_mut()
+        .expect("spec")
+        .remove("maxTrialCount");
     lab.create("experiments", object).await;
-    let done = lab.wait_condition("experiments", EXPERIMENT, "Succeeded").await;
-    assert_eq!(conditions(&done)[2], "Succeeded True ExperimentSuggestionEndReached");
+    let done = lab
+        .wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
+    assert_eq!(
+        conditions(&done)[2],
+        "Succeeded True ExperimentSuggestionEndReached"
+    );
     assert_eq!(done["status"]["trialsSucceeded"], 4);
 }

@@ -51,20 +51,28 @@ impl Lab {
         let observation = ObservationStore::open(&directory.join("observations.db"))
             .await
             .expect("observation log");
-        let namespaces: Api<DynamicObject> =
-            Api::all_with(client.clone(), &resource("", "v1", "Namespace", "namespaces"));
+        let namespaces: Api<DynamicObject> = Api::all_with(
+            client.clone(),
+            &resource("", "v1", "Namespace", "namespaces"),
+        );
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
             "name": NAMESPACE,
             "labels": {"katib.kubeflow.org/metrics-collector-injection": "enabled"}}});
         let namespace = serde_json::from_value(namespace).expect("namespace");
-        namespaces.create(&PostParams::default(), &namespace).await.expect("namespace");
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await
+            .expect("namespace");
         let accounts = resource("", "v1", "ServiceAccount", "serviceaccounts");
         let accounts: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), NAMESPACE, &accounts);
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
                              "metadata": {"name": "default"}});
         let account = serde_json::from_value(account).expect("account");
-        accounts.create(&PostParams::default(), &account).await.expect("account");
+        accounts
+            .create(&PostParams::default(), &account)
+            .await
+            .expect("account");
         let mut lab = Self {
             client: client.clone(),
             observation: observation.clone(),
@@ -73,7 +81,13 @@ impl Lab {
             pods: Arc::default(),
             _server: server,
         };
-        tokio::spawn(kubelet(client, observation, plan, lab.pods.clone(), lab.kubelet.clone()));
+        tokio::spawn(kubelet(
+            client,
+            observation,
+            plan,
+            lab.pods.clone(),
+            lab.kubelet.clone(),
+        ));
         lab.start_controllers();
         lab
     }
@@ -106,7 +120,10 @@ impl Lab {
 
     pub async fn create(&self, plural: &str, object: Value) -> DynamicObject {
         let object = serde_json::from_value(object).expect("object");
-        self.api(plural).create(&PostParams::default(), &object).await.expect("created")
+        self.api(plural)
+            .create(&PostParams::default(), &object)
+            .await
+            .expect("created")
     }
 
     pub async fn get(&self, plural: &str, name: &str) -> Value {
@@ -115,7 +132,11 @@ impl Lab {
     }
 
     pub async fn list(&self, plural: &str) -> Vec<Value> {
-        let list = self.api(plural).list(&ListParams::default()).await.expect("list");
+        let list = self
+            .api(plural)
+            .list(&ListParams::default())
+            .await
+            .expect("list");
         list.items
             .into_iter()
             .map(|object| serde_json::to_value(object).expect("object"))
@@ -125,17 +146,26 @@ impl Lab {
     /// Merges a change into an object.
     pub async fn merge(&self, plural: &str, name: &str, patch: Value) {
         let patch = Patch::Merge(patch);
-        self.api(plural).patch(name, &PatchParams::default(), &patch).await.expect("patched");
+        self.api(plural)
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .expect("patched");
     }
 
     /// Waits until an object is as wanted, by watching it; fails after a minute with the
     /// object as it was last.
-    pub async fn wait(&self, plural: &str, name: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub async fn wait(
+        &self,
+        plural: &str,
+        name: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let last = Mutex::new(Value::Null);
         let waiting = async {
             let api = self.api(plural);
             let fields = watcher::Config::default().fields(&format!("metadata.name={name}"));
-            let mut events = std::pin::pin!(watcher(api, fields).default_backoff().applied_objects());
+            let mut events =
+                std::pin::pin!(watcher(api, fields).default_backoff().applied_objects());
             while let Some(event) = events.next().await {
                 let Ok(object) = event else { continue };
                 let object = serde_json::to_value(object).expect("object");
@@ -184,11 +214,16 @@ impl Lab {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("gone within a minute");
+        tokio::time::timeout(Duration::from_secs(60), gone)
+            .await
+            .expect("gone within a minute");
     }
 
     pub async fn delete(&self, plural: &str, name: &str, params: DeleteParams) {
-        self.api(plural).delete(name, &params).await.expect("deleted");
+        self.api(plural)
+            .delete(name, &params)
+            .await
+            .expect("deleted");
     }
 
     /// Events about an object as `type reason: message`, each with its count.
@@ -224,12 +259,16 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
 
 /// Whether a condition is there with status True.
 pub fn holds(object: &Value, kind: &str) -> bool {
-    conditions(object).iter().any(|condition| condition.starts_with(&format!("{kind} True")))
+    conditions(object)
+        .iter()
+        .any(|condition| condition.starts_with(&format!("{kind} True")))
 }
 
 /// `type status reason` of all conditions.
 pub fn conditions(object: &Value) -> Vec<String> {
-    let list = object.pointer("/status/conditions").and_then(Value::as_array);
+    let list = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
     list.into_iter()
         .flatten()
         .map(|c| {
@@ -247,7 +286,9 @@ async fn kubelet(
     shutdown: CancellationToken,
 ) {
     let api: Api<Pod> = Api::all(client.clone());
-    let events = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
     let mut events = std::pin::pin!(events);
     loop {
         let pod = tokio::select! {
@@ -295,11 +336,16 @@ async fn kubelet(
                     .collect();
                 if let Some(trial) = trial {
                     let namespace = pod.namespace().unwrap_or_default();
-                    observation.report(&namespace, &trial, rows).await.expect("rows");
+                    observation
+                        .report(&namespace, &trial, rows)
+                        .await
+                        .expect("rows");
                 }
                 let mark = json!({"metadata": {"annotations": {
                     controllers::trial::COLLECTED: "true"}}});
-                let patched = api.patch(&name, &PatchParams::default(), &Patch::Merge(mark)).await;
+                let patched = api
+                    .patch(&name, &PatchParams::default(), &Patch::Merge(mark))
+                    .await;
                 patched.expect("marked");
                 set_phase(&api, &name, "Succeeded").await;
             }
@@ -321,7 +367,10 @@ async fn set_phase(api: &Api<Pod>, name: &str, phase: &str) {
         "containerStatuses": [{"name": "main", "image": "i", "imageID": "", "ready": ready,
                                "restartCount": 0, "state": state}]}});
     // A pod that is gone needs no phase.
-    if let Err(error) = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await {
+    if let Err(error) = api
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+    {
         eprintln!("status of pod {name}: {error}");
     }
 }

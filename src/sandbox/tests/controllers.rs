@@ -190,6 +190,108 @@ async fn an_experiment_runs_to_its_best_trial_as_recorded() {
     }
 }
 
+/// The keys of a status, sorted, and its conditions: what the recordings of a real cluster
+/// are compared by.
+fn shape(object: &Value) -> String {
+    let status = object["status"].as_object().cloned().unwrap_or_default();
+    let mut keys: Vec<String> = status
+        .iter()
+        .filter(|(key, _)| *key != "conditions")
+        .map(|(key, value)| match value {
+            Value::Null => format!("{key}=null"),
+            Value::Number(number) => format!("{key}={number}"),
+            _ => key.clone(),
+        })
+        .collect();
+    keys.sort();
+    let conditions: Vec<String> = conditions(object)
+        .iter()
+        .map(|c| c.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    format!("[{}] {}", keys.join(" "), conditions.join(", "))
+}
+
+fn shapes(states: &[Value]) -> Vec<String> {
+    let mut shapes: Vec<String> = states.iter().map(shape).collect();
+    shapes.dedup();
+    shapes
+}
+
+#[tokio::test]
+async fn every_object_goes_through_the_recorded_states() {
+    let lab = Lab::start(always(accuracy("0.5"))).await;
+    let kinds = ["experiments", "suggestions", "trials", "jobs"];
+    let [experiments, suggestions, trials, jobs] = kinds.map(|plural| lab.record(plural));
+    let changes = json!({"parallelTrialCount": 1, "maxTrialCount": 1, "maxFailedTrialCount": 1});
+    lab.create("experiments", experiment(changes)).await;
+
+    let is_done = |object: &Value| holds(object, "Succeeded");
+    let states = experiments.until(EXPERIMENT, is_done).await;
+    let counted = "currentOptimalTrial";
+    assert_eq!(
+        shapes(&states),
+        [
+            "[] ".to_owned(),
+            format!("[completionTime=null {counted} startTime] Created True"),
+            format!(
+                "[{counted} pendingTrialList startTime trials=1 trialsPending=1] Created True, Running True"
+            ),
+            format!(
+                "[{counted} runningTrialList startTime trials=1 trialsRunning=1] Created True, Running True"
+            ),
+            format!(
+                "[completionTime {counted} startTime succeededTrialList trials=1 trialsSucceeded=1] \
+                     Created True, Running False, Succeeded True"
+            ),
+        ]
+    );
+    let states = suggestions.until(EXPERIMENT, is_done).await;
+    assert_eq!(
+        shapes(&states),
+        [
+            "[] ",
+            "[startTime] Created True",
+            "[startTime suggestionCount=1 suggestions] Created True, DeploymentReady True, Running True",
+            "[startTime suggestionCount=1 suggestions] Created True, Running False, \
+             DeploymentReady False, Succeeded True",
+        ]
+    );
+    let name = lab.list("trials").await[0]["metadata"]["name"].clone();
+    let name = name.as_str().expect("name");
+    let states = trials.until(name, is_done).await;
+    assert!(states[0]["metadata"].get("finalizers").is_none());
+    assert_eq!(
+        shapes(&states),
+        [
+            "[] ",
+            "[completionTime=null startTime] Created True",
+            "[startTime] Created True, Running True",
+            "[completionTime observation startTime] Created True, Running False, Succeeded True",
+        ]
+    );
+    let states = jobs.until(name, |job| holds(job, "Complete")).await;
+    let shapes: Vec<String> = shapes(&states)
+        .into_iter()
+        // How far the pod is when the controller looks is a matter of luck.
+        .filter(|shape| !shape.contains("ready=1"))
+        .collect();
+    assert_eq!(
+        shapes[..2],
+        [
+            "[] ",
+            "[active=1 ready=0 startTime terminating=0 uncountedTerminatedPods] "
+        ]
+    );
+    assert_eq!(
+        shapes[shapes.len() - 2..],
+        [
+            "[ready=0 startTime terminating=0 uncountedTerminatedPods] SuccessCriteriaMet True",
+            "[completionTime ready=0 startTime succeeded=1 terminating=0 uncountedTerminatedPods] \
+             SuccessCriteriaMet True, Complete True"
+        ]
+    );
+}
+
 #[tokio::test]
 async fn failed_trials_end_the_experiment() {
     let lab = Lab::start(always(Fate::Fail)).await;
@@ -562,4 +664,105 @@ async fn a_used_up_grid_ends_the_experiment() {
         "Succeeded True ExperimentSuggestionEndReached"
     );
     assert_eq!(done["status"]["trialsSucceeded"], 4);
+}
+
+/// A Job of its own, outside any trial.
+fn job(changes: Value) -> Value {
+    let mut job = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "job", "namespace": support::NAMESPACE},
+        "spec": {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [
+            {"name": "main", "image": "example.com/train:1"}]}}}
+    });
+    merge(&mut job["spec"], changes);
+    job
+}
+
+#[tokio::test]
+async fn a_job_beyond_its_deadline_stops_its_pods_and_fails() {
+    let lab = Lab::start(always(Fate::Hang)).await;
+    lab.create("jobs", job(json!({"activeDeadlineSeconds": 1})))
+        .await;
+    let failed = lab.wait_condition("jobs", "job", "Failed").await;
+    assert_eq!(
+        conditions(&failed),
+        [
+            "FailureTarget True DeadlineExceeded",
+            "Failed True DeadlineExceeded"
+        ]
+    );
+    assert_eq!(failed["status"]["failed"], 1);
+    lab.wait_gone("pods").await;
+    for said in [
+        "Warning DeadlineExceeded: Job was active longer than specified deadline",
+        "Normal SuccessfulDelete: Deleted pod: ",
+    ] {
+        lab.wait_said("Job", "job", |event, _| event.starts_with(said))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_runs_as_many_pods_as_it_wants_and_no_more_at_once() {
+    let lab = Lab::start(always(accuracy("0.5"))).await;
+    let changes = json!({"parallelism": 2, "completions": 5});
+    let jobs = lab.record("jobs");
+    lab.create("jobs", job(changes)).await;
+    let states = jobs.until("job", |job| holds(job, "Complete")).await;
+    let most = states
+        .iter()
+        .filter_map(|job| job["status"]["active"].as_i64())
+        .max();
+    assert_eq!(most, Some(2));
+    assert_eq!(states.last().expect("state")["status"]["succeeded"], 5);
+    assert_eq!(lab.list("pods").await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_suspended_job_waits_and_loses_no_try() {
+    let lab = Lab::start(always(Fate::Hang)).await;
+    lab.create("jobs", job(json!({}))).await;
+    lab.wait("jobs", "job", |job| job["status"]["ready"] == 1)
+        .await;
+    lab.merge("jobs", "job", json!({"spec": {"suspend": true}}))
+        .await;
+    lab.wait_condition("jobs", "job", "Suspended").await;
+    lab.wait_gone("pods").await;
+    lab.merge("jobs", "job", json!({"spec": {"suspend": false}}))
+        .await;
+    let running = lab
+        .wait("jobs", "job", |job| job["status"]["ready"] == 1)
+        .await;
+    assert_eq!(conditions(&running), ["Suspended False JobResumed"]);
+    assert!(running["status"].get("failed").is_none());
+    lab.wait_said("Job", "job", |event, _| {
+        event == "Normal Resumed: Job resumed"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_finished_job_goes_when_its_time_has_come() {
+    let lab = Lab::start(always(accuracy("0.5"))).await;
+    lab.create("jobs", job(json!({"ttlSecondsAfterFinished": 0})))
+        .await;
+    lab.wait_gone("jobs").await;
+    lab.wait_gone("pods").await;
+}
+
+#[tokio::test]
+async fn a_pod_somebody_deletes_counts_as_a_failed_one() {
+    let lab = Lab::start(always(Fate::Hang)).await;
+    lab.create("jobs", job(json!({"backoffLimit": 1}))).await;
+    lab.wait("jobs", "job", |job| job["status"]["ready"] == 1)
+        .await;
+    let first = lab.list("pods").await[0]["metadata"]["name"].clone();
+    let first = first.as_str().expect("name");
+    lab.delete("pods", first, DeleteParams::default()).await;
+    lab.wait("jobs", "job", |job| {
+        job["status"]["failed"] == 1 && job["status"]["ready"] == 1
+    })
+    .await;
+    let pods = lab.list("pods").await;
+    assert!(pods.iter().any(|pod| pod["metadata"]["name"] != first));
 }

@@ -79,13 +79,15 @@ async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Resul
         }
     }
     let noted = progress::noted(job, &refs(&pods), end, now);
+    let was_suspended = progress::is_suspended(job);
     let job = &*store(context, job, noted).await?;
+    match (was_suspended, progress::is_suspended(job)) {
+        (false, true) => context.job_events.normal(job, "Suspended", "Job suspended"),
+        (true, false) => context.job_events.normal(job, "Resumed", "Job resumed"),
+        _ => {}
+    }
     release(context, &pods, |pod| is_noted(job, pod)).await?;
-    if job
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.suspend == Some(true))
-    {
+    if progress::is_suspended(job) {
         release(context, &pods, |pod| pod.is_deleting()).await?;
     }
     let counted = progress::counted(job, end, now);

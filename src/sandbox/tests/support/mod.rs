@@ -38,7 +38,7 @@ pub struct Lab {
     pub observation: ObservationStore,
     controllers: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
     kubelet: CancellationToken,
-    /// Names of the pods the kubelet has seen, oldest first.
+    /// Identities of the pods the kubelet has seen, oldest first.
     pub pods: Arc<Mutex<Vec<String>>>,
     _server: super::server::Server,
 }
@@ -216,6 +216,27 @@ impl Lab {
             .expect("gone within a minute");
     }
 
+    /// Starts to note every state of the objects of a kind, from the beginning.
+    pub fn record(&self, plural: &str) -> Recording {
+        let states: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let (api, noted) = (self.api(plural), states.clone());
+        let task = tokio::spawn(async move {
+            let params = WatchParams::default().timeout(60);
+            // From the very first revision on: nothing is older.
+            let events = api.watch(&params, "1").await.expect("watch");
+            let mut events = std::pin::pin!(events);
+            while let Some(Ok(event)) = events.next().await {
+                let object = match event {
+                    WatchEvent::Added(object) | WatchEvent::Modified(object) => object,
+                    _ => continue,
+                };
+                let object = serde_json::to_value(object).expect("object");
+                noted.lock().expect("noted").push(object);
+            }
+        });
+        Recording { states, task }
+    }
+
     pub async fn delete(&self, plural: &str, name: &str, params: DeleteParams) {
         self.api(plural)
             .delete(name, &params)
@@ -259,6 +280,40 @@ impl Lab {
                 heard.lock().expect("heard")
             ),
         }
+    }
+}
+
+/// Every state the objects of a kind went through.
+pub struct Recording {
+    states: Arc<Mutex<Vec<Value>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Recording {
+    /// The states of one object, once one of them is as wanted.
+    pub async fn until(&self, name: &str, is_last: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let waiting = async {
+            loop {
+                let states: Vec<Value> = {
+                    let states = self.states.lock().expect("states");
+                    let of_name = |state: &&Value| state["metadata"]["name"] == name;
+                    states.iter().filter(of_name).cloned().collect()
+                };
+                if states.last().is_some_and(&is_last) {
+                    return states;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting)
+            .await
+            .expect("the last state within a minute")
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -330,11 +385,13 @@ async fn kubelet(
             continue;
         }
         let number = {
+            // By identity: a name may come again once its pod is gone.
+            let uid = pod.uid().unwrap_or_default();
             let mut seen = seen.lock().expect("seen");
-            if seen.contains(&name) {
+            if seen.contains(&uid) {
                 continue;
             }
-            seen.push(name.clone());
+            seen.push(uid);
             seen.len() - 1
         };
         let fate = plan(&pod, number);

@@ -183,14 +183,20 @@ impl Session {
 
     /// Makes the redaction filter know all secrets there are now. Cheap when nothing changed.
     pub fn learn_secrets(&self) {
-        let Ok(all) = self.settings.all() else { return };
+        let mut secrets: Vec<SecretString> = Vec::new();
+        if let Ok(all) = self.settings.all() {
+            secrets.extend(
+                all.into_values()
+                    .filter(|setting| setting.secret)
+                    .map(|setting| setting.value),
+            );
+        }
+        // Whether or not it is the sandbox that magics talk to: its file can be read by any cell.
+        secrets.extend(sandbox::implied(&self.home, "REGISTRY_PASSWORD"));
         let mut state = self.lock();
-        for setting in all.values().filter(|setting| setting.secret) {
-            if state
-                .learned
-                .insert(setting.value.expose_secret().to_owned())
-            {
-                self.redactor.learn(&setting.value);
+        for secret in secrets {
+            if state.learned.insert(secret.expose_secret().to_owned()) {
+                self.redactor.learn(&secret);
             }
         }
     }

@@ -30,6 +30,7 @@ struct State {
     chosen: Chosen,
     directory: PathBuf,
     learned: HashSet<String>,
+    sandbox: Vec<Option<std::time::SystemTime>>,
 }
 
 impl Session {
@@ -51,6 +52,7 @@ impl Session {
                 chosen: Chosen::default(),
                 directory,
                 learned: HashSet::new(),
+                sandbox: Vec::new(),
             }),
         };
         session.learn_secrets();
@@ -191,9 +193,13 @@ impl Session {
                     .map(|setting| setting.value),
             );
         }
-        // Whether or not it is the sandbox that magics talk to: its file can be read by any cell.
-        secrets.extend(sandbox::implied(&self.home, "REGISTRY_PASSWORD"));
         let mut state = self.lock();
+        // Whether or not it is the sandbox that magics talk to.
+        let stamp = sandbox::stamp(&self.home);
+        if state.sandbox != stamp {
+            secrets.extend(sandbox::secrets(&self.home));
+            state.sandbox = stamp;
+        }
         for secret in secrets {
             if state.learned.insert(secret.expose_secret().to_owned()) {
                 self.redactor.learn(&secret);

@@ -224,6 +224,37 @@ def test_an_interrupted_compile_keeps_variables(warm):
     assert engine_of(warm) == engine
 
 
+def test_an_interrupted_build_of_a_dependency_keeps_variables(warm, tmp_path):
+    warm.run("let before: i32 = 11;")
+    crate = tmp_path / "slow"
+    (crate / "src").mkdir(parents=True)
+    (crate / "Cargo.toml").write_text('[package]\nname = "slow"\nversion = "0.1.0"\nedition = "2024"\n')
+    (crate / "src" / "lib.rs").write_text("")
+    (crate / "build.rs").write_text("fn main() { std::thread::sleep(std::time::Duration::from_secs(120)); }")
+    identity = warm.send(f':dep slow = {{ path = "{crate}" }}')
+    engine = engine_of(warm)
+    wait_for(lambda: any("build-script" in command_line(pid) for pid in descendants(engine)))
+    start = time.monotonic()
+    warm.interrupt()
+    outcome = warm.collect(identity)
+    assert outcome.reply["ename"] == "KeyboardInterrupt" and time.monotonic() - start < 10
+    assert warm.run("before").result == "11"
+
+
+def test_output_of_a_thread_that_outlives_its_cell_belongs_to_that_cell(warm):
+    identity = warm.send(
+        "std::thread::spawn(|| { std::thread::sleep(std::time::Duration::from_secs(2)); eprintln!(\"afterwards\"); });"
+    )
+    assert "afterwards" not in warm.collect(identity).stderr
+    deadline = time.monotonic() + 20
+    while True:
+        assert time.monotonic() < deadline
+        message = warm.client.get_iopub_msg(timeout=20)
+        if message["msg_type"] == "stream" and "afterwards" in message["content"]["text"]:
+            assert message["parent_header"]["msg_id"] == identity
+            break
+
+
 def test_an_interrupted_program_loses_variables_and_says_so(warm):
     warm.run("let before: i32 = 11;")
     identity = warm.send('println!("begun"); loop { std::thread::sleep(std::time::Duration::from_millis(10)); }')

@@ -120,8 +120,8 @@ impl Shell {
     async fn abort(&self, kernel: &Kernel, request: &Message) {
         let parent = request.as_parent();
         kernel.publisher.status(&parent, "busy");
-        let content =
-            json!({ "status": "aborted", "execution_count": kernel.count.load(Ordering::SeqCst) });
+        // No count: the cell did not run, and clients would show the number of another.
+        let content = json!({ "status": "aborted" });
         kernel.reply(&kernel.shell, request, content).await;
         kernel.publisher.status(&parent, "idle");
     }

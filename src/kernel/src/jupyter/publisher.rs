@@ -1,7 +1,7 @@
 //! The way to iopub: in order, with the text of streams gathered into few messages.
 //!
 //! A cell that prints 20,000 lines would otherwise be 20,000 messages, and a notebook that took
-//! them all as separate outputs. Text waits at most [`HOLD`] or until [`CHUNK`] bytes are
+//! them all as separate outputs. Text waits at most 50 ms or until 64 KiB are
 //! together, and never past another message: order is what a reader sees.
 
 use std::sync::Arc;

@@ -78,24 +78,80 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ),
     (
         "get",
-        &[":get pods", ":get experiment mnist -o yaml", ":get kinds"],
+        &[
+            ":get pods",
+            ":get trials -o wide",
+            ":get experiment mnist -o yaml",
+            ":get kinds",
+        ],
     ),
-    ("describe", &[":describe pod mnist-abc123"]),
+    ("describe", &[":describe pod mnist-abcdefgh-x2x4z"]),
     ("secrets", &[":secrets"]),
     (
         "secret create",
-        &[":secret create regcred --from-login $REGISTRY"],
+        &[
+            ":secret create regcred --from-login $REGISTRY",
+            ":secret create keys --from-setting API_KEY",
+        ],
     ),
     ("secret delete", &[":secret delete regcred --yes"]),
-    ("jobs", &[":jobs", ":jobs --sort -age"]),
-    ("pods", &[":pods", ":pods -o wide"]),
+    ("jobs", &[":jobs", ":jobs --where status=Failed"]),
+    ("pods", &[":pods", ":pods -A -o wide"]),
     (
         "logs",
-        &[":logs mnist-abc123", ":logs mnist-abc123 --follow"],
+        &[":logs mnist-abcdefgh --tail 20", ":logs mnist-abcdefgh -f"],
     ),
-    ("events", &[":events --limit 10"]),
-    ("apply", &[":apply secret.yaml", ":apply -"]),
-    ("delete", &[":delete pod mnist-abc123 --yes"]),
+    (
+        "events",
+        &[":events --limit 10", ":events mnist-abcdefgh --warnings"],
+    ),
+    ("apply", &[":apply config.yaml", ":apply - --yes"]),
+    ("delete", &[":delete job mnist-abcdefgh --yes"]),
+    ("experiments", &[":experiments", ":experiments -A"]),
+    (
+        "experiment render",
+        &[":experiment render hpt/Experiment.template.yaml -o hpt/Experiment.yaml"],
+    ),
+    (
+        "experiment lint",
+        &[
+            ":experiment lint hpt/Experiment.yaml",
+            ":experiment lint hpt/Experiment.yaml --fix",
+        ],
+    ),
+    (
+        "experiment create",
+        &[
+            ":experiment create hpt/Experiment.yaml",
+            ":experiment create hpt/Experiment.yaml --dry-run",
+        ],
+    ),
+    ("experiment show", &[":experiment show mnist"]),
+    ("experiment details", &[":experiment details mnist"]),
+    ("experiment watch", &[":experiment watch mnist"]),
+    ("experiment wait", &[":experiment wait mnist --timeout 20m"]),
+    (
+        "experiment edit",
+        &[":experiment edit mnist --max-trials 20"],
+    ),
+    ("experiment delete", &[":experiment delete mnist --yes"]),
+    ("suggestions", &[":suggestions"]),
+    (
+        "trials",
+        &[
+            ":trials mnist --sort -accuracy --limit 5",
+            ":trials mnist -o csv",
+        ],
+    ),
+    (
+        "trial",
+        &[
+            ":trial mnist-abcdefgh",
+            ":trial mnist-abcdefgh --metrics --metric accuracy",
+        ],
+    ),
+    ("best", &[":best mnist", ":best mnist --arguments"]),
+    ("why", &[":why mnist-abcdefgh", ":why mnist"]),
     (
         "plot",
         &[

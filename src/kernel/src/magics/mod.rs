@@ -25,6 +25,7 @@ mod error;
 mod examples;
 pub mod help;
 pub mod images;
+pub mod katib;
 pub mod kubernetes;
 pub mod line;
 pub mod nearest;

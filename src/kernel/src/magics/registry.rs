@@ -5,7 +5,9 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use futures::future::BoxFuture;
 
-use super::{Body, Context, Magic, MagicError, analysis, command, images, kubernetes, session};
+use super::{
+    Body, Context, Magic, MagicError, analysis, command, images, katib, kubernetes, session,
+};
 use crate::session::Session;
 
 /// What magics belong together.
@@ -145,6 +147,21 @@ pub static MAGICS: &[Entry] = &[
     entry::<kubernetes::apply::Apply>(Family::Kubernetes),
     entry::<kubernetes::delete::Delete>(Family::Kubernetes),
     // Katib.
+    entry::<katib::experiments::Experiments>(Family::Katib),
+    entry::<katib::render::Render>(Family::Katib),
+    entry::<katib::lint::Lint>(Family::Katib),
+    entry::<katib::create::Create>(Family::Katib),
+    entry::<katib::show::Show>(Family::Katib),
+    entry::<katib::details::Details>(Family::Katib),
+    entry::<katib::watch::Watch>(Family::Katib),
+    entry::<katib::wait::Wait>(Family::Katib),
+    entry::<katib::edit::Edit>(Family::Katib),
+    entry::<katib::delete::Delete>(Family::Katib),
+    entry::<katib::suggestions::Suggestions>(Family::Katib),
+    entry::<katib::trials::Trials>(Family::Katib),
+    entry::<katib::trial::Trial>(Family::Katib),
+    entry::<katib::best::Best>(Family::Katib),
+    entry::<katib::why::Why>(Family::Katib),
     // Analysis.
     entry::<analysis::plot::Plot>(Family::Analysis),
 ];

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::event::{Bundle, Event, InputError};
 use crate::failure::Failure;
 
@@ -146,7 +148,7 @@ impl Terminal {
                 state
                     .open
                     .push((id.clone(), bundle.clone(), bundle.clone()));
-                state.last = Some((id.clone(), text.lines().count()));
+                state.last = self.height(&text).map(|height| (id.clone(), height));
             }
             Event::Update { display_id, bundle } => self.update(state, display_id, bundle),
             // A terminal keeps what it printed.
@@ -169,7 +171,22 @@ impl Terminal {
         let text = block(bundle);
         // Up over the old text, clear to the end of the screen, print anew.
         self.print(state, &format!("\u{1b}[{height}F\u{1b}[J{text}"));
-        state.last = Some((id.to_owned(), text.lines().count().max(1)));
+        state.last = self.height(&text).map(|height| (id.to_owned(), height));
+    }
+
+    /// How many lines of the screen a text takes; none when it cannot be rewritten in place,
+    /// because its beginning has left the screen.
+    fn height(&self, text: &str) -> Option<usize> {
+        let (rows, columns) = if self.live {
+            screen()?
+        } else {
+            (usize::MAX, usize::MAX)
+        };
+        let height = text
+            .lines()
+            .map(|line| without_colours(line).width().div_ceil(columns).max(1))
+            .sum::<usize>();
+        (height < rows).then_some(height)
     }
 
     /// Asks the person at the terminal, if there is one.
@@ -226,6 +243,18 @@ fn block(bundle: &Bundle) -> String {
         return format!("({})\n", kinds.join(", "));
     }
     format!("{text}\n")
+}
+
+/// Rows and columns of the terminal.
+fn screen() -> Option<(usize, usize)> {
+    // SAFETY: winsize is plain data that the call fills; the descriptor is standard output's.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        let asked = libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size);
+        (asked == 0).then_some(size)
+    }?;
+    let (rows, columns) = (usize::from(size.ws_row), usize::from(size.ws_col));
+    (rows > 0 && columns > 0).then_some((rows, columns))
 }
 
 fn without_colours(text: &str) -> String {

@@ -59,6 +59,8 @@ pub struct Watch {
     listed: bool,
     gone: bool,
     troubled: bool,
+    /// Something changed that has not been told yet; kept here so that dropping `next` loses nothing.
+    changed: bool,
 }
 
 /// Begins to watch.
@@ -82,6 +84,7 @@ pub async fn open(cluster: &Cluster, namespace: &str, name: &str) -> Result<Watc
         listed: false,
         gone: false,
         troubled: false,
+        changed: false,
     })
 }
 
@@ -129,22 +132,21 @@ impl Watch {
     /// # Errors
     /// Only what will not get better by itself: not allowed, or the credential is refused.
     pub async fn next(&mut self) -> Result<Update> {
-        let mut changed = false;
         loop {
             let seen = tokio::select! {
                 Some(event) = self.experiments.next() => Seen::Experiment(event),
                 Some(event) = self.trials.next() => Seen::Trial(event),
-                () = tokio::time::sleep(SETTLE), if changed => Seen::Settled,
+                () = tokio::time::sleep(SETTLE), if self.changed => Seen::Settled,
             };
             let outcome = match seen {
                 Seen::Settled => {
+                    self.changed = false;
                     if self.gone {
                         return Ok(Update::Gone);
                     }
                     if let Some(snapshot) = self.snapshot() {
                         return Ok(Update::Changed(Box::new(snapshot)));
                     }
-                    changed = false;
                     continue;
                 }
                 Seen::Experiment(Ok(event)) => {
@@ -159,7 +161,7 @@ impl Watch {
             };
             match outcome {
                 Ok(()) => {
-                    changed = true;
+                    self.changed = true;
                     self.troubled = false;
                 }
                 Err(error) => {

@@ -102,7 +102,7 @@ impl Magic for Get {
                 let objects = ctx
                     .or_interrupted(objects::list(&cluster, kind, &query))
                     .await?;
-                let mut by_name = |row: &crate::render::table::Row| {
+                let by_name = |row: &crate::render::table::Row| {
                     let same = |one: &&Value| {
                         one.pointer("/metadata/name").and_then(Value::as_str)
                             == Some(row.name.as_str())

@@ -1,0 +1,138 @@
+//! `:experiment wait`.
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use katlab_lab::katib::watch::{self, Until, Update};
+
+use super::{counts, goal};
+use crate::magics::kubernetes::{NamespaceArgs, logs::duration, quoted};
+use crate::magics::{Context, Magic, MagicError};
+use crate::render::progress::Progress;
+use crate::render::table::number_text;
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum For {
+    /// It has ended, well or badly
+    Completed,
+    /// It has ended well; ending badly is an error
+    Succeeded,
+    /// It has ended badly; ending well is an error
+    Failed,
+    /// It runs, or has ended already
+    Running,
+}
+
+/// Wait for an experiment, and fail if it does not get there
+///
+/// Unlike `:experiment watch` it fails when the experiment does, so that a notebook stops there.
+#[derive(Debug, Parser)]
+pub struct Wait {
+    /// The experiment
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// What to wait for
+    #[arg(
+        long = "for",
+        value_enum,
+        default_value = "succeeded",
+        value_name = "CONDITION"
+    )]
+    condition: For,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    place: NamespaceArgs,
+}
+
+impl Magic for Wait {
+    const NAME: &'static str = "experiment wait";
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        let cluster = self.place.cluster(ctx).await?;
+        let until = match self.condition {
+            For::Completed => Until::Completed,
+            For::Succeeded => Until::Succeeded,
+            For::Failed => Until::Failed,
+            For::Running => Until::Running,
+        };
+        let progress =
+            Progress::start(&ctx.output, format!("waiting for experiment {}", self.name));
+        let report = progress.clone();
+        let seen = move |update: &Update| match update {
+            Update::Changed(snapshot) => {
+                let summary = &snapshot.experiment;
+                let best = summary
+                    .best_value()
+                    .map(|value| {
+                        format!(
+                            "; best {} (goal {})",
+                            number_text(value),
+                            goal(&summary.objective)
+                        )
+                    })
+                    .unwrap_or_default();
+                report.detail(format!(
+                    "{}; {}{best}",
+                    summary.status,
+                    counts(&summary.counts)
+                ));
+                if let Some(max) = summary.max_trials {
+                    report.bar(summary.counts.ended().into(), max.into());
+                }
+            }
+            Update::Trouble(what) => {
+                report.line(format!("the cluster does not answer, trying again: {what}"))
+            }
+            Update::Gone => {}
+        };
+        let waited = ctx
+            .or_interrupted(watch::wait(
+                &cluster,
+                &cluster.namespace,
+                &self.name,
+                until,
+                self.timeout,
+                seen,
+            ))
+            .await;
+        match waited {
+            Ok(snapshot) => {
+                let summary = snapshot.experiment;
+                progress.done(format!(
+                    "experiment {}: {}; {}",
+                    self.name,
+                    summary.status,
+                    counts(&summary.counts)
+                ));
+                Ok(())
+            }
+            Err(error) => {
+                if error.kind == crate::magics::ErrorKind::Interrupted {
+                    return Err(error.hint("the experiment goes on"));
+                }
+                progress.failed(error.message.clone());
+                Err(match error.hint {
+                    Some(_) => error,
+                    None => error.hint(format!(":why {} explains", self.name)),
+                })
+            }
+        }
+    }
+
+    fn explain(&self) -> Vec<String> {
+        let condition = match self.condition {
+            For::Completed | For::Succeeded => "Succeeded",
+            For::Failed => "Failed",
+            For::Running => "Running",
+        };
+        vec![format!(
+            "kubectl wait experiment/{}{} --for condition={condition} --timeout {}s",
+            quoted(&self.name),
+            self.place.kubectl(),
+            self.timeout.as_secs()
+        )]
+    }
+}

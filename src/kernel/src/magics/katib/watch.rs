@@ -1,0 +1,219 @@
+//! `:experiment watch`.
+
+use std::time::Duration;
+
+use clap::Parser;
+use katlab_lab::katib::trials::TrialTable;
+use katlab_lab::katib::watch::{self, Snapshot, Update};
+
+use super::{assignment, counts, goal, stacked};
+use crate::event::Bundle;
+use crate::magics::kubernetes::{NamespaceArgs, jobs::took, quoted};
+use crate::magics::{Context, Magic, MagicError};
+use crate::render::key_values::Details;
+use crate::render::live::Live;
+use crate::render::progress::bar;
+use crate::render::status::Status;
+use crate::render::table::Cell;
+
+/// How many trials are shown; there may be thousands.
+const ROWS: usize = 12;
+/// How often durations move on when nothing else does.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Watch an experiment in one display that follows it to its end
+///
+/// Interrupting the cell stops the watching, not the experiment.
+#[derive(Debug, Parser)]
+pub struct Watch {
+    /// The experiment
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    place: NamespaceArgs,
+}
+
+impl Magic for Watch {
+    const NAME: &'static str = "experiment watch";
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        let cluster = self.place.cluster(ctx).await?;
+        let mut watch = ctx
+            .or_interrupted(watch::open(&cluster, &cluster.namespace, &self.name))
+            .await?;
+        let mut display: Option<Live> = None;
+        let mut last: Option<Snapshot> = None;
+        let mut trouble: Option<String> = None;
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            let update = tokio::select! {
+                biased;
+                () = ctx.cancel.cancelled() => {
+                    if let (Some(display), Some(last)) = (&display, &last) {
+                        display.finish(picture(last, jiff::Timestamp::now(), Some("no longer watched; the experiment goes on")));
+                    }
+                    return Err(MagicError::interrupted().hint(format!(
+                        "the experiment goes on; :experiment watch {} takes it up again", self.name)));
+                }
+                update = watch.next() => Some(update?),
+                _ = ticks.tick() => None,
+            };
+            match update {
+                Some(Update::Changed(snapshot)) => {
+                    trouble = None;
+                    last = Some(*snapshot);
+                }
+                Some(Update::Trouble(what)) => {
+                    trouble = Some(format!("the cluster does not answer, trying again: {what}"))
+                }
+                Some(Update::Gone) => {
+                    if let (Some(display), Some(last)) = (&display, &last) {
+                        display.finish(picture(
+                            last,
+                            jiff::Timestamp::now(),
+                            Some("the experiment was deleted"),
+                        ));
+                    }
+                    return Err(MagicError::new(format!(
+                        "experiment {} was deleted while it was watched",
+                        self.name
+                    )));
+                }
+                None => {}
+            }
+            let Some(snapshot) = &last else { continue };
+            let shown = picture(snapshot, jiff::Timestamp::now(), trouble.as_deref());
+            let ended = snapshot.experiment.is_completed();
+            match &display {
+                Some(display) if ended => display.finish(shown),
+                Some(display) => display.update(shown),
+                None => display = Some(Live::start(&ctx.output, shown)),
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn explain(&self) -> Vec<String> {
+        let place = self.place.kubectl();
+        let name = quoted(&self.name);
+        vec![
+            format!("kubectl get experiment {name}{place} --watch"),
+            format!("kubectl get trials{place} -l katib.kubeflow.org/experiment={name} --watch"),
+        ]
+    }
+}
+
+/// How it stands: bar, counts, best so far, and the trials that matter most now.
+fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bundle {
+    let summary = &snapshot.experiment;
+    let ended = summary.is_completed();
+    let mut details = Details::new(
+        Cell::text(format!("experiment {}: {}", summary.name, summary.status))
+            .with_status(Status::of(&summary.status)),
+    );
+    let done = summary.counts.ended();
+    match summary.max_trials {
+        Some(max) => details.row(
+            "Progress",
+            format!("{} {done}/{max}", bar(done.into(), max.into())),
+        ),
+        None => details.row(
+            "Progress",
+            format!("{done} trials have ended; there is no limit"),
+        ),
+    };
+    details.row("Trials", counts(&summary.counts));
+    match (&summary.best, summary.best_value()) {
+        (Some(best), Some(value)) => {
+            let value = Cell::number(value);
+            let text = format!(
+                "{} {} with {}",
+                summary.objective.metric,
+                value.text,
+                assignment(&best.parameters)
+            );
+            details.row(
+                if ended { "Best" } else { "Best so far" },
+                Cell { text, ..value },
+            );
+        }
+        _ => {
+            details.row(
+                if ended { "Best" } else { "Best so far" },
+                if ended { "none" } else { "none yet" },
+            );
+        }
+    }
+    let reached = match summary.goal_reached() {
+        Some(true) => " (reached)",
+        Some(false) if ended => " (not reached)",
+        _ => "",
+    };
+    details.row("Goal", format!("{}{reached}", goal(&summary.objective)));
+    details.row(
+        "Duration",
+        took(
+            summary.started,
+            summary.ended,
+            if ended {
+                summary.started.unwrap_or(now)
+            } else {
+                now
+            },
+        ),
+    );
+    if ended && !summary.message.is_empty() {
+        details.row("Why it ended", summary.message.clone());
+    }
+    let still = snapshot
+        .trials
+        .rows
+        .iter()
+        .filter(|row| !row.is_ended())
+        .count();
+    if ended && still > 0 {
+        details.row(
+            "Still running",
+            format!("{still} trials, which Katib lets end"),
+        );
+    }
+    if let Some(note) = note {
+        details.row("Note", Cell::text(note).with_status(Status::Warn));
+    }
+    if snapshot.trials.rows.is_empty() {
+        return details.bundle();
+    }
+    let (shown, hidden) = chosen(&snapshot.trials);
+    let mut table = super::trials::table(&shown, now);
+    if hidden > 0 {
+        table = table.footer(format!("{hidden} more: :trials {}", summary.name));
+    }
+    let narrow: Vec<usize> = (0..table.columns.len())
+        .filter(|at| !table.columns[*at].wide)
+        .collect();
+    table.select(&narrow);
+    stacked([details.bundle(), table.bundle()])
+}
+
+/// The best trial, those under way, then the youngest: as many as fit, in the order they were made.
+fn chosen(all: &TrialTable) -> (TrialTable, usize) {
+    let mut order: Vec<usize> = (0..all.rows.len()).collect();
+    order.sort_by_key(|at| {
+        let row = &all.rows[*at];
+        (!row.best, row.is_ended(), std::cmp::Reverse(*at))
+    });
+    let hidden = order.len().saturating_sub(ROWS);
+    order.truncate(ROWS);
+    order.sort_unstable();
+    let rows = order.into_iter().map(|at| all.rows[at].clone()).collect();
+    let shown = TrialTable {
+        experiment: None,
+        parameters: all.parameters.clone(),
+        metrics: all.metrics.clone(),
+        objective: all.objective.clone(),
+        rows,
+    };
+    (shown, hidden)
+}

@@ -95,6 +95,11 @@ def test_a_panic_in_a_value_cell_is_an_error(warm):
     assert warm.fails('{ if true { panic!("in a value") }; 1 }').reply["ename"] == "panic"
 
 
+def test_a_panic_under_a_hook_of_the_users_own_is_an_error_as_well(kernel):
+    kernel.run("let _ = std::panic::take_hook();")
+    assert "own hook" in kernel.fails('panic!("under my own hook");').reply["evalue"]
+
+
 def test_a_caught_panic_is_no_error(warm):
     outcome = warm.run('let caught: bool = std::panic::catch_unwind(|| panic!("inside")).is_err();\nprintln!("{caught}");')
     assert outcome.stdout == "true\n"

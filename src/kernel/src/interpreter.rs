@@ -2,6 +2,8 @@
 //!
 //! Jupyter and `katlab run` both stand on this; all they differ in is the sink.
 
+mod study;
+
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use katlab_lab::settings::is_secret_name;
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::Bridge;
@@ -264,152 +265,6 @@ impl Interpreter {
         }
         self.engine.inspect(name, name.chars().count()).await
     }
-
-    /// Answers a `complete_request`; the cursor is counted in code points of the cell.
-    pub async fn complete(&self, code: &str, cursor: usize) -> Value {
-        let place = Place::of(code, cursor);
-        if place.is_command() {
-            let found = completion::complete(&self.session, place.line, place.column);
-            let start = place.start + found.start;
-            let end = place.start + found.end;
-            let mut matches: Vec<(String, &str, String)> = found
-                .matches
-                .into_iter()
-                .map(|found| (found.text, found.kind, found.help))
-                .collect();
-            let typed = place.line.trim_start();
-            let begun: String = place.line.chars().take(place.column).collect();
-            if !begun.trim_start().contains(' ') && typed.starts_with(':') {
-                for (name, text) in commands::COMMANDS {
-                    if name.starts_with(begun.trim_start())
-                        && !matches.iter().any(|(known, _, _)| known == name)
-                    {
-                        matches.push(((*name).to_owned(), "magic", (*text).to_owned()));
-                    }
-                }
-            }
-            let types: Vec<Value> = matches
-                .iter()
-                .map(|(text, kind, help)| {
-                    json!({ "text": text, "type": kind, "signature": help, "start": start, "end": end })
-                })
-                .collect();
-            return json!({
-                "status": "ok",
-                "matches": matches.into_iter().map(|(text, _, _)| text).collect::<Vec<_>>(),
-                "cursor_start": start,
-                "cursor_end": end,
-                "metadata": { "_jupyter_types_experimental": types },
-            });
-        }
-        let nothing = json!({
-            "status": "ok", "matches": [], "cursor_start": cursor, "cursor_end": cursor, "metadata": {},
-        });
-        let Some((rust, start)) = rust_at(code, cursor) else {
-            return nothing;
-        };
-        let Some(mut answer) = self.engine.complete(rust, cursor - start).await else {
-            return nothing;
-        };
-        for name in ["cursor_start", "cursor_end"] {
-            answer[name] = json!(answer[name].as_u64().unwrap_or_default() + start as u64);
-        }
-        for item in answer["metadata"]["_jupyter_types_experimental"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-        {
-            item["start"] = json!(item["start"].as_u64().unwrap_or_default() + start as u64);
-            item["end"] = json!(item["end"].as_u64().unwrap_or_default() + start as u64);
-        }
-        answer
-    }
-
-    /// Answers an `inspect_request`.
-    pub async fn inspect(&self, code: &str, cursor: usize) -> Value {
-        let place = Place::of(code, cursor);
-        let found = if place.is_command() {
-            match completion::inspect(place.line.trim(), place.column) {
-                Some(page) => Some(page),
-                None => {
-                    let name = cell::word(place.line)
-                        .map(|name| format!(":{name}"))
-                        .unwrap_or_default();
-                    commands::describe(&name).map(|text| Bundle::text(format!("{name}: {text}")))
-                }
-            }
-        } else {
-            match rust_at(code, cursor) {
-                Some((rust, start)) => self.engine.inspect(rust, cursor - start).await,
-                None => None,
-            }
-        };
-        match found {
-            Some(bundle) => {
-                json!({ "status": "ok", "found": true, "data": bundle.0, "metadata": {} })
-            }
-            None => json!({ "status": "ok", "found": false, "data": {}, "metadata": {} }),
-        }
-    }
-}
-
-/// Where a cursor is.
-struct Place<'a> {
-    line: &'a str,
-    /// Code points before the line.
-    start: usize,
-    /// Code points before the cursor, in the line.
-    column: usize,
-}
-
-impl<'a> Place<'a> {
-    fn of(code: &'a str, cursor: usize) -> Self {
-        let mut start = 0;
-        for line in code.split('\n') {
-            let length = line.chars().count();
-            if cursor <= start + length {
-                return Self {
-                    line,
-                    start,
-                    column: cursor - start,
-                };
-            }
-            start += length + 1;
-        }
-        Self {
-            line: "",
-            start: cursor,
-            column: 0,
-        }
-    }
-
-    fn is_command(&self) -> bool {
-        let line = self.line.trim_start();
-        line.starts_with(':') && !line.starts_with("::")
-    }
-}
-
-/// The Rust around a cursor, and the code points before it.
-fn rust_at(code: &str, cursor: usize) -> Option<(&str, usize)> {
-    let at = code
-        .char_indices()
-        .nth(cursor)
-        .map_or(code.len(), |(at, _)| at);
-    let segments = cell::split(code, &Magics);
-    let found = segments
-        .iter()
-        .rev()
-        .find(|segment| segment.at.start <= at && at <= segment.at.end);
-    match found {
-        Some(segment) if matches!(segment.part, Part::Rust(_)) => Some((
-            &code[segment.at.clone()],
-            code[..segment.at.start].chars().count(),
-        )),
-        // A name with a question mark, or nothing but comments: ask about the cell as it stands.
-        Some(segment) if matches!(segment.part, Part::Help(_)) => Some((code, 0)),
-        None => Some((code, 0)),
-        Some(_) => None,
-    }
 }
 
 /// A line with a colon that neither the magics nor the engine know: the engine would only say
@@ -483,14 +338,6 @@ fn engine_help() -> Bundle {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_line_under_a_cursor_is_found_in_code_points() {
-        let place = Place::of("// 한글\n:ima\nx", 10);
-        assert_eq!((place.line, place.start, place.column), (":ima", 6, 4));
-        assert!(place.is_command());
-        assert!(!Place::of("::std", 2).is_command());
-    }
 
     #[test]
     fn an_unknown_command_is_told_before_an_engine_starts() {

@@ -11,5 +11,6 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod registry;
 pub mod resources;
+pub mod runtime;
 pub mod store;
 pub mod tls;

@@ -2,15 +2,13 @@
 //! it is asked for, not found out when a trial hangs.
 
 use katlab_katib::template::{fill, parse_object};
-use katlab_katib::types::{CollectorKind, Experiment};
+use katlab_katib::types::Experiment;
 use katlab_katib::validation::ConfigMapText;
 use katlab_suggestion::ALGORITHMS;
 use serde_json::Value;
 
 use super::{Refusal, text};
-
-/// Collectors the runtime reads metrics for.
-const COLLECTORS: &[CollectorKind] = &[CollectorKind::StdOut, CollectorKind::File];
+use crate::bootstrap::COLLECTORS;
 
 /// Refuses an Experiment with an algorithm, a collector or a kind of trial that does not run
 /// here. Only when it is made: one that is there must stay changeable.
@@ -44,12 +42,11 @@ pub(super) fn experiment(
         .as_ref()
         .and_then(|spec| spec.collector.as_ref());
     if let Some(collector) = collector
-        && !COLLECTORS.contains(&collector.kind)
+        && !COLLECTORS.contains(&collector.kind.as_str())
     {
-        let known: Vec<&str> = COLLECTORS.iter().map(CollectorKind::as_str).collect();
         return Err(Refusal::beyond(format!(
             "the sandbox collects metrics by {}, not by {} (spec.metricsCollectorSpec.collector.kind)",
-            known.join(", "),
+            COLLECTORS.join(", "),
             collector.kind
         )));
     }

@@ -55,7 +55,7 @@ fn encoded(code: u16, json: Bytes, yaml: bool) -> Result<Response<Body>, ApiErro
     Ok(respond(code, "application/json", Body::from(json)))
 }
 
-fn failure(error: &ApiError) -> Response<Body> {
+pub(super) fn failure(error: &ApiError) -> Response<Body> {
     if error.plain {
         return respond(
             error.code,

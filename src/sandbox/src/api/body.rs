@@ -16,6 +16,22 @@ use super::status::ApiError;
 /// The largest body that is read.
 pub const LIMIT: usize = 3 << 20;
 
+/// How deep objects may be nested. What is stored is read again by a parser that goes 128 levels
+/// deep, and the record of who owns which field is a few levels deeper than the field.
+pub const MAX_DEPTH: usize = 100;
+
+/// Whether a value is nested deeper than [`MAX_DEPTH`].
+pub fn is_too_deep(value: &Value) -> bool {
+    fn deeper(value: &Value, left: usize) -> bool {
+        match value {
+            Value::Object(map) => left == 0 || map.values().any(|v| deeper(v, left - 1)),
+            Value::Array(items) => left == 0 || items.iter().any(|v| deeper(v, left - 1)),
+            _ => false,
+        }
+    }
+    deeper(value, MAX_DEPTH)
+}
+
 /// The format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -73,12 +89,46 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), Strin
             value
         }
         Format::Protobuf => protobuf::parse(bytes)?,
+        // JSON is YAML, and most clients that may send YAML send it.
+        Format::Yaml
+            if bytes.trim_ascii_start().first() == Some(&b'{')
+                && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() =>
+        {
+            return parse(bytes, Format::Json);
+        }
         Format::Yaml => {
             let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-            serde_saphyr::from_str::<Value>(text).map_err(|e| e.to_string())?
+            yaml(text)?
         }
     };
+    if is_too_deep(&value) {
+        return Err(format!(
+            "the object is nested deeper than {MAX_DEPTH} levels"
+        ));
+    }
     Ok((value, duplicates))
+}
+
+/// YAML as kubectl reads it, within bounds. The parser recurses with large frames, so it gets a
+/// stack of its own that holds as many levels as the budget allows.
+fn yaml(text: &str) -> Result<Value, String> {
+    let read = || {
+        let options = serde_saphyr::options! {
+            legacy_octal_numbers: true,
+            with_snippet: false,
+            budget: serde_saphyr::budget! { max_nodes: 100_000, max_depth: MAX_DEPTH + 1 },
+        };
+        serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())
+    };
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("yaml".into())
+            .stack_size(32 << 20)
+            .spawn_scoped(scope, read)
+            .map_err(|e| e.to_string())?
+            .join()
+            .map_err(|_| "the YAML parser failed".to_owned())?
+    })
 }
 
 /// serde_json's errors in the words of Go's decoder.
@@ -437,6 +487,27 @@ mod tests {
             error.message,
             "the API version in the data (kubeflow.org/v1) does not match the expected API version (kubeflow.org/v1beta1)"
         );
+    }
+
+    #[test]
+    fn depth_is_bounded_in_every_format() {
+        let nested = |n: usize| format!("{}1{}", r#"{"a":"#.repeat(n), "}".repeat(n));
+        assert!(parse(nested(100).as_bytes(), Format::Json).is_ok());
+        for format in [Format::Json, Format::Yaml] {
+            for depth in [101, 200, 1000, 100_000] {
+                assert!(parse(nested(depth).as_bytes(), format).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused() {
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+        for i in 1..10 {
+            let items = vec![format!("*a{}", i - 1); 9].join(",");
+            bomb.push_str(&format!("a{i}: &a{i} [{items}]\n"));
+        }
+        assert!(parse(bomb.as_bytes(), Format::Yaml).is_err());
     }
 
     #[test]

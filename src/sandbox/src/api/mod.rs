@@ -2,7 +2,7 @@
 //!
 //! A request comes in at [`answer`]: it is authenticated ([`auth`]), its path read ([`path`]), its verb allowed by the
 //! resource's entry and by [`auth`], its body decoded ([`body`]), the verb run ([`read`],
-//! [`write`], [`update`], [`delete`], [`watch`]) and the outcome encoded in the form the client accepts
+//! [`mod@write`], [`update`], [`delete`], [`watch`]) and the outcome encoded in the form the client accepts
 //! ([`encode`]). Nothing in this module tree knows a kind except [`kinds`] and [`table`], which the
 //! resource table points at, and [`reviews`].
 

@@ -101,7 +101,7 @@ impl Patch {
         let mut value = current.clone();
         match self {
             Patch::Json(patch) => {
-                json_patch::patch(&mut value, patch).map_err(|_| ApiError::patch_rejected())?;
+                operate(&mut value, patch)?;
             }
             Patch::Merge(patch) => json_patch::merge(&mut value, patch),
             Patch::Strategic(patch) => {
@@ -109,12 +109,32 @@ impl Patch {
             }
             Patch::Apply(_) => {}
         }
-        if value.is_object() {
-            Ok(value)
-        } else {
-            Err(ApiError::patch_rejected())
+        if !value.is_object() || body::is_too_deep(&value) {
+            return Err(ApiError::patch_rejected());
         }
+        Ok(value)
     }
+}
+
+/// Applies operations one after the other. Copies are counted, since a copy of a copy grows
+/// without bound, and so are the steps of a path, since each could go one level deeper.
+fn operate(value: &mut Value, patch: &json_patch::Patch) -> Result<(), ApiError> {
+    let mut copied = 0;
+    for operation in &patch.0 {
+        let steps = operation.path().as_str().matches('/').count();
+        if let json_patch::PatchOperation::Copy(copy) = operation {
+            let size = value
+                .pointer(copy.from.as_str())
+                .map_or(0, |v| v.to_string().len());
+            copied += size;
+        }
+        if steps > body::MAX_DEPTH || copied > body::LIMIT {
+            return Err(ApiError::patch_rejected());
+        }
+        let one = std::slice::from_ref(operation);
+        json_patch::patch(value, one).map_err(|_| ApiError::patch_rejected())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -131,6 +151,15 @@ mod tests {
             patch.apply_to(&json!({"a": 1})).unwrap_err(),
             ApiError::patch_rejected()
         );
+    }
+
+    #[test]
+    fn copies_of_copies_end() {
+        let copy = |i| format!(r#"{{"op":"copy","from":"/a","path":"/a/b{i}"}}"#);
+        let body = format!("[{}]", (0..60).map(copy).collect::<Vec<_>>().join(","));
+        let patch = Patch::read(PatchKind::Json, body.as_bytes()).unwrap();
+        let refused = patch.apply_to(&json!({"a": {"text": "x".repeat(1000)}}));
+        assert!(refused.is_err_and(|e| e == ApiError::patch_rejected()));
     }
 
     #[test]

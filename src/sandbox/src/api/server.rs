@@ -1,15 +1,19 @@
 //! The sockets: TLS on loopback, HTTP/1.1 and HTTP/2, and what is read off them.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
+use futures::FutureExt;
 use http::Request;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::Api;
+use super::answer::failure;
+use super::status::ApiError;
 
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 2048;
@@ -62,13 +66,22 @@ pub async fn serve(api: Api, listener: TcpListener, tls: Arc<rustls::ServerConfi
                     async move {
                         let (parts, body) = request.into_parts();
                         let request = Request::from_parts(parts, Body::new(body));
-                        Ok::<_, Infallible>(api.answer(request, certificate, &address).await)
+                        let answer = api.answer(request, certificate, &address);
+                        // A bug in one request is that request's, not the connection's.
+                        let answer = AssertUnwindSafe(answer).catch_unwind().await;
+                        Ok::<_, Infallible>(answer.unwrap_or_else(|_| {
+                            failure(&ApiError::internal("the request could not be handled"))
+                        }))
                     }
                 });
             let builder = {
                 let mut builder =
                     hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                builder.http1().max_headers(100);
+                builder
+                    .http1()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(std::time::Duration::from_secs(30))
+                    .max_headers(100);
                 builder.http2().max_concurrent_streams(500);
                 builder
             };

@@ -34,18 +34,18 @@ pub enum Error {
     },
     /// The observation log could not be read or written.
     #[error(transparent)]
-    Observation(#[from] crate::metrics::Error),
+    Observation(Box<crate::metrics::Error>),
     /// The observation log holds something that cannot be read.
     #[error("metrics of trial {trial}: {source}")]
     Metrics {
         /// The trial.
         trial: Key,
         /// Why.
-        source: katlab_katib::metrics::MetricsError,
+        source: Box<katlab_katib::metrics::MetricsError>,
     },
     /// A trial template could not be rendered, with Katib's text where it has one.
     #[error(transparent)]
-    Template(#[from] katlab_katib::template::TemplateError),
+    Template(Box<katlab_katib::template::TemplateError>),
     /// A ConfigMap lacks the template an Experiment names.
     #[error("ConfigMap {object} has no key {template}")]
     NoTemplate {
@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// The algorithm refused the request.
     #[error(transparent)]
-    Algorithm(#[from] katlab_suggestion::SuggestionError),
+    Algorithm(Box<katlab_suggestion::SuggestionError>),
     /// Something that must exist does not (yet).
     #[error("{kind} {object} of {dependent} not found")]
     Missing {
@@ -83,6 +83,24 @@ pub enum Error {
         /// Its group and version.
         api_version: String,
     },
+}
+
+impl From<crate::metrics::Error> for Error {
+    fn from(error: crate::metrics::Error) -> Self {
+        Self::Observation(Box::new(error))
+    }
+}
+
+impl From<katlab_katib::template::TemplateError> for Error {
+    fn from(error: katlab_katib::template::TemplateError) -> Self {
+        Self::Template(Box::new(error))
+    }
+}
+
+impl From<katlab_suggestion::SuggestionError> for Error {
+    fn from(error: katlab_suggestion::SuggestionError) -> Self {
+        Self::Algorithm(Box::new(error))
+    }
 }
 
 impl Error {

@@ -225,7 +225,10 @@ async fn balance(
             }
             if suggestion.spec.requests != requests {
                 let patch = json!({"spec": {"requests": requests}});
-                let stored = context.cluster.merge(suggestion.as_ref(), patch).await?;
+                let stored = context
+                    .cluster
+                    .merge_anyway(suggestion.as_ref(), patch)
+                    .await?;
                 context.suggestions.learn(stored);
             }
             made.map(|_| ())
@@ -405,7 +408,10 @@ async fn forget_assignments(context: &Context, key: &Key, names: &HashSet<&str>)
     status.suggestion_count = left;
     if suggestion.spec.requests != left {
         let patch = json!({"spec": {"requests": left}});
-        let stored = context.cluster.merge(suggestion.as_ref(), patch).await?;
+        let stored = context
+            .cluster
+            .merge_anyway(suggestion.as_ref(), patch)
+            .await?;
         suggestion = context.suggestions.learn(stored);
     }
     if suggestion.status.as_ref() != Some(&status) {

@@ -79,13 +79,15 @@ async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Resul
         }
     }
     let noted = progress::noted(job, &refs(&pods), end, now);
+    let was_suspended = progress::is_suspended(job);
     let job = &*store(context, job, noted).await?;
+    match (was_suspended, progress::is_suspended(job)) {
+        (false, true) => context.job_events.normal(job, "Suspended", "Job suspended"),
+        (true, false) => context.job_events.normal(job, "Resumed", "Job resumed"),
+        _ => {}
+    }
     release(context, &pods, |pod| is_noted(job, pod)).await?;
-    if job
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.suspend == Some(true))
-    {
+    if progress::is_suspended(job) {
         release(context, &pods, |pod| pod.is_deleting()).await?;
     }
     let counted = progress::counted(job, end, now);
@@ -104,10 +106,10 @@ async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Resul
 async fn release(context: &Context, pods: &[Arc<Pod>], of: impl Fn(&Pod) -> bool) -> Result<()> {
     let chosen: Vec<&Arc<Pod>> = pods.iter().filter(|pod| of(pod)).collect();
     for pod in chosen {
-        context
-            .cluster
-            .remove_finalizer(pod.as_ref(), TRACKING)
-            .await?;
+        let released = context.cluster.remove_finalizer(pod.as_ref(), TRACKING);
+        if let Some(pod) = released.await? {
+            context.pods.learn(pod);
+        }
     }
     Ok(())
 }

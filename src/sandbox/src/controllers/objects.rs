@@ -262,9 +262,16 @@ impl Cluster {
 
     /// Merges a patch into an object, unless the object changed since it was read.
     pub async fn merge<K: Kind>(&self, object: &K, mut patch: Value) -> Result<K> {
+        patch["metadata"]["resourceVersion"] = object.version().into();
+        self.merge_anyway(object, patch).await
+    }
+
+    /// Merges a patch into an object whatever else changed in it, for fields that nobody else
+    /// writes. Another object of the same name is left alone.
+    pub async fn merge_anyway<K: Kind>(&self, object: &K, mut patch: Value) -> Result<K> {
         let key = object.key();
         let call = Call::<K>::new("patch", &key);
-        patch["metadata"]["resourceVersion"] = object.version().into();
+        patch["metadata"]["uid"] = object.uid().into();
         let params = patching();
         let request =
             collection::<K>(&key.namespace).patch(&key.name, &params, &Patch::Merge(patch));
@@ -279,38 +286,23 @@ impl Cluster {
             .await
     }
 
-    /// Removes a finalizer whatever else changed on the object meanwhile. It being gone, or
-    /// the whole object, is what was wanted.
-    pub async fn remove_finalizer<K: Kind>(&self, object: &K, finalizer: &str) -> Result<()> {
+    /// Removes a finalizer whatever else changed on the object meanwhile, and answers the
+    /// object as it is then. It being gone, or the whole object, is what was wanted.
+    pub async fn remove_finalizer<K: Kind>(
+        &self,
+        object: &K,
+        finalizer: &str,
+    ) -> Result<Option<K>> {
         let key = object.key();
         let mut finalizers = object.finalizers().to_vec();
-        // The list may have changed since it was read: look at it once more, then give up
-        // until the next event.
-        for _ in 0..2 {
+        loop {
             let Some(at) = finalizers.iter().position(|held| held == finalizer) else {
-                return Ok(());
+                return self.get(&key).await;
             };
-            let path = format!("/metadata/finalizers/{at}");
-            let patch: json_patch::Patch = serde_json::from_value(json!([
-                {"op": "test", "path": "/metadata/uid", "value": object.uid()},
-                {"op": "test", "path": path, "value": finalizer},
-                {"op": "remove", "path": path},
-            ]))
-            .map_err(|error| Error::Request {
-                verb: "remove finalizer of",
-                kind: K::KIND,
-                object: key.clone(),
-                reason: error.to_string(),
-            })?;
-            let call = Call::<K>::new("remove finalizer of", &key);
-            let request = collection::<K>(&key.namespace).patch(
-                &key.name,
-                &patching(),
-                &Patch::<()>::Json(patch),
-            );
-            match call.answer::<IgnoredAny>(&self.client, request).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_not_found() => return Ok(()),
+            match self.drop_finalizer(object, finalizer, at).await {
+                Ok(now) => return Ok(Some(now)),
+                Err(error) if error.is_not_found() => return Ok(None),
+                // The list may have changed since it was read.
                 Err(error) => match self.get::<K>(&key).await? {
                     Some(now) if now.uid() == object.uid() => {
                         if now.finalizers() == finalizers {
@@ -318,11 +310,26 @@ impl Cluster {
                         }
                         finalizers = now.finalizers().to_vec();
                     }
-                    _ => return Ok(()),
+                    _ => return Ok(None),
                 },
             }
         }
-        Ok(())
+    }
+
+    async fn drop_finalizer<K: Kind>(&self, object: &K, finalizer: &str, at: usize) -> Result<K> {
+        let key = object.key();
+        let call = Call::<K>::new("remove finalizer of", &key);
+        let path = format!("/metadata/finalizers/{at}");
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": object.uid()},
+            {"op": "test", "path": path, "value": finalizer},
+            {"op": "remove", "path": path},
+        ]);
+        let patch: json_patch::Patch =
+            serde_json::from_value(patch).map_err(|error| call.unwritable(error))?;
+        let patch = Patch::<()>::Json(patch);
+        let request = collection::<K>(&key.namespace).patch(&key.name, &patching(), &patch);
+        call.answer(&self.client, request).await
     }
 
     /// Deletes an object. It being gone already is what was wanted.

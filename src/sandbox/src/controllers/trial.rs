@@ -401,7 +401,7 @@ async fn observation(context: &Context, trial: &Trial) -> Result<Option<Observat
 fn seen(trial: &Trial, objective: &ObjectiveSpec, rows: &[MetricRow]) -> Result<Observation> {
     observe(objective, rows).map_err(|source| Error::Metrics {
         trial: trial.key(),
-        source,
+        source: Box::new(source),
     })
 }
 

@@ -17,6 +17,7 @@ use crate::api::auth::Credentials;
 use crate::api::{self, Api};
 use crate::metrics::{DbManager, ObservationStore};
 use crate::registry::{self, Registry};
+use crate::runtime::{self, Runtime};
 use crate::store::{Retention, Store};
 use crate::tls::{Identity, write_private};
 use crate::{bootstrap, controllers, gc};
@@ -184,6 +185,10 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     tasks.spawn(async move { log_end("metrics service", serving.await) });
 
     let client = client(config.expose_secret()).map_err(|e| part("client")(&e))?;
+    let runtime = Runtime::new(client.clone(), &dir, observation.clone())
+        .map_err(|e| part("pod runtime")(&e))?;
+    api.set_log_source(Arc::new(runtime.clone()));
+    tasks.spawn(runtime.run(stop.clone()));
     tasks.spawn(controllers::run(client, observation, stop.clone()));
 
     let path = endpoint_file(&options.home);
@@ -247,6 +252,10 @@ async fn asked_to_stop() {
 }
 
 /// Removes what the pod runtime made on the Docker Engine.
-pub(super) async fn remove_containers(_home: &Path) -> Result<(), LifecycleError> {
-    Ok(())
+pub(super) async fn remove_containers(home: &Path) -> Result<(), LifecycleError> {
+    let removed = runtime::remove_everything(&state_dir(home)).await;
+    removed.map(drop).map_err(|error| LifecycleError::Part {
+        part: "pod runtime",
+        reason: error.to_string(),
+    })
 }

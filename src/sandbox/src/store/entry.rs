@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// A reference of a dependent to its owner.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnerReference {
     /// apiVersion of the owner.
@@ -22,18 +22,6 @@ pub struct OwnerReference {
     pub uid: String,
     /// Whether foreground deletion of the owner waits for this dependent.
     pub block_owner_deletion: bool,
-}
-
-impl Default for OwnerReference {
-    fn default() -> Self {
-        OwnerReference {
-            api_version: String::new(),
-            kind: String::new(),
-            name: String::new(),
-            uid: String::new(),
-            block_owner_deletion: false,
-        }
-    }
 }
 
 /// The part of the metadata that the machinery itself asks for.

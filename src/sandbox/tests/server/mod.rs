@@ -8,6 +8,7 @@ use axum::body::Body;
 use katlab_sandbox::admission::KatibAdmission;
 use katlab_sandbox::api::auth::Credentials;
 use katlab_sandbox::api::{Api, storages};
+use katlab_sandbox::gc;
 use katlab_sandbox::store::{Retention, Store};
 use kube::Client;
 use secrecy::SecretString;
@@ -36,6 +37,7 @@ pub async fn start() -> (Server, Client, PathBuf) {
     let admission = Arc::new(KatibAdmission::new(store.clone()));
     let credentials = Credentials::new(SecretString::from(TOKEN));
     let api = Api::new(store, admission, credentials, shutdown.clone());
+    tokio::spawn(gc::run(api.clone(), String::new(), shutdown.clone()));
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let api = api.clone();
         async move {

@@ -1,7 +1,6 @@
 //! A sandbox without containers: the real API server and controllers, and a kubelet that ends
 //! pods as a test wants.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ pub struct Lab {
     pub observation: ObservationStore,
     controllers: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
     kubelet: CancellationToken,
-    /// Names of the pods the kubelet has seen, oldest first.
+    /// Identities of the pods the kubelet has seen, oldest first.
     pub pods: Arc<Mutex<Vec<String>>>,
     _server: super::server::Server,
 }
@@ -51,20 +50,26 @@ impl Lab {
         let observation = ObservationStore::open(&directory.join("observations.db"))
             .await
             .expect("observation log");
-        let namespaces: Api<DynamicObject> =
-            Api::all_with(client.clone(), &resource("", "v1", "Namespace", "namespaces"));
+        let namespaces: Api<DynamicObject> = Api::all_with(
+            client.clone(),
+            &resource("", "v1", "Namespace", "namespaces"),
+        );
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
             "name": NAMESPACE,
             "labels": {"katib.kubeflow.org/metrics-collector-injection": "enabled"}}});
         let namespace = serde_json::from_value(namespace).expect("namespace");
-        namespaces.create(&PostParams::default(), &namespace).await.expect("namespace");
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await
+            .expect("namespace");
         let accounts = resource("", "v1", "ServiceAccount", "serviceaccounts");
         let accounts: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), NAMESPACE, &accounts);
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
                              "metadata": {"name": "default"}});
         let account = serde_json::from_value(account).expect("account");
-        accounts.create(&PostParams::default(), &account).await.expect("account");
+        // The garbage collector makes it as well, in its own time.
+        let _ = accounts.create(&PostParams::default(), &account).await;
         let mut lab = Self {
             client: client.clone(),
             observation: observation.clone(),
@@ -73,7 +78,13 @@ impl Lab {
             pods: Arc::default(),
             _server: server,
         };
-        tokio::spawn(kubelet(client, observation, plan, lab.pods.clone(), lab.kubelet.clone()));
+        tokio::spawn(kubelet(
+            client,
+            observation,
+            plan,
+            lab.pods.clone(),
+            lab.kubelet.clone(),
+        ));
         lab.start_controllers();
         lab
     }
@@ -106,7 +117,10 @@ impl Lab {
 
     pub async fn create(&self, plural: &str, object: Value) -> DynamicObject {
         let object = serde_json::from_value(object).expect("object");
-        self.api(plural).create(&PostParams::default(), &object).await.expect("created")
+        self.api(plural)
+            .create(&PostParams::default(), &object)
+            .await
+            .expect("created")
     }
 
     pub async fn get(&self, plural: &str, name: &str) -> Value {
@@ -115,7 +129,11 @@ impl Lab {
     }
 
     pub async fn list(&self, plural: &str) -> Vec<Value> {
-        let list = self.api(plural).list(&ListParams::default()).await.expect("list");
+        let list = self
+            .api(plural)
+            .list(&ListParams::default())
+            .await
+            .expect("list");
         list.items
             .into_iter()
             .map(|object| serde_json::to_value(object).expect("object"))
@@ -125,17 +143,26 @@ impl Lab {
     /// Merges a change into an object.
     pub async fn merge(&self, plural: &str, name: &str, patch: Value) {
         let patch = Patch::Merge(patch);
-        self.api(plural).patch(name, &PatchParams::default(), &patch).await.expect("patched");
+        self.api(plural)
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .expect("patched");
     }
 
     /// Waits until an object is as wanted, by watching it; fails after a minute with the
     /// object as it was last.
-    pub async fn wait(&self, plural: &str, name: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub async fn wait(
+        &self,
+        plural: &str,
+        name: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let last = Mutex::new(Value::Null);
         let waiting = async {
             let api = self.api(plural);
             let fields = watcher::Config::default().fields(&format!("metadata.name={name}"));
-            let mut events = std::pin::pin!(watcher(api, fields).default_backoff().applied_objects());
+            let mut events =
+                std::pin::pin!(watcher(api, fields).default_backoff().applied_objects());
             while let Some(event) = events.next().await {
                 let Ok(object) = event else { continue };
                 let object = serde_json::to_value(object).expect("object");
@@ -184,28 +211,109 @@ impl Lab {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("gone within a minute");
+        tokio::time::timeout(Duration::from_secs(60), gone)
+            .await
+            .expect("gone within a minute");
+    }
+
+    /// Starts to note every state of the objects of a kind, from the beginning.
+    pub fn record(&self, plural: &str) -> Recording {
+        let states: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let (api, noted) = (self.api(plural), states.clone());
+        let task = tokio::spawn(async move {
+            let params = WatchParams::default().timeout(60);
+            // From the very first revision on: nothing is older.
+            let events = api.watch(&params, "1").await.expect("watch");
+            let mut events = std::pin::pin!(events);
+            while let Some(Ok(event)) = events.next().await {
+                let object = match event {
+                    WatchEvent::Added(object) | WatchEvent::Modified(object) => object,
+                    _ => continue,
+                };
+                let object = serde_json::to_value(object).expect("object");
+                noted.lock().expect("noted").push(object);
+            }
+        });
+        Recording { states, task }
     }
 
     pub async fn delete(&self, plural: &str, name: &str, params: DeleteParams) {
-        self.api(plural).delete(name, &params).await.expect("deleted");
+        self.api(plural)
+            .delete(name, &params)
+            .await
+            .expect("deleted");
     }
 
-    /// Events about an object as `type reason: message`, each with its count.
-    pub async fn events(&self, kind: &str, name: &str) -> HashMap<String, i32> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let list = api.list(&ListParams::default()).await.expect("events");
-        list.items
-            .into_iter()
-            .filter(|event| event.involved_object.kind.as_deref() == Some(kind))
-            .filter(|event| event.involved_object.name.as_deref() == Some(name))
-            .map(|event| {
+    /// Waits until an event about an object, as `type reason: message`, and its count are as
+    /// wanted.
+    pub async fn wait_said(
+        &self,
+        kind: &str,
+        name: &str,
+        is_wanted: impl Fn(&str, i32) -> bool,
+    ) -> String {
+        let heard = Mutex::new(Vec::new());
+        let waiting = async {
+            let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
+            let events = watcher(api, watcher::Config::default());
+            let mut events = std::pin::pin!(events.default_backoff().applied_objects());
+            while let Some(event) = events.next().await {
+                let Ok(event) = event else { continue };
+                let about = &event.involved_object;
+                if about.kind.as_deref() != Some(kind) || about.name.as_deref() != Some(name) {
+                    continue;
+                }
                 let text = |text: Option<String>| text.unwrap_or_default();
-                let (kind, reason) = (text(event.type_), text(event.reason));
-                let said = format!("{kind} {reason}: {}", text(event.message));
-                (said, event.count.unwrap_or(0))
-            })
-            .collect()
+                let (severity, reason) = (text(event.type_), text(event.reason));
+                let said = format!("{severity} {reason}: {}", text(event.message));
+                if is_wanted(&said, event.count.unwrap_or(0)) {
+                    return said;
+                }
+                heard.lock().expect("heard").push(said);
+            }
+            unreachable!("a watch does not end")
+        };
+        match tokio::time::timeout(Duration::from_secs(60), waiting).await {
+            Ok(said) => said,
+            Err(_) => panic!(
+                "{kind} {name} did not say so: {:#?}",
+                heard.lock().expect("heard")
+            ),
+        }
+    }
+}
+
+/// Every state the objects of a kind went through.
+pub struct Recording {
+    states: Arc<Mutex<Vec<Value>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Recording {
+    /// The states of one object, once one of them is as wanted.
+    pub async fn until(&self, name: &str, is_last: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let waiting = async {
+            loop {
+                let states: Vec<Value> = {
+                    let states = self.states.lock().expect("states");
+                    let of_name = |state: &&Value| state["metadata"]["name"] == name;
+                    states.iter().filter(of_name).cloned().collect()
+                };
+                if states.last().is_some_and(&is_last) {
+                    return states;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting)
+            .await
+            .expect("the last state within a minute")
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -224,12 +332,16 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
 
 /// Whether a condition is there with status True.
 pub fn holds(object: &Value, kind: &str) -> bool {
-    conditions(object).iter().any(|condition| condition.starts_with(&format!("{kind} True")))
+    conditions(object)
+        .iter()
+        .any(|condition| condition.starts_with(&format!("{kind} True")))
 }
 
 /// `type status reason` of all conditions.
 pub fn conditions(object: &Value) -> Vec<String> {
-    let list = object.pointer("/status/conditions").and_then(Value::as_array);
+    let list = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
     list.into_iter()
         .flatten()
         .map(|c| {
@@ -247,7 +359,9 @@ async fn kubelet(
     shutdown: CancellationToken,
 ) {
     let api: Api<Pod> = Api::all(client.clone());
-    let events = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
     let mut events = std::pin::pin!(events);
     loop {
         let pod = tokio::select! {
@@ -271,11 +385,13 @@ async fn kubelet(
             continue;
         }
         let number = {
+            // By identity: a name may come again once its pod is gone.
+            let uid = pod.uid().unwrap_or_default();
             let mut seen = seen.lock().expect("seen");
-            if seen.contains(&name) {
+            if seen.contains(&uid) {
                 continue;
             }
-            seen.push(name.clone());
+            seen.push(uid);
             seen.len() - 1
         };
         let fate = plan(&pod, number);
@@ -295,11 +411,16 @@ async fn kubelet(
                     .collect();
                 if let Some(trial) = trial {
                     let namespace = pod.namespace().unwrap_or_default();
-                    observation.report(&namespace, &trial, rows).await.expect("rows");
+                    observation
+                        .report(&namespace, &trial, rows)
+                        .await
+                        .expect("rows");
                 }
                 let mark = json!({"metadata": {"annotations": {
                     controllers::trial::COLLECTED: "true"}}});
-                let patched = api.patch(&name, &PatchParams::default(), &Patch::Merge(mark)).await;
+                let patched = api
+                    .patch(&name, &PatchParams::default(), &Patch::Merge(mark))
+                    .await;
                 patched.expect("marked");
                 set_phase(&api, &name, "Succeeded").await;
             }
@@ -321,7 +442,10 @@ async fn set_phase(api: &Api<Pod>, name: &str, phase: &str) {
         "containerStatuses": [{"name": "main", "image": "i", "imageID": "", "ready": ready,
                                "restartCount": 0, "state": state}]}});
     // A pod that is gone needs no phase.
-    if let Err(error) = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await {
+    if let Err(error) = api
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+    {
         eprintln!("status of pod {name}: {error}");
     }
 }

@@ -112,6 +112,11 @@ pub fn is_finished(job: &Job) -> bool {
     holding(job, condition::COMPLETE).is_some() || holding(job, condition::FAILED).is_some()
 }
 
+/// Whether a Job's status says that it stands still.
+pub fn is_suspended(job: &Job) -> bool {
+    holding(job, condition::SUSPENDED).is_some()
+}
+
 fn phase(pod: &Pod) -> &str {
     let status = pod.status.as_ref();
     status

@@ -1,0 +1,110 @@
+//! What an editor asks about code: completion and inspection.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::Engine;
+use super::link::Incoming;
+use crate::event::Bundle;
+
+impl Engine {
+    /// Completion of Rust at a cursor counted in code points; `None` when the engine is not
+    /// there or busy: an editor must not wait for a compile.
+    pub async fn complete(&self, code: &str, cursor: usize) -> Option<Value> {
+        let reply = self.consult("complete_request", code, cursor).await?;
+        let offset = |name: &str| code_points(code, usize::try_from(reply[name].as_u64()?).ok()?);
+        let (start, end) = (offset("cursor_start")?, offset("cursor_end")?);
+        let mut metadata = reply["metadata"].clone();
+        for item in metadata["_jupyter_types_experimental"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            item["start"] = json!(start);
+            item["end"] = json!(end);
+        }
+        Some(json!({
+            "status": "ok",
+            "matches": reply["matches"],
+            "cursor_start": start,
+            "cursor_end": end,
+            "metadata": metadata,
+        }))
+    }
+
+    /// What the engine knows about the name at a cursor; as [`Engine::complete`].
+    pub async fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
+        let reply = self.consult("inspect_request", code, cursor).await?;
+        if reply["found"] != true {
+            return None;
+        }
+        let data = reply["data"].as_object()?;
+        Some(Bundle(
+            data.iter()
+                .map(|(mime, content)| (mime.clone(), content.clone()))
+                .collect(),
+        ))
+    }
+
+    async fn consult(&self, kind: &str, code: &str, cursor: usize) -> Option<Value> {
+        let process = self.ready()?;
+        let _turn = self.shared.gate.try_lock().ok()?;
+        let content =
+            json!({ "code": code, "cursor_pos": graphemes(code, cursor), "detail_level": 0 });
+        let mut conversation = process.ask(kind, content);
+        let answer = async {
+            loop {
+                match conversation.next().await? {
+                    Incoming::Reply(message) => return Some(message.content.clone()),
+                    Incoming::Output(_) | Incoming::Prompt(_) => {}
+                }
+            }
+        };
+        // The analyser reads the standard library once, which takes seconds; it goes on reading
+        // when nobody waits any more, so the next question is answered.
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer)
+            .await
+            .ok()??;
+        (answer["status"] == "ok").then_some(answer)
+    }
+}
+
+/// The engine counts a cursor in grapheme clusters, Jupyter in code points.
+fn graphemes(code: &str, cursor: usize) -> usize {
+    let bytes = code
+        .char_indices()
+        .nth(cursor)
+        .map_or(code.len(), |(at, _)| at);
+    code.grapheme_indices(true)
+        .take_while(|(at, _)| *at < bytes)
+        .count()
+}
+
+fn code_points(code: &str, graphemes: usize) -> Option<usize> {
+    let bytes = code
+        .grapheme_indices(true)
+        .nth(graphemes)
+        .map_or(code.len(), |(at, _)| at);
+    Some(code.get(..bytes)?.chars().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_converted_around_combining_characters_and_emoji() {
+        let code = "a\u{310}e\u{301}x👩‍💻y";
+        for cursor in 0..=code.chars().count() {
+            let there = graphemes(code, cursor);
+            let back = code_points(code, there).expect("inside");
+            assert!(back >= cursor, "a cursor inside a cluster moves to its end");
+            assert_eq!(graphemes(code, back), there);
+        }
+        assert_eq!(graphemes(code, 4), 2);
+        assert_eq!(code_points(code, 2), Some(4));
+        assert_eq!(graphemes("plain", 3), 3);
+    }
+}

@@ -1,0 +1,892 @@
+//! One pod, from its first sight to its removal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use futures::StreamExt;
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::collect::CollectError;
+use super::container::{Found, Identity, Network, body, found, is_deleting, label};
+use super::engine::{is_unreachable, refusal};
+use super::environment::{ConfigError, Place, Sources, resolve};
+use super::image::{Login, NoImage, logins};
+use super::node::{self, Amount, Seat};
+use super::puller::{Failure, Image, Outcome};
+use super::status::{Report, State, Termination, View, condition, restarts_always};
+use super::volume::{self, Owner, Volumes, mounts, open_paths, writable_for_all};
+use super::{ENGINE_PAUSE, Runtime, remove_container, remove_volumes};
+use crate::controllers::events::Recorder;
+
+/// The node's address as pods' status shows it.
+const HOST: &str = "127.0.0.1";
+/// Kubernetes' delays between attempts to pull an image or to restart a container.
+const FIRST_DELAY: Duration = Duration::from_secs(10);
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
+
+/// What is new about a pod.
+pub(super) struct News {
+    pub(super) pod: Arc<Pod>,
+    /// The API server does not have it any more.
+    pub(super) gone: bool,
+}
+
+struct Life {
+    runtime: Runtime,
+    kubelet: Recorder,
+    scheduler: Recorder,
+    pod: Arc<Pod>,
+    report: Mutex<Report>,
+    written: tokio::sync::Mutex<Value>,
+    /// The engine's id of the first container, once it was started.
+    first: watch::Sender<Option<String>>,
+}
+
+/// Which container of the pod.
+#[derive(Clone, Copy)]
+enum Which {
+    Init(usize),
+    Main(usize),
+}
+
+/// Does everything for one pod, until it and its containers are gone.
+pub(super) async fn live(runtime: Runtime, kubelet: Recorder, news: watch::Receiver<News>) {
+    let pod = news.borrow().pod.clone();
+    let views = |list: &[Container]| list.iter().map(View::of).collect();
+    let spec = pod.spec.as_ref();
+    let report = Report {
+        init: spec
+            .and_then(|spec| spec.init_containers.as_deref())
+            .map(views)
+            .unwrap_or_default(),
+        main: spec.map(|spec| views(&spec.containers)).unwrap_or_default(),
+        started: pod
+            .status
+            .as_ref()
+            .and_then(|status| status.start_time.as_ref())
+            .map(|time| time.0),
+        ..Report::default()
+    };
+    let life = Life {
+        runtime,
+        scheduler: kubelet.component("default-scheduler"),
+        kubelet,
+        written: tokio::sync::Mutex::new(serde_json::to_value(&pod.status).unwrap_or_default()),
+        report: Mutex::new(report),
+        first: watch::Sender::new(None),
+        pod,
+    };
+    tokio::select! {
+        biased;
+        () = ending(news.clone()) => {}
+        () = life.run() => ending(news.clone()).await,
+    }
+    life.tear_down(&news).await;
+}
+
+/// Waits until the pod is to go.
+async fn ending(mut news: watch::Receiver<News>) {
+    // A dropped sender means that the pod is not known any more.
+    let _ = news
+        .wait_for(|news| news.gone || is_deleting(&news.pod))
+        .await;
+}
+
+fn delay(attempt: u32) -> Duration {
+    FIRST_DELAY
+        .saturating_mul(1 << attempt.min(5))
+        .min(LONGEST_DELAY)
+}
+
+impl Life {
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client(), &self.namespace())
+    }
+
+    fn client(&self) -> Client {
+        self.runtime.client().clone()
+    }
+
+    fn namespace(&self) -> String {
+        self.pod.namespace().unwrap_or_default()
+    }
+
+    fn uid(&self) -> String {
+        self.pod.uid().unwrap_or_default()
+    }
+
+    /// `name_namespace(uid)`, as a node's messages name a pod.
+    fn full_name(&self) -> String {
+        format!(
+            "{}_{}({})",
+            self.pod.name_any(),
+            self.namespace(),
+            self.uid()
+        )
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn view(&self, which: Which, change: impl FnOnce(&mut View)) {
+        self.change(|report| {
+            let view = match which {
+                Which::Init(index) => report.init.get_mut(index),
+                Which::Main(index) => report.main.get_mut(index),
+            };
+            if let Some(view) = view {
+                change(view);
+            }
+        });
+    }
+
+    async fn show(&self, which: Which, state: State) {
+        self.view(which, |view| view.state = state);
+        self.publish().await;
+    }
+
+    /// Writes the status if it changed. An API server that does not answer is asked again; a pod that is gone
+    /// needs no status.
+    async fn publish(&self) {
+        let mut written = self.written.lock().await;
+        let status = {
+            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.to_json(&self.pod, &written, HOST)
+        };
+        self.write(&mut written, status).await;
+    }
+
+    async fn write(&self, written: &mut Value, status: Value) {
+        if *written == status {
+            return;
+        }
+        let patch = Patch::Merge(json!({"metadata": {"uid": self.uid()}, "status": status}));
+        loop {
+            match self
+                .pods()
+                .patch_status(&self.pod.name_any(), &PatchParams::default(), &patch)
+                .await
+            {
+                Ok(_) => break *written = status,
+                Err(kube::Error::Api(answer)) if answer.code < 500 => {
+                    tracing::debug!(
+                        pod = self.full_name(),
+                        reason = answer.message,
+                        "the status was refused"
+                    );
+                    return;
+                }
+                Err(error) => tracing::warn!(pod = self.full_name(), %error, "writing the status"),
+            }
+            tokio::time::sleep(ENGINE_PAUSE).await;
+        }
+    }
+
+    async fn run(&self) {
+        let phase = self
+            .pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        if matches!(phase, Some("Succeeded" | "Failed")) {
+            return;
+        }
+        let refused = super::refusal::refused(&self.pod);
+        if !refused.is_empty() {
+            let message = format!(
+                "the sandbox does not run pods with {}; use a cluster for them",
+                refused.join(", ")
+            );
+            self.kubelet
+                .warning(self.pod.as_ref(), "NotSupported", message.clone());
+            return self.fail("NotSupported", message).await;
+        }
+        let amount = Amount::of(&self.pod);
+        let bound = self
+            .pod
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.node_name.is_some());
+        let _seat = if bound {
+            self.runtime.inner.capacity.keep(amount)
+        } else {
+            let seat = self.seat(amount).await;
+            self.bind().await;
+            seat
+        };
+        self.change(|report| {
+            report.started.get_or_insert_with(Timestamp::now);
+        });
+        let deadline = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.active_deadline_seconds);
+        let started = self
+            .report
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .started;
+        let left = deadline.zip(started).map(|(seconds, started)| {
+            let gone = Timestamp::now().duration_since(started).as_secs();
+            Duration::from_secs(u64::try_from(seconds - gone).unwrap_or(0))
+        });
+        tokio::select! {
+            () = self.work() => {}
+            () = async { match left { Some(left) => tokio::time::sleep(left).await, None => std::future::pending().await } } => {
+                self.stop_containers(self.grace()).await;
+                let message = "Pod was active on the node longer than the specified deadline";
+                self.kubelet.warning(self.pod.as_ref(), "DeadlineExceeded", message);
+                self.fail("DeadlineExceeded", message.into()).await;
+            }
+        }
+    }
+
+    async fn fail(&self, reason: &str, message: String) {
+        self.change(|report| report.verdict = Some((reason.to_owned(), message)));
+        self.publish().await;
+    }
+
+    /// Waits for room on the node.
+    async fn seat(&self, amount: Amount) -> Seat<'_> {
+        let capacity = &self.runtime.inner.capacity;
+        loop {
+            let freed = capacity.freed();
+            let lacking = match capacity.take(amount) {
+                Ok(seat) => return seat,
+                Err(lacking) => lacking,
+            };
+            let mut written = self.written.lock().await;
+            let why = Some(("Unschedulable", Some(lacking.clone())));
+            let scheduled = condition(&written, "PodScheduled", false, why);
+            let status = json!({"phase": "Pending", "conditions": [scheduled]});
+            if written["conditions"] != status["conditions"] {
+                self.scheduler
+                    .warning(self.pod.as_ref(), "FailedScheduling", lacking);
+                self.write(&mut written, status).await;
+            }
+            drop(written);
+            freed.await;
+        }
+    }
+
+    async fn bind(&self) {
+        let patch = Patch::Merge(
+            json!({"metadata": {"uid": self.uid()}, "spec": {"nodeName": node::NAME}}),
+        );
+        if let Err(error) = self
+            .pods()
+            .patch(&self.pod.name_any(), &PatchParams::default(), &patch)
+            .await
+        {
+            tracing::warn!(pod = self.full_name(), %error, "binding");
+        }
+        let message = format!(
+            "Successfully assigned {}/{} to {}",
+            self.namespace(),
+            self.pod.name_any(),
+            node::NAME
+        );
+        self.scheduler
+            .normal(self.pod.as_ref(), "Scheduled", message);
+    }
+
+    async fn work(&self) {
+        let Some(spec) = &self.pod.spec else { return };
+        self.publish().await;
+        let volumes = self.volumes().await;
+        for (index, container) in spec.init_containers.iter().flatten().enumerate() {
+            let ended = self
+                .container(Which::Init(index), container, &volumes, None)
+                .await;
+            if ended.exit_code != 0 {
+                return self.publish().await;
+            }
+            self.publish().await;
+        }
+        let several = spec.containers.len() > 1;
+        let all = spec
+            .containers
+            .iter()
+            .enumerate()
+            .map(|(index, container)| {
+                let volumes = &volumes;
+                async move {
+                    let network = match index {
+                        0 => None,
+                        // The network to share exists once the first container runs.
+                        _ => self
+                            .first
+                            .subscribe()
+                            .wait_for(Option::is_some)
+                            .await
+                            .ok()
+                            .and_then(|id| id.clone()),
+                    };
+                    self.container(Which::Main(index), container, volumes, network)
+                        .await;
+                    if several {
+                        self.publish().await;
+                    }
+                }
+            });
+        join_all(all).await;
+        self.finish().await;
+    }
+
+    /// All containers have ended: the metrics come first, so that who sees the pod succeeded can read them.
+    async fn finish(&self) {
+        let succeeded = {
+            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.phase(restarts_always(&self.pod)) == "Succeeded"
+        };
+        if succeeded && let Err(error) = self.collect().await {
+            let message = error.to_string();
+            tracing::warn!(pod = self.full_name(), message, "collecting metrics");
+            self.kubelet.warning(
+                self.pod.as_ref(),
+                "MetricsCollectionFailed",
+                message.clone(),
+            );
+            return self.fail("MetricsCollectionFailed", message).await;
+        }
+        self.publish().await;
+    }
+
+    async fn collect(&self) -> Result<(), CollectError> {
+        let container_of = |name: &str| {
+            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            report
+                .main
+                .iter()
+                .find(|view| view.name == name)?
+                .id
+                .clone()
+        };
+        let mut tries = 0;
+        loop {
+            match self.runtime.collect(&self.pod, container_of).await {
+                Err(CollectError::Engine { source, .. }) if is_unreachable(&source) => {}
+                Err(CollectError::Mark { .. } | CollectError::Store(_)) if tries < 5 => tries += 1,
+                outcome => return outcome,
+            }
+            tokio::time::sleep(ENGINE_PAUSE).await;
+        }
+    }
+
+    async fn volumes(&self) -> Volumes {
+        let directory = self.directory();
+        let uid = self.uid();
+        let owner = Owner {
+            sandbox: self.runtime.id(),
+            uid: &uid,
+            directory: &directory,
+        };
+        let mut attempt = 0;
+        loop {
+            let mut sources = Sources::new(self.client(), &self.namespace());
+            match volume::prepare(self.runtime.engine(), &mut sources, &self.pod, &owner).await {
+                Ok(volumes) => return volumes,
+                Err(error) => {
+                    let message = format!(
+                        "MountVolume.SetUp failed for pod {}: {error}",
+                        self.pod.name_any()
+                    );
+                    self.kubelet
+                        .warning(self.pod.as_ref(), "FailedMount", message);
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1 << attempt.min(5))).await;
+            attempt += 1;
+        }
+    }
+
+    fn directory(&self) -> std::path::PathBuf {
+        self.runtime.inner.state_dir.join("pods").join(self.uid())
+    }
+
+    /// Runs a container to its last end. Its view shows that end, which is not published yet.
+    async fn container(
+        &self,
+        which: Which,
+        container: &Container,
+        volumes: &Volumes,
+        network: Option<String>,
+    ) -> Termination {
+        let policy = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.restart_policy.as_deref())
+            .unwrap_or("Always");
+        let mut attempt = loop {
+            match self.runtime.attempts(&self.uid(), &container.name).await {
+                Ok(attempts) => break attempts.last().copied().unwrap_or(0),
+                Err(error) => tracing::warn!(%error, "waiting for the engine"),
+            }
+            tokio::time::sleep(ENGINE_PAUSE).await;
+        };
+        loop {
+            self.view(which, |view| view.restarts = attempt);
+            let ended = self
+                .attempt(which, container, volumes, network.as_deref(), attempt)
+                .await;
+            self.view(which, |view| view.state = State::Terminated(ended.clone()));
+            let again = match (which, policy) {
+                (_, "Never") => false,
+                (Which::Main(_), "Always") => true,
+                _ => ended.exit_code != 0,
+            };
+            if !again {
+                return ended;
+            }
+            self.publish().await;
+            let delay = delay(attempt);
+            let full_name = self.full_name();
+            let message = format!(
+                "back-off {}s restarting failed container={} pod={full_name}",
+                delay.as_secs(),
+                container.name
+            );
+            let event = format!(
+                "Back-off restarting failed container {} in pod {full_name}",
+                container.name
+            );
+            self.kubelet.warning(self.pod.as_ref(), "BackOff", event);
+            self.view(which, |view| view.last = Some(ended));
+            self.show(which, State::waiting("CrashLoopBackOff", Some(message)))
+                .await;
+            tokio::time::sleep(delay).await;
+            attempt += 1;
+        }
+    }
+
+    /// One run of a container: made unless it is there, started unless it was, followed to its end.
+    async fn attempt(
+        &self,
+        which: Which,
+        container: &Container,
+        volumes: &Volumes,
+        network: Option<&str>,
+        attempt: u32,
+    ) -> Termination {
+        let (namespace, uid, pod) = (self.namespace(), self.uid(), self.pod.name_any());
+        let identity = Identity {
+            sandbox: self.runtime.id(),
+            namespace: &namespace,
+            pod: &pod,
+            uid: &uid,
+            container: &container.name,
+            attempt,
+        };
+        let name = identity.name();
+        let docker = self.runtime.engine().docker();
+        loop {
+            let inspected = match docker.inspect_container(&name, None).await {
+                Ok(inspected) => Some(inspected),
+                Err(error) if matches!(refusal(&error), Some((404, _))) => None,
+                Err(error) => {
+                    tracing::warn!(%error, container = name, "asking for a container");
+                    tokio::time::sleep(ENGINE_PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(inspected) = inspected else {
+                self.make(which, container, volumes, network, &identity)
+                    .await;
+                continue;
+            };
+            let id = inspected.id.clone().unwrap_or_default();
+            self.view(which, |view| {
+                view.id = Some(id.clone());
+                if view.image_id.is_empty() {
+                    view.image_id = inspected.image.clone().unwrap_or_default();
+                }
+            });
+            let state = found(&inspected);
+            if matches!(which, Which::Main(0)) && state != Found::Created {
+                self.first.send_replace(Some(id.clone()));
+            }
+            match state {
+                Found::Created => {
+                    if let Err(error) = docker.start_container(&name, None).await {
+                        if is_unreachable(&error) {
+                            tokio::time::sleep(ENGINE_PAUSE).await;
+                            continue;
+                        }
+                        let message = refusal(&error)
+                            .map_or_else(|| error.to_string(), |(_, message)| message.to_owned());
+                        self.kubelet.warning(
+                            self.pod.as_ref(),
+                            "Failed",
+                            format!("Error: {message}"),
+                        );
+                        return Termination::start_failed(&id, &message);
+                    }
+                    self.kubelet
+                        .normal(self.pod.as_ref(), "Started", "Container started");
+                }
+                Found::Running { started, address } => {
+                    self.change(|report| {
+                        if address.is_some() {
+                            report.address = address;
+                        }
+                    });
+                    self.show(which, State::Running { started }).await;
+                    let query = WaitContainerOptionsBuilder::default()
+                        .condition("not-running")
+                        .build();
+                    let mut wait = std::pin::pin!(docker.wait_container(&name, Some(query)));
+                    // A failing program is an `Err` too; what really happened, the next look tells.
+                    match wait.next().await {
+                        Some(Err(error)) if is_unreachable(&error) => {
+                            tokio::time::sleep(ENGINE_PAUSE).await
+                        }
+                        _ => {}
+                    }
+                }
+                Found::Ended(ended) => return ended,
+            }
+        }
+    }
+
+    /// Makes a container, trying again until it works: what is missing may come.
+    async fn make(
+        &self,
+        which: Which,
+        container: &Container,
+        volumes: &Volumes,
+        network: Option<&str>,
+        identity: &Identity<'_>,
+    ) {
+        let image = self.image(which, container).await;
+        self.view(which, |view| {
+            view.image_id = format!("docker-pullable://{}", image.pinned)
+        });
+        let mut sources = Sources::new(self.client(), &self.namespace());
+        let place = Place {
+            node: node::NAME,
+            host_ip: HOST,
+        };
+        let environment = match resolve(&mut sources, &self.pod, container, &place).await {
+            Ok(environment) => environment,
+            Err(error) => {
+                return self
+                    .misconfigured(which, "CreateContainerConfigError", &error)
+                    .await;
+            }
+        };
+        let mounts = match mounts(container, volumes) {
+            Ok(mounts) => mounts,
+            Err(error) => {
+                return self
+                    .misconfigured(which, "CreateContainerConfigError", &error)
+                    .await;
+            }
+        };
+        let network = network.map_or(Network::Own, |id| Network::Shared(id.to_owned()));
+        let body = body(
+            identity,
+            &self.pod,
+            container,
+            &environment,
+            mounts,
+            &network,
+        );
+        let docker = self.runtime.engine().docker();
+        let name = identity.name();
+        let query = CreateContainerOptionsBuilder::default().name(&name).build();
+        match docker.create_container(Some(query), body).await {
+            Ok(_) => {}
+            // Made already; the next look finds it.
+            Err(error) if matches!(refusal(&error), Some((409, _))) => return,
+            Err(error) if is_unreachable(&error) => return tokio::time::sleep(ENGINE_PAUSE).await,
+            Err(error) => {
+                let message = refusal(&error)
+                    .map_or_else(|| error.to_string(), |(_, message)| message.to_owned());
+                return self
+                    .misconfigured(which, "CreateContainerError", &ConfigError::Other(message))
+                    .await;
+            }
+        }
+        if let Ok(archive) = writable_for_all() {
+            for path in open_paths(container, volumes) {
+                let query = UploadToContainerOptionsBuilder::default()
+                    .path(path)
+                    .build();
+                let upload = docker.upload_to_container(
+                    &name,
+                    Some(query),
+                    bollard::body_full(archive.clone().into()),
+                );
+                if let Err(error) = upload.await {
+                    tracing::warn!(%error, path, "an emptyDir is writable for root only");
+                }
+            }
+        }
+        self.kubelet
+            .normal(self.pod.as_ref(), "Created", "Container created");
+    }
+
+    async fn misconfigured(&self, which: Which, reason: &str, error: &ConfigError) {
+        self.kubelet
+            .warning(self.pod.as_ref(), "Failed", format!("Error: {error}"));
+        self.show(which, State::waiting(reason, Some(error.to_string())))
+            .await;
+        tokio::time::sleep(FIRST_DELAY).await;
+    }
+
+    /// Finds or pulls the image, with Kubernetes' delays between attempts.
+    async fn image(&self, which: Which, container: &Container) -> Image {
+        let name = container.image.clone().unwrap_or_default();
+        let mut attempt = 0;
+        loop {
+            let logins = self.logins().await;
+            let pulling = || {
+                self.kubelet.normal(
+                    self.pod.as_ref(),
+                    "Pulling",
+                    format!("Pulling image \"{name}\""),
+                )
+            };
+            let policy = container.image_pull_policy.as_deref();
+            let failure = match self
+                .runtime
+                .inner
+                .puller
+                .ensure(&name, policy, &logins, pulling)
+                .await
+            {
+                Ok(Outcome::Present(image)) => {
+                    let message = format!(
+                        "Container image \"{name}\" already present on machine and can be accessed by the pod"
+                    );
+                    self.kubelet.normal(self.pod.as_ref(), "Pulled", message);
+                    return image;
+                }
+                Ok(Outcome::Pulled {
+                    image,
+                    took,
+                    with_waiting,
+                }) => {
+                    let message = format!(
+                        "Successfully pulled image \"{name}\" in {}ms ({}ms including waiting). Image size: {} bytes.",
+                        took.as_millis(),
+                        with_waiting.as_millis(),
+                        image.size
+                    );
+                    self.kubelet.normal(self.pod.as_ref(), "Pulled", message);
+                    return image;
+                }
+                Err(Failure::Engine(error)) => {
+                    tracing::warn!(%error, image = name, "waiting for the engine");
+                    tokio::time::sleep(ENGINE_PAUSE).await;
+                    continue;
+                }
+                Err(Failure::Image(failure)) => failure,
+            };
+            self.no_image(which, &name, &failure, attempt).await;
+            attempt += 1;
+        }
+    }
+
+    async fn no_image(&self, which: Which, name: &str, failure: &NoImage, attempt: u32) {
+        let pod = self.pod.as_ref();
+        if failure.backs_off() {
+            self.kubelet.warning(
+                pod,
+                "Failed",
+                format!("Failed to pull image \"{name}\": {}", failure.message),
+            );
+        } else {
+            self.kubelet.warning(pod, "Failed", failure.message.clone());
+        }
+        self.kubelet
+            .warning(pod, "Failed", format!("Error: {}", failure.reason));
+        self.show(
+            which,
+            State::waiting(failure.reason, Some(failure.message.clone())),
+        )
+        .await;
+        let delay = delay(attempt);
+        if failure.backs_off() {
+            // The node says what failed for a moment, then that it waits.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            self.kubelet
+                .normal(pod, "BackOff", format!("Back-off pulling image \"{name}\""));
+            self.kubelet
+                .warning(pod, "Failed", "Error: ImagePullBackOff");
+            let message = format!(
+                "Back-off pulling image \"{name}\": {}: {}",
+                failure.reason, failure.message
+            );
+            self.show(which, State::waiting("ImagePullBackOff", Some(message)))
+                .await;
+        }
+        tokio::time::sleep(delay).await;
+    }
+
+    /// The logins of the pod's pull secrets. A secret that is not there is told and does not stop the pull.
+    async fn logins(&self) -> Vec<Login> {
+        let mut all = Vec::new();
+        let secrets = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.image_pull_secrets.as_ref());
+        let mut sources = Sources::new(self.client(), &self.namespace());
+        let mut missing = Vec::new();
+        for secret in secrets.into_iter().flatten() {
+            let config = match sources.secret(&secret.name).await {
+                Ok(data) => data.and_then(|data| {
+                    data.get(".dockerconfigjson")
+                        .or_else(|| data.get(".dockercfg"))
+                        .cloned()
+                }),
+                Err(error) => {
+                    tracing::warn!(%error, "reading a pull secret");
+                    None
+                }
+            };
+            match config.as_deref().and_then(logins) {
+                Some(found) => all.extend(found),
+                None => missing.push(secret.name.clone()),
+            }
+        }
+        if !missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                missing.join(", ")
+            );
+            self.kubelet.warning(
+                self.pod.as_ref(),
+                "FailedToRetrieveImagePullSecret",
+                message,
+            );
+        }
+        all
+    }
+
+    fn grace(&self) -> i64 {
+        self.pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.termination_grace_period_seconds)
+            .unwrap_or(30)
+    }
+
+    /// Asks the pod's running containers to end, and kills them when the time is over.
+    async fn stop_containers(&self, grace: i64) {
+        let found = match self.runtime.containers(&[(label::UID, &self.uid())]).await {
+            Ok(found) => found,
+            Err(error) => return tracing::warn!(%error, "stopping containers"),
+        };
+        let stops = found
+            .iter()
+            .filter(|container| container.running)
+            .map(|container| async {
+                if let Some(name) = container.labels.get(label::CONTAINER) {
+                    self.kubelet.normal(
+                        self.pod.as_ref(),
+                        "Killing",
+                        format!("Stopping container {name}"),
+                    );
+                }
+                let query = StopContainerOptionsBuilder::default()
+                    .t(i32::try_from(grace).unwrap_or(30))
+                    .build();
+                if let Err(error) = self
+                    .runtime
+                    .engine()
+                    .docker()
+                    .stop_container(&container.id, Some(query))
+                    .await
+                {
+                    tracing::debug!(%error, container = container.id, "stopping");
+                }
+            });
+        join_all(stops).await;
+    }
+
+    /// Removes the pod's containers, volumes and files, then the pod itself.
+    async fn tear_down(&self, news: &watch::Receiver<News>) {
+        let (pod, gone) = {
+            let news = news.borrow();
+            (news.pod.clone(), news.gone)
+        };
+        let grace = if gone {
+            0
+        } else {
+            pod.metadata
+                .deletion_grace_period_seconds
+                .unwrap_or_else(|| self.grace())
+        };
+        loop {
+            self.stop_containers(grace).await;
+            match self.remove().await {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::warn!(%error, pod = self.full_name(), "removing what the pod left")
+                }
+            }
+            tokio::time::sleep(ENGINE_PAUSE).await;
+        }
+        if gone {
+            return;
+        }
+        let options = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions {
+                uid: Some(self.uid()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        loop {
+            match self.pods().delete(&self.pod.name_any(), &options).await {
+                Ok(_) => return,
+                Err(kube::Error::Api(answer)) if answer.code < 500 => return,
+                Err(error) => tracing::warn!(%error, pod = self.full_name(), "removing the pod"),
+            }
+            tokio::time::sleep(ENGINE_PAUSE).await;
+        }
+    }
+
+    async fn remove(&self) -> Result<(), super::Error> {
+        let uid = self.uid();
+        let engine = self.runtime.engine();
+        for container in self.runtime.containers(&[(label::UID, &uid)]).await? {
+            remove_container(engine, &container.id).await?;
+        }
+        let volumes = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volumes.as_ref())
+            .is_some_and(|list| !list.is_empty());
+        if volumes {
+            remove_volumes(engine, self.runtime.id(), &[(label::UID, &uid)]).await?;
+            let directory = self.directory();
+            if let Err(source) = std::fs::remove_dir_all(&directory)
+                && source.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(super::Error::File {
+                    path: directory,
+                    source,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,305 @@
+//! The one node: what this machine has, and which pods may use it now.
+
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::{Container, Node, Pod};
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::engine::Engine;
+use super::error::Error;
+use super::quantity;
+use super::status::time;
+
+/// The node's name.
+pub(super) const NAME: &str = "katlab";
+
+/// What a container that asks for nothing is counted with, so that ten trials do not take a laptop down:
+/// half a core and a quarter of a GiB. Kubernetes would count nothing and let them all start.
+const ASSUMED: Amount = Amount {
+    cpu: 500,
+    memory: 256 << 20,
+};
+
+/// Thousandths of a core, and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) cpu: i64,
+    pub(super) memory: i64,
+}
+
+impl Amount {
+    /// What a pod is counted with: the sum of its containers, or its largest init container.
+    pub(super) fn of(pod: &Pod) -> Self {
+        let Some(spec) = &pod.spec else {
+            return ASSUMED;
+        };
+        let main =
+            spec.containers
+                .iter()
+                .map(Self::of_container)
+                .fold(Self::default(), |sum, next| Self {
+                    cpu: sum.cpu.saturating_add(next.cpu),
+                    memory: sum.memory.saturating_add(next.memory),
+                });
+        spec.init_containers
+            .iter()
+            .flatten()
+            .map(Self::of_container)
+            .fold(main, |most, next| Self {
+                cpu: most.cpu.max(next.cpu),
+                memory: most.memory.max(next.memory),
+            })
+    }
+
+    fn of_container(container: &Container) -> Self {
+        let asked = |name: &str| {
+            let resources = container.resources.as_ref()?;
+            let request = resources
+                .requests
+                .as_ref()
+                .and_then(|amounts| amounts.get(name));
+            let limit = || {
+                resources
+                    .limits
+                    .as_ref()
+                    .and_then(|amounts| amounts.get(name))
+            };
+            request.or_else(limit).map(|amount| amount.0.clone())
+        };
+        Self {
+            cpu: asked("cpu")
+                .as_deref()
+                .and_then(quantity::thousandths)
+                .unwrap_or(ASSUMED.cpu),
+            memory: asked("memory")
+                .as_deref()
+                .and_then(quantity::whole)
+                .unwrap_or(ASSUMED.memory),
+        }
+    }
+
+    fn lacking(self, free: Self) -> Vec<&'static str> {
+        let mut lacking = Vec::new();
+        if self.cpu > free.cpu {
+            lacking.push("Insufficient cpu");
+        }
+        if self.memory > free.memory {
+            lacking.push("Insufficient memory");
+        }
+        lacking
+    }
+}
+
+/// What is free on the node.
+pub(super) struct Capacity {
+    free: Mutex<Amount>,
+    freed: Notify,
+}
+
+/// A pod's share of the node, given back when dropped.
+pub(super) struct Seat<'a> {
+    capacity: &'a Capacity,
+    amount: Amount,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut free = self
+            .capacity
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        free.cpu += self.amount.cpu;
+        free.memory += self.amount.memory;
+        drop(free);
+        self.capacity.freed.notify_waiters();
+    }
+}
+
+impl Capacity {
+    pub(super) fn new(total: Amount) -> Self {
+        Self {
+            free: Mutex::new(total),
+            freed: Notify::new(),
+        }
+    }
+
+    /// Adds what the machine turned out to have.
+    pub(super) fn add(&self, amount: Amount) {
+        drop(Seat {
+            capacity: self,
+            amount,
+        });
+    }
+
+    /// Takes a share without asking, for a pod that was given one before a restart.
+    pub(super) fn keep(&self, amount: Amount) -> Seat<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.cpu -= amount.cpu;
+        free.memory -= amount.memory;
+        Seat {
+            capacity: self,
+            amount,
+        }
+    }
+
+    /// Takes a share if there is enough, else says what is lacking.
+    pub(super) fn take(&self, amount: Amount) -> Result<Seat<'_>, String> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking = amount.lacking(*free);
+        if lacking.is_empty() {
+            free.cpu -= amount.cpu;
+            free.memory -= amount.memory;
+            return Ok(Seat {
+                capacity: self,
+                amount,
+            });
+        }
+        Err(format!(
+            "0/1 nodes are available: {}. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+            lacking
+                .iter()
+                .map(|what| format!("1 {what}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))
+    }
+
+    /// Waits until somebody gives a share back. Listen first, then try, then wait: nothing is missed.
+    pub(super) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.freed.notified()
+    }
+}
+
+/// Asks the engine what the machine has.
+pub(super) async fn measure(engine: &Engine) -> Result<(Amount, Value), Error> {
+    let info = engine
+        .docker()
+        .info()
+        .await
+        .map_err(|source| engine.failed("asking what the machine has", source))?;
+    let amount = Amount {
+        cpu: info.ncpu.unwrap_or(1).max(1) * 1000,
+        memory: info.mem_total.unwrap_or(1 << 30),
+    };
+    let version = concat!("v1.36.0+katlab.", env!("CARGO_PKG_VERSION"));
+    let facts = json!({
+        "architecture": match info.architecture.as_deref() { Some("x86_64") => "amd64", Some("aarch64") => "arm64", other => other.unwrap_or_default() },
+        "bootID": "", "machineID": "", "systemUUID": "",
+        "containerRuntimeVersion": format!("docker://{}", info.server_version.unwrap_or_default()),
+        "kernelVersion": info.kernel_version.unwrap_or_default(),
+        "kubeProxyVersion": "",
+        "kubeletVersion": version,
+        "operatingSystem": "linux",
+        "osImage": info.operating_system.unwrap_or_default(),
+    });
+    Ok((amount, facts))
+}
+
+/// Writes the node and whether it is ready.
+pub(super) async fn publish(
+    client: &Client,
+    capacity: Amount,
+    facts: &Value,
+    trouble: Option<&str>,
+) -> Result<(), Error> {
+    let failed = |action: &str| {
+        let action = action.to_owned();
+        move |source: kube::Error| Error::Api {
+            action,
+            source: Box::new(source),
+        }
+    };
+    let api: Api<Node> = Api::all(client.clone());
+    let architecture = &facts["architecture"];
+    if api
+        .get_opt(NAME)
+        .await
+        .map_err(failed("reading the node"))?
+        .is_none()
+    {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME, "labels": {
+            "kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux", "kubernetes.io/arch": architecture}}, "spec": {}});
+        if let Ok(node) = serde_json::from_value::<Node>(node) {
+            api.create(&PostParams::default(), &node)
+                .await
+                .map_err(failed("creating the node"))?;
+        }
+    }
+    let now = time(jiff::Timestamp::now());
+    let amounts = json!({"cpu": (capacity.cpu / 1000).to_string(), "memory": format!("{}Ki", capacity.memory / 1024), "pods": "110"});
+    let (status, reason, message) = match trouble {
+        None => (
+            "True",
+            "KubeletReady",
+            "the Docker Engine answers".to_owned(),
+        ),
+        Some(trouble) => ("False", "KubeletNotReady", trouble.to_owned()),
+    };
+    let status = json!({ "status": {
+        "capacity": amounts, "allocatable": amounts, "nodeInfo": facts,
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": NAME}],
+        "conditions": [{"type": "Ready", "status": status, "reason": reason, "message": message,
+                        "lastHeartbeatTime": now, "lastTransitionTime": now}],
+    }});
+    api.patch_status(NAME, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .map_err(failed("writing the node's status"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asking(resources: Value) -> Amount {
+        let pod = json!({"metadata": {}, "spec": {"containers": [{"name": "c", "resources": resources}]}});
+        Amount::of(&serde_json::from_value(pod).expect("pod"))
+    }
+
+    #[test]
+    fn requests_count_then_limits_then_the_assumption() {
+        let both =
+            asking(json!({"requests": {"cpu": "250m"}, "limits": {"cpu": "2", "memory": "1Gi"}}));
+        assert_eq!((both.cpu, both.memory), (250, 1 << 30));
+        assert_eq!(asking(json!({})), ASSUMED);
+    }
+
+    #[test]
+    fn a_share_is_given_back_when_its_pod_ends() {
+        let capacity = Capacity::new(Amount {
+            cpu: 1000,
+            memory: 1 << 30,
+        });
+        let first = capacity
+            .take(Amount {
+                cpu: 600,
+                memory: 1,
+            })
+            .ok();
+        assert!(first.is_some());
+        let lacking = capacity
+            .take(Amount {
+                cpu: 600,
+                memory: 1,
+            })
+            .err()
+            .expect("full");
+        assert!(
+            lacking.starts_with("0/1 nodes are available: 1 Insufficient cpu."),
+            "{lacking}"
+        );
+        drop(first);
+        assert!(
+            capacity
+                .take(Amount {
+                    cpu: 600,
+                    memory: 1
+                })
+                .is_ok()
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! What a pod may ask for and the sandbox does not do. It is refused by name: a pod that ran without
+//! its probe or its host path would look right and be wrong.
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+
+/// The fields of a pod that the sandbox cannot honour; empty when it can be run as it is.
+pub(super) fn refused(pod: &Pod) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(spec) = &pod.spec else {
+        return vec!["spec (missing)".into()];
+    };
+    pod_fields(spec, &mut found);
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        volume_fields(volume, &format!("spec.volumes[{index}]"), &mut found);
+    }
+    let lists = [
+        ("initContainers", spec.init_containers.as_deref()),
+        ("containers", Some(spec.containers.as_slice())),
+    ];
+    for (list, containers) in lists {
+        for (index, container) in containers.into_iter().flatten().enumerate() {
+            let at = format!("spec.{list}[{index}]");
+            container_fields(container, spec, &at, &mut found);
+        }
+    }
+    found
+}
+
+fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
+    let mut refuse = |asked: bool, what: &str| {
+        if asked {
+            found.push(what.to_owned());
+        }
+    };
+    let on = |flag: Option<bool>| flag == Some(true);
+    refuse(on(spec.host_network), "spec.hostNetwork");
+    refuse(on(spec.host_pid), "spec.hostPID");
+    refuse(on(spec.host_ipc), "spec.hostIPC");
+    refuse(spec.host_users == Some(false), "spec.hostUsers: false");
+    refuse(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
+    refuse(
+        spec.resource_claims
+            .as_ref()
+            .is_some_and(|list| !list.is_empty()),
+        "spec.resourceClaims",
+    );
+    refuse(
+        spec.scheduling_gates
+            .as_ref()
+            .is_some_and(|list| !list.is_empty()),
+        "spec.schedulingGates",
+    );
+    refuse(
+        spec.os.as_ref().is_some_and(|os| os.name != "linux"),
+        "spec.os other than linux",
+    );
+    refuse(
+        on(spec.share_process_namespace) && spec.containers.len() > 1,
+        "spec.shareProcessNamespace with several containers",
+    );
+    let affinity = spec.affinity.as_ref();
+    refuse(
+        affinity.is_some_and(|affinity| {
+            affinity.pod_affinity.as_ref().is_some_and(|rules| {
+                rules
+                    .required_during_scheduling_ignored_during_execution
+                    .as_ref()
+                    .is_some_and(|terms| !terms.is_empty())
+            })
+        }),
+        "spec.affinity.podAffinity (required)",
+    );
+    refuse(
+        affinity.is_some_and(|affinity| {
+            affinity.pod_anti_affinity.as_ref().is_some_and(|rules| {
+                rules
+                    .required_during_scheduling_ignored_during_execution
+                    .as_ref()
+                    .is_some_and(|terms| !terms.is_empty())
+            })
+        }),
+        "spec.affinity.podAntiAffinity (required)",
+    );
+    if let Some(context) = &spec.security_context {
+        refuse(
+            context
+                .sysctls
+                .as_ref()
+                .is_some_and(|list| !list.is_empty()),
+            "spec.securityContext.sysctls",
+        );
+        refuse(
+            context.se_linux_options.is_some(),
+            "spec.securityContext.seLinuxOptions",
+        );
+    }
+}
+
+fn volume_fields(volume: &Volume, at: &str, found: &mut Vec<String>) {
+    let kind =
+        if volume.empty_dir.is_some() || volume.config_map.is_some() || volume.secret.is_some() {
+            return;
+        } else if volume.host_path.is_some() {
+            "hostPath"
+        } else if volume.persistent_volume_claim.is_some() {
+            "persistentVolumeClaim"
+        } else if volume.projected.is_some() {
+            "projected"
+        } else if volume.downward_api.is_some() {
+            "downwardAPI"
+        } else if volume.nfs.is_some() {
+            "nfs"
+        } else if volume.csi.is_some() {
+            "csi"
+        } else if volume.ephemeral.is_some() {
+            "ephemeral"
+        } else if volume.image.is_some() {
+            "image"
+        } else {
+            "of this kind"
+        };
+    found.push(format!("{at}.{kind}"));
+}
+
+fn container_fields(container: &Container, spec: &PodSpec, at: &str, found: &mut Vec<String>) {
+    let mut refuse = |asked: bool, what: &str| {
+        if asked {
+            found.push(format!("{at}.{what}"));
+        }
+    };
+    refuse(container.liveness_probe.is_some(), "livenessProbe");
+    refuse(container.readiness_probe.is_some(), "readinessProbe");
+    refuse(container.startup_probe.is_some(), "startupProbe");
+    refuse(container.lifecycle.is_some(), "lifecycle");
+    refuse(
+        container.restart_policy.is_some(),
+        "restartPolicy (sidecar containers)",
+    );
+    refuse(
+        container
+            .volume_devices
+            .as_ref()
+            .is_some_and(|list| !list.is_empty()),
+        "volumeDevices",
+    );
+    let ports = container.ports.iter().flatten();
+    refuse(
+        ports
+            .clone()
+            .any(|port| port.host_port.is_some_and(|port| port != 0)),
+        "ports[].hostPort",
+    );
+    let empty_dirs: Vec<&str> = spec
+        .volumes
+        .iter()
+        .flatten()
+        .filter(|volume| volume.empty_dir.is_some())
+        .map(|volume| volume.name.as_str())
+        .collect();
+    for mount in container.volume_mounts.iter().flatten() {
+        refuse(mount.sub_path_expr.is_some(), "volumeMounts[].subPathExpr");
+        let sub_path = mount
+            .sub_path
+            .as_deref()
+            .is_some_and(|path| !path.is_empty());
+        refuse(
+            sub_path && empty_dirs.contains(&mount.name.as_str()),
+            "volumeMounts[].subPath of an emptyDir",
+        );
+        refuse(
+            mount
+                .mount_propagation
+                .as_deref()
+                .is_some_and(|kind| kind != "None"),
+            "volumeMounts[].mountPropagation",
+        );
+    }
+    for variable in container.env.iter().flatten() {
+        let path = variable
+            .value_from
+            .as_ref()
+            .and_then(|from| from.field_ref.as_ref())
+            .map(|reference| reference.field_path.as_str());
+        // The engine gives the address when the container starts, after its environment is fixed.
+        refuse(
+            matches!(path, Some("status.podIP" | "status.podIPs")),
+            "env[].valueFrom.fieldRef status.podIP",
+        );
+    }
+    if let Some(context) = &container.security_context {
+        refuse(
+            context.privileged == Some(true),
+            "securityContext.privileged",
+        );
+        refuse(
+            context.se_linux_options.is_some(),
+            "securityContext.seLinuxOptions",
+        );
+        refuse(
+            context
+                .proc_mount
+                .as_deref()
+                .is_some_and(|kind| kind != "Default"),
+            "securityContext.procMount",
+        );
+        refuse(
+            context
+                .seccomp_profile
+                .as_ref()
+                .is_some_and(|profile| profile.type_ == "Localhost"),
+            "securityContext.seccompProfile Localhost",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(spec: serde_json::Value) -> Vec<String> {
+        let pod = serde_json::from_value(json!({ "metadata": {"name": "p"}, "spec": spec }));
+        refused(&pod.expect("pod"))
+    }
+
+    #[test]
+    fn a_trials_pod_is_run_as_it_is() {
+        let spec = json!({
+            "shareProcessNamespace": true, "restartPolicy": "Never", "hostNetwork": false,
+            "imagePullSecrets": [{"name": "regcred"}],
+            "volumes": [{"name": "v", "emptyDir": {}}, {"name": "c", "configMap": {"name": "c"}}],
+            "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/tmp"}],
+                            "securityContext": {"privileged": false}}],
+        });
+        assert!(of(spec).is_empty());
+    }
+
+    #[test]
+    fn everything_else_is_named_with_its_place() {
+        let spec = json!({
+            "hostNetwork": true,
+            "volumes": [{"name": "h", "hostPath": {"path": "/"}},
+                        {"name": "p", "persistentVolumeClaim": {"claimName": "x"}}],
+            "containers": [{"name": "c", "livenessProbe": {}, "securityContext": {"privileged": true}}],
+        });
+        assert_eq!(
+            of(spec),
+            [
+                "spec.hostNetwork",
+                "spec.volumes[0].hostPath",
+                "spec.volumes[1].persistentVolumeClaim",
+                "spec.containers[0].livenessProbe",
+                "spec.containers[0].securityContext.privileged",
+            ]
+        );
+    }
+}

@@ -1,0 +1,406 @@
+//! What a pod's status says, from what its containers do.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use serde_json::{Value, json};
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Termination {
+    pub(super) exit_code: i64,
+    pub(super) reason: String,
+    pub(super) message: Option<String>,
+    pub(super) started: Option<Timestamp>,
+    pub(super) finished: Option<Timestamp>,
+    /// The engine's id of the container.
+    pub(super) container: String,
+}
+
+impl Termination {
+    /// The engine could not start the container's program.
+    pub(super) fn start_failed(container: &str, error: &str) -> Self {
+        Self {
+            exit_code: 128,
+            reason: "StartError".into(),
+            message: Some(format!("failed to start container: {error}")),
+            started: Some(Timestamp::UNIX_EPOCH),
+            finished: Some(Timestamp::now()),
+            container: container.to_owned(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut value = json!({
+            "exitCode": self.exit_code,
+            "reason": self.reason,
+            "startedAt": self.started.map(time),
+            "finishedAt": self.finished.map(time),
+            "containerID": format!("docker://{}", self.container),
+        });
+        if let Some(message) = &self.message {
+            value["message"] = json!(message);
+        }
+        value
+    }
+}
+
+/// Times of the API have whole seconds.
+pub(super) fn time(moment: Timestamp) -> String {
+    let second = Timestamp::from_second(moment.as_second()).unwrap_or(moment);
+    second.to_string()
+}
+
+/// What a container does now.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum State {
+    Waiting {
+        reason: String,
+        message: Option<String>,
+    },
+    Running {
+        started: Option<Timestamp>,
+    },
+    Terminated(Termination),
+}
+
+impl State {
+    pub(super) fn waiting(reason: &str, message: Option<String>) -> Self {
+        Self::Waiting {
+            reason: reason.to_owned(),
+            message,
+        }
+    }
+}
+
+/// One container of a pod as its status shows it.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) name: String,
+    pub(super) image: String,
+    pub(super) state: State,
+    pub(super) last: Option<Termination>,
+    pub(super) restarts: u32,
+    pub(super) image_id: String,
+    /// The engine's id, once the container was made.
+    pub(super) id: Option<String>,
+}
+
+impl View {
+    pub(super) fn of(container: &Container) -> Self {
+        Self {
+            name: container.name.clone(),
+            image: container.image.clone().unwrap_or_default(),
+            state: State::waiting("ContainerCreating", None),
+            last: None,
+            restarts: 0,
+            image_id: String::new(),
+            id: None,
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    fn exit_code(&self) -> Option<i64> {
+        match &self.state {
+            State::Terminated(ended) => Some(ended.exit_code),
+            _ => None,
+        }
+    }
+
+    fn to_json(&self, ready: bool) -> Value {
+        let state = match &self.state {
+            State::Waiting { reason, message } => {
+                let mut waiting = json!({ "reason": reason });
+                if let Some(message) = message {
+                    waiting["message"] = json!(message);
+                }
+                json!({ "waiting": waiting })
+            }
+            State::Running { started } => json!({ "running": { "startedAt": started.map(time) } }),
+            State::Terminated(ended) => json!({ "terminated": ended.to_json() }),
+        };
+        let last = self.last.as_ref();
+        let mut value = json!({
+            "name": self.name,
+            "state": state,
+            "lastState": last.map_or(json!({}), |ended| json!({ "terminated": ended.to_json() })),
+            "ready": ready,
+            "restartCount": self.restarts,
+            "image": self.image,
+            "imageID": self.image_id,
+            "started": self.is_running(),
+        });
+        if let Some(id) = &self.id {
+            value["containerID"] = json!(format!("docker://{id}"));
+        }
+        value
+    }
+}
+
+/// What is known of a pod as a whole.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Report {
+    pub(super) init: Vec<View>,
+    pub(super) main: Vec<View>,
+    pub(super) started: Option<Timestamp>,
+    pub(super) address: Option<String>,
+    /// Set when the pod failed as a whole, whatever its containers did: reason and message.
+    pub(super) verdict: Option<(String, String)>,
+}
+
+impl Report {
+    pub(super) fn phase(&self, restarts: bool) -> &'static str {
+        if self.verdict.is_some() {
+            return "Failed";
+        }
+        let failed_init = self
+            .init
+            .iter()
+            .any(|view| view.exit_code().is_some_and(|code| code != 0));
+        if failed_init && !restarts {
+            return "Failed";
+        }
+        let codes: Option<Vec<i64>> = self.main.iter().map(View::exit_code).collect();
+        match codes {
+            Some(codes) if codes.iter().all(|code| *code == 0) => "Succeeded",
+            Some(_) if !restarts => "Failed",
+            _ if self.main.iter().any(|view| {
+                view.is_running() || view.exit_code().is_some() || view.last.is_some()
+            }) =>
+            {
+                "Running"
+            }
+            _ => "Pending",
+        }
+    }
+
+    /// The status as the API server keeps it. Conditions of `before` keep their transition times.
+    pub(super) fn to_json(&self, pod: &Pod, before: &Value, host: &str) -> Value {
+        let restarts = restarts_always(pod);
+        let phase = self.phase(restarts);
+        let ended = matches!(phase, "Succeeded" | "Failed");
+        let initialized = self.init.iter().all(|view| view.exit_code() == Some(0));
+        let ready = !ended && initialized && self.main.iter().all(View::is_running);
+        let not_ready: Vec<&str> = self
+            .main
+            .iter()
+            .filter(|view| !view.is_running())
+            .map(|view| view.name.as_str())
+            .collect();
+        let unready = match phase {
+            "Succeeded" => Some(("PodCompleted", None)),
+            "Failed" => Some(("PodFailed", None)),
+            _ => Some((
+                "ContainersNotReady",
+                Some(format!(
+                    "containers with unready status: [{}]",
+                    not_ready.join(" ")
+                )),
+            )),
+        };
+        let waits = (phase == "Succeeded").then_some(("PodCompleted", None));
+        let incomplete: Vec<&str> = self
+            .init
+            .iter()
+            .filter(|view| view.exit_code() != Some(0))
+            .map(|view| view.name.as_str())
+            .collect();
+        let init = if initialized {
+            waits.clone()
+        } else {
+            let names = incomplete.join(" ");
+            Some((
+                "ContainersNotInitialized",
+                Some(format!("containers with incomplete status: [{names}]")),
+            ))
+        };
+        let conditions: Vec<Value> = [
+            (
+                "PodReadyToStartContainers",
+                self.address.is_some() && !ended,
+                None,
+            ),
+            ("Initialized", initialized, init),
+            ("Ready", ready, unready.clone().filter(|_| !ready)),
+            ("ContainersReady", ready, unready.filter(|_| !ready)),
+            ("PodScheduled", true, None),
+        ]
+        .into_iter()
+        .map(|(kind, holds, why)| condition(before, kind, holds, why))
+        .collect();
+        let mut status = json!({
+            "phase": phase,
+            "conditions": conditions,
+            "hostIP": host,
+            "hostIPs": [{ "ip": host }],
+            "qosClass": quality(pod),
+            "containerStatuses": self.main.iter().map(|view| view.to_json(view.is_running())).collect::<Vec<_>>(),
+        });
+        if !self.init.is_empty() {
+            let of = |view: &View| view.to_json(view.exit_code() == Some(0));
+            status["initContainerStatuses"] = self.init.iter().map(of).collect();
+        }
+        if let Some(started) = self.started {
+            status["startTime"] = json!(time(started));
+        }
+        if let Some(address) = &self.address {
+            status["podIP"] = json!(address);
+            status["podIPs"] = json!([{ "ip": address }]);
+        }
+        if let Some((reason, message)) = &self.verdict {
+            status["reason"] = json!(reason);
+            status["message"] = json!(message);
+        }
+        status
+    }
+}
+
+/// Whether containers of the pod are started again after a failure.
+pub(super) fn restarts_always(pod: &Pod) -> bool {
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref());
+    policy != Some("Never")
+}
+
+/// One condition, with the time at which it last changed.
+pub(super) fn condition(
+    before: &Value,
+    kind: &str,
+    holds: bool,
+    why: Option<(&str, Option<String>)>,
+) -> Value {
+    let status = if holds { "True" } else { "False" };
+    let earlier = before["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|one| one["type"] == kind);
+    let since = earlier
+        .filter(|one| one["status"] == status)
+        .and_then(|one| one["lastTransitionTime"].as_str())
+        .map_or_else(|| time(Timestamp::now()), str::to_owned);
+    let mut value = json!({
+        "type": kind,
+        "status": status,
+        "lastProbeTime": null,
+        "lastTransitionTime": since,
+    });
+    if let Some((reason, message)) = why {
+        value["reason"] = json!(reason);
+        if let Some(message) = message {
+            value["message"] = json!(message);
+        }
+    }
+    value
+}
+
+/// Guaranteed when every container has equal limits and requests of both resources, BestEffort when
+/// none asks for anything, else Burstable.
+fn quality(pod: &Pod) -> &'static str {
+    let containers = || pod.spec.iter().flat_map(|spec| &spec.containers);
+    let asks = |container: &Container| {
+        container.resources.as_ref().is_some_and(|resources| {
+            [&resources.limits, &resources.requests]
+                .into_iter()
+                .flatten()
+                .any(|amounts| !amounts.is_empty())
+        })
+    };
+    let guaranteed = |container: &Container| {
+        container.resources.as_ref().is_some_and(|resources| {
+            ["cpu", "memory"].iter().all(|name| {
+                let limit = resources
+                    .limits
+                    .as_ref()
+                    .and_then(|limits| limits.get(*name));
+                let request = resources
+                    .requests
+                    .as_ref()
+                    .and_then(|requests| requests.get(*name));
+                limit.is_some() && (request.is_none() || request == limit)
+            })
+        })
+    };
+    if containers().all(guaranteed) {
+        "Guaranteed"
+    } else if containers().any(asks) {
+        "Burstable"
+    } else {
+        "BestEffort"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(policy: &str) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {
+            "restartPolicy": policy, "containers": [{"name": "c", "image": "i"}]}}))
+        .expect("pod")
+    }
+
+    fn report(state: State) -> Report {
+        let pod = pod("Never");
+        let mut view = View::of(&pod.spec.expect("spec").containers[0]);
+        view.state = state;
+        Report {
+            main: vec![view],
+            ..Report::default()
+        }
+    }
+
+    fn ended(code: i64) -> State {
+        State::Terminated(Termination {
+            exit_code: code,
+            reason: "Error".into(),
+            message: None,
+            started: None,
+            finished: None,
+            container: "x".into(),
+        })
+    }
+
+    #[test]
+    fn the_phase_follows_the_containers() {
+        assert_eq!(
+            report(State::waiting("ContainerCreating", None)).phase(false),
+            "Pending"
+        );
+        assert_eq!(
+            report(State::Running { started: None }).phase(false),
+            "Running"
+        );
+        assert_eq!(report(ended(0)).phase(false), "Succeeded");
+        assert_eq!(report(ended(1)).phase(false), "Failed");
+        assert_eq!(report(ended(1)).phase(true), "Running");
+    }
+
+    #[test]
+    fn conditions_keep_the_time_of_their_last_change() {
+        let before = json!({"conditions": [
+            {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        let status = report(State::waiting("ContainerCreating", None)).to_json(
+            &pod("Never"),
+            &before,
+            "127.0.0.1",
+        );
+        let ready = status["conditions"]
+            .as_array()
+            .expect("conditions")
+            .iter()
+            .find(|one| one["type"] == "Ready");
+        assert_eq!(
+            ready.expect("Ready")["lastTransitionTime"],
+            "2026-01-01T00:00:00Z"
+        );
+        assert_eq!(
+            ready.expect("Ready")["message"],
+            "containers with unready status: [c]"
+        );
+    }
+}

@@ -1,0 +1,331 @@
+//! A pod's volumes.
+//!
+//! An emptyDir is a volume of the engine: whatever user writes into it, the engine can remove it again.
+//! ConfigMaps and Secrets are files in the sandbox's own directory, mounted read-only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use bollard::models::{Mount, MountType, MountVolumeOptions, VolumeCreateRequest};
+use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume};
+
+use super::container::label;
+use super::engine::Engine;
+use super::environment::{ConfigError, Sources};
+use super::quantity;
+
+/// Where a volume's content is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A volume of the engine, by name.
+    Engine(String),
+    /// A directory of this machine, read-only.
+    Directory(PathBuf),
+}
+
+/// The volumes of a pod by name.
+pub(super) type Volumes = HashMap<String, Place>;
+
+/// Who the volumes belong to.
+pub(super) struct Owner<'a> {
+    pub(super) sandbox: &'a str,
+    pub(super) uid: &'a str,
+    /// The pod's directory in the sandbox's state.
+    pub(super) directory: &'a Path,
+}
+
+/// Makes a pod's volumes; those that are there already are left as they are.
+pub(super) async fn prepare(
+    engine: &Engine,
+    sources: &mut Sources,
+    pod: &Pod,
+    owner: &Owner<'_>,
+) -> Result<Volumes, ConfigError> {
+    let mut volumes = Volumes::new();
+    let all = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    for volume in all.into_iter().flatten() {
+        let place = if volume.empty_dir.is_some() {
+            empty_directory(engine, volume, owner).await?
+        } else {
+            let directory = owner.directory.join("volumes").join(&volume.name);
+            let files = files(sources, volume).await?;
+            write(&directory, &files)
+                .map_err(|error| ConfigError::Other(format!("volume {}: {error}", volume.name)))?;
+            Place::Directory(directory)
+        };
+        volumes.insert(volume.name.clone(), place);
+    }
+    Ok(volumes)
+}
+
+async fn empty_directory(
+    engine: &Engine,
+    volume: &Volume,
+    owner: &Owner<'_>,
+) -> Result<Place, ConfigError> {
+    let name = format!("katlab-{}-{}-{}", owner.sandbox, owner.uid, volume.name);
+    let wanted = volume.empty_dir.as_ref();
+    let in_memory = wanted.is_some_and(|wanted| wanted.medium.as_deref() == Some("Memory"));
+    let limit = wanted
+        .and_then(|wanted| wanted.size_limit.as_ref())
+        .and_then(|limit| quantity::whole(&limit.0));
+    let options = in_memory.then(|| {
+        let size = limit
+            .map(|bytes| format!(",size={bytes}"))
+            .unwrap_or_default();
+        [
+            ("type", "tmpfs".to_owned()),
+            ("device", "tmpfs".to_owned()),
+            ("o", format!("mode=1777{size}")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    });
+    let request = VolumeCreateRequest {
+        name: Some(name.clone()),
+        driver_opts: options,
+        labels: Some(
+            [(label::SANDBOX, owner.sandbox), (label::UID, owner.uid)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        ),
+        ..VolumeCreateRequest::default()
+    };
+    engine
+        .docker()
+        .create_volume(request)
+        .await
+        .map_err(|error| ConfigError::Other(format!("volume {}: {error}", volume.name)))?;
+    Ok(Place::Engine(name))
+}
+
+/// One file of a volume.
+struct Entry {
+    path: PathBuf,
+    content: Vec<u8>,
+    mode: u32,
+}
+
+async fn files(sources: &mut Sources, volume: &Volume) -> Result<Vec<Entry>, ConfigError> {
+    let (kind, name, items, mode, optional) = if let Some(map) = &volume.config_map {
+        (
+            "configmap",
+            Some(map.name.clone()),
+            &map.items,
+            map.default_mode,
+            map.optional,
+        )
+    } else if let Some(secret) = &volume.secret {
+        let name = secret.secret_name.clone();
+        (
+            "secret",
+            name,
+            &secret.items,
+            secret.default_mode,
+            secret.optional,
+        )
+    } else {
+        return Err(ConfigError::Other(format!(
+            "volume {} is of a kind the sandbox does not have",
+            volume.name
+        )));
+    };
+    let name = name.unwrap_or_default();
+    let data = if kind == "configmap" {
+        sources.config_map(&name).await?
+    } else {
+        sources.secret(&name).await?
+    };
+    let mode = mode.map_or(0o644, |mode| mode as u32);
+    match data {
+        Some(data) => entries(data, items.as_deref(), mode, optional == Some(true)),
+        None if optional == Some(true) => Ok(Vec::new()),
+        None => Err(ConfigError::Missing { kind, name }),
+    }
+}
+
+fn entries(
+    data: &BTreeMap<String, Vec<u8>>,
+    items: Option<&[KeyToPath]>,
+    mode: u32,
+    optional: bool,
+) -> Result<Vec<Entry>, ConfigError> {
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        let all = data.iter().map(|(key, content)| Entry {
+            path: key.into(),
+            content: content.clone(),
+            mode,
+        });
+        return Ok(all.collect());
+    };
+    let mut found = Vec::new();
+    for item in items {
+        let path = PathBuf::from(&item.path);
+        if !path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+        {
+            return Err(ConfigError::Other(format!(
+                "path {:?} leaves the volume",
+                item.path
+            )));
+        }
+        match data.get(&item.key) {
+            Some(content) => found.push(Entry {
+                path,
+                content: content.clone(),
+                mode: item.mode.map_or(mode, |mode| mode as u32),
+            }),
+            None if optional => {}
+            None => {
+                return Err(ConfigError::Other(format!(
+                    "references non-existent config key: {}",
+                    item.key
+                )));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn write(directory: &Path, files: &[Entry]) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o755);
+    builder.create(directory)?;
+    for entry in files {
+        let path = directory.join(&entry.path);
+        if let Some(parent) = path.parent() {
+            builder.create(parent)?;
+        }
+        if path.exists() {
+            continue;
+        }
+        let mut file = std::fs::File::options()
+            .write(true)
+            .create_new(true)
+            .mode(entry.mode)
+            .open(&path)?;
+        file.write_all(&entry.content)?;
+        // The process's mask may have taken away what the volume wants to allow.
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(std::fs::Permissions::from_mode(entry.mode))?;
+    }
+    Ok(())
+}
+
+/// The mounts of one container.
+pub(super) fn mounts(container: &Container, volumes: &Volumes) -> Result<Vec<Mount>, ConfigError> {
+    let mut mounts = Vec::new();
+    for mount in container.volume_mounts.iter().flatten() {
+        let place = volumes.get(&mount.name).ok_or_else(|| {
+            ConfigError::Other(format!("container mounts unknown volume {}", mount.name))
+        })?;
+        let (typ, source, read_only) = match place {
+            Place::Engine(name) => (MountType::VOLUME, name.clone(), mount.read_only),
+            Place::Directory(path) => {
+                let path = match mount.sub_path.as_deref().filter(|part| !part.is_empty()) {
+                    Some(part)
+                        if Path::new(part)
+                            .components()
+                            .all(|part| matches!(part, Component::Normal(_))) =>
+                    {
+                        path.join(part)
+                    }
+                    Some(part) => {
+                        return Err(ConfigError::Other(format!(
+                            "subPath {part:?} leaves the volume"
+                        )));
+                    }
+                    None => path.clone(),
+                };
+                (
+                    MountType::BIND,
+                    path.to_string_lossy().into_owned(),
+                    Some(true),
+                )
+            }
+        };
+        mounts.push(Mount {
+            target: Some(mount.mount_path.clone()),
+            source: Some(source),
+            // An emptyDir begins empty, whatever the image holds at that path.
+            volume_options: (typ == MountType::VOLUME).then(|| MountVolumeOptions {
+                no_copy: Some(true),
+                ..MountVolumeOptions::default()
+            }),
+            typ: Some(typ),
+            read_only,
+            ..Mount::default()
+        });
+    }
+    Ok(mounts)
+}
+
+/// The paths at which a container has volumes of the engine that everybody may write to, as
+/// Kubernetes' emptyDirs are; the engine makes them writable for root only.
+pub(super) fn open_paths<'a>(
+    container: &'a Container,
+    volumes: &'a Volumes,
+) -> impl Iterator<Item = &'a str> {
+    container
+        .volume_mounts
+        .iter()
+        .flatten()
+        .filter(|mount| matches!(volumes.get(&mount.name), Some(Place::Engine(_))))
+        .filter(|mount| mount.read_only != Some(true))
+        .map(|mount| mount.mount_path.as_str())
+}
+
+/// A tar archive with nothing but "this directory, writable for all".
+pub(super) fn writable_for_all() -> std::io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o1777);
+    header.set_size(0);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "./", std::io::empty())?;
+    builder.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_choose_keys_and_paths_and_may_not_leave_the_volume() {
+        let data: BTreeMap<String, Vec<u8>> = [
+            ("a".to_owned(), b"1".to_vec()),
+            ("b".to_owned(), b"2".to_vec()),
+        ]
+        .into();
+        let item = |key: &str, path: &str| KeyToPath {
+            key: key.into(),
+            path: path.into(),
+            mode: Some(0o400),
+        };
+        let all = entries(&data, None, 0o644, false).expect("entries");
+        assert_eq!(all.len(), 2);
+        let one = entries(&data, Some(&[item("b", "x/y")]), 0o644, false).expect("entries");
+        assert_eq!(
+            (one[0].path.as_path(), one[0].mode),
+            (Path::new("x/y"), 0o400)
+        );
+        assert!(entries(&data, Some(&[item("b", "../y")]), 0o644, false).is_err());
+        assert!(entries(&data, Some(&[item("c", "y")]), 0o644, false).is_err());
+        assert!(
+            entries(&data, Some(&[item("c", "y")]), 0o644, true)
+                .expect("entries")
+                .is_empty()
+        );
+
+        let directory = tempfile::tempdir().expect("directory");
+        write(directory.path(), &one).expect("write");
+        let text = std::fs::read_to_string(directory.path().join("x/y"));
+        assert_eq!(text.expect("file"), "2");
+    }
+}

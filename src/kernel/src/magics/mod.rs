@@ -90,6 +90,7 @@ impl Context {
         cancel: CancellationToken,
         body: Option<String>,
     ) -> Self {
+        session.learn_secrets();
         let output = Output::new(sink, session.redactor());
         Self {
             session,

@@ -610,18 +610,28 @@ async fn controllers_killed_again_and_again_lose_and_double_nothing() {
     let mut lab = Lab::start(plan).await;
     let changes = json!({"maxTrialCount": 12, "parallelTrialCount": 4});
     lab.create("experiments", experiment(changes)).await;
-    for wanted in 1..12 {
-        // Killed as soon as one more pod exists: in the middle of everything else.
-        let more = async {
-            while lab.pods.lock().expect("pods").len() < wanted {
+    let is_done = async |lab: &Lab| holds(&lab.get("experiments", EXPERIMENT).await, "Succeeded");
+    let mut kills = 0;
+    for round in 0_u64.. {
+        if is_done(&lab).await {
+            break;
+        }
+        // After one write, after two …: in the middle of everything.
+        let next = lab.server.store.revision() + 1 + round % 5;
+        let written = async {
+            while lab.server.store.revision() < next && !is_done(&lab).await {
                 tokio::task::yield_now().await;
             }
         };
         let minute = std::time::Duration::from_secs(60);
-        tokio::time::timeout(minute, more).await.expect("progress");
+        tokio::time::timeout(minute, written)
+            .await
+            .expect("progress");
         lab.kill_controllers().await;
+        kills += 1;
         lab.start_controllers();
     }
+    assert!(kills > 10, "killed {kills} times only");
     let done = lab
         .wait_condition("experiments", EXPERIMENT, "Succeeded")
         .await;

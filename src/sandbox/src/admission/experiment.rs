@@ -92,7 +92,7 @@ fn fetch(source: &ConfigMapSource, objects: &dyn Lookup) -> ConfigMapText {
     let (namespace, name) = (&source.config_map_namespace, &source.config_map_name);
     let key = &source.template_path;
     let Some(held) = objects.get("v1", "ConfigMap", namespace, name) else {
-        return ConfigMapText::Missing(format!("configmaps \"{name}\" not found"));
+        return ConfigMapText::Missing(format!("ConfigMap \"{name}\" not found"));
     };
     match held
         .get("data")

@@ -106,6 +106,27 @@ fn refusals_bear_the_webhook_that_would_say_so() {
 }
 
 #[test]
+fn budgets_can_be_changed_and_nothing_else() {
+    let mut old = experiment();
+    admit(&mut old, &Shelf::default()).unwrap();
+    let update = |change: fn(&mut Value)| {
+        let mut new = old.clone();
+        change(&mut new);
+        experiment::admit(&mut new, Some(&old), Some(&namespace()), &Shelf::default())
+    };
+    assert_eq!(
+        update(|e| e["spec"]["maxTrialCount"] = json!(9)),
+        Ok(Vec::new())
+    );
+    assert_eq!(
+        update(|e| e["metadata"]["labels"] = json!({"a": "b"})),
+        Ok(Vec::new())
+    );
+    let refusal = update(|e| e["spec"]["objective"]["goal"] = json!(0.5)).unwrap_err();
+    assert!(refusal.text.contains("Forbidden"), "{refusal:?}");
+}
+
+#[test]
 fn an_experiment_on_its_way_out_is_not_held_up() {
     let mut object = experiment();
     object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");

@@ -51,7 +51,7 @@ pub struct Recorder {
 #[derive(Debug)]
 pub struct Outbox(mpsc::UnboundedReceiver<Said>);
 
-/// A recorder and the outbox that must be [written](write).
+/// A recorder and the outbox that must be [written](write()).
 pub fn recorder(component: &'static str) -> (Recorder, Outbox) {
     // Unbounded: events are small, and a reconciliation must not wait for them.
     let (sender, receiver) = mpsc::unbounded_channel();

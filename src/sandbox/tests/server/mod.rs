@@ -19,6 +19,8 @@ const TOKEN: &str = "only-for-this-test";
 /// Holds what the server needs; dropped, it ends.
 pub struct Server {
     _directory: tempfile::TempDir,
+    /// What the server keeps.
+    pub store: Store,
     shutdown: CancellationToken,
 }
 
@@ -36,7 +38,7 @@ pub async fn start() -> (Server, Client, PathBuf) {
     let shutdown = CancellationToken::new();
     let admission = Arc::new(KatibAdmission::new(store.clone()));
     let credentials = Credentials::new(SecretString::from(TOKEN));
-    let api = Api::new(store, admission, credentials, shutdown.clone());
+    let api = Api::new(store.clone(), admission, credentials, shutdown.clone());
     tokio::spawn(gc::run(api.clone(), String::new(), shutdown.clone()));
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let api = api.clone();
@@ -51,6 +53,7 @@ pub async fn start() -> (Server, Client, PathBuf) {
     let client = Client::new(service, "default");
     let server = Server {
         _directory: directory,
+        store,
         shutdown,
     };
     (server, client, path)

@@ -40,7 +40,7 @@ pub struct Lab {
     kubelet: CancellationToken,
     /// Identities of the pods the kubelet has seen, oldest first.
     pub pods: Arc<Mutex<Vec<String>>>,
-    _server: super::server::Server,
+    pub server: super::server::Server,
 }
 
 impl Lab {
@@ -76,7 +76,7 @@ impl Lab {
             controllers: None,
             kubelet: CancellationToken::new(),
             pods: Arc::default(),
-            _server: server,
+            server,
         };
         tokio::spawn(kubelet(
             client,

@@ -5,6 +5,8 @@ import pathlib
 import re
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
 
 import pytest
@@ -375,6 +377,33 @@ def test_without_cargo_magics_work_and_rust_says_what_is_missing(tmp_path):
         outcome = kernel.fails("1 + 1")
         assert "cargo" in outcome.reply["evalue"] and "rustup" in outcome.shown
         assert kernel.run(":help").status == "ok"
+
+
+def test_without_the_librarys_source_a_hint_says_once_how_types_are_inferred(tmp_path):
+    real = pathlib.Path(subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True).stdout.strip())
+    sysroot, bare = tmp_path / "sysroot", tmp_path / "bin"
+    bare.mkdir()
+    (sysroot / "lib" / "rustlib").mkdir(parents=True)
+    for entry in [*real.glob("*"), *real.glob("lib/*"), *real.glob("lib/rustlib/*")]:
+        link = sysroot / entry.relative_to(real)
+        if not link.exists() and entry.name != "src":
+            link.symlink_to(entry)
+    (bare / "cargo").symlink_to(real / "bin" / "cargo")
+    (bare / "rustc").write_text(f'#!/bin/sh\nexec {real}/bin/rustc --sysroot={sysroot} "$@"\n')
+    (bare / "rustc").chmod(0o755)
+    environment = {"PATH": f"{bare}:/usr/bin:/bin", "RUSTUP_HOME": str(tmp_path)}
+    with Kernel(tmp_path / "home", environment=environment) as kernel:
+        assert "rust-src" in kernel.fails("let inferred = vec![1];").shown
+        assert "rust-src" not in kernel.fails("let inferred = vec![2];").shown
+        kernel.run("let explicit: Vec<i32> = vec![1];")
+
+
+def test_cells_are_loaded_when_builds_and_toolchain_share_a_top_directory(tmp_path):
+    """The path a cell's library is compiled with does not lead to libstd then."""
+    toolchain = pathlib.Path(subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True).stdout.strip())
+    with tempfile.TemporaryDirectory(dir=toolchain.parent) as directory:
+        with Kernel(tmp_path / "home", environment={"TMPDIR": directory}) as kernel:
+            assert kernel.run("1 + 1").result == "2"
 
 
 def test_builds_of_dependencies_are_visible(kernel, tmp_path):

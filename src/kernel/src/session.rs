@@ -149,6 +149,18 @@ impl Session {
         Ok(Some(value))
     }
 
+    /// Where the value for `$NAME` comes from, in a few words.
+    ///
+    /// # Errors
+    /// When the settings cannot be read.
+    pub fn origin(&self, name: &str) -> Result<String, MagicError> {
+        Ok(match self.settings.get(name)? {
+            Some(setting) => format!("settings ({})", setting.origin),
+            None if self.own_value(name)?.is_some() => "environment".to_owned(),
+            None => "the sandbox".to_owned(),
+        })
+    }
+
     /// The settings that are known on the sandbox without being set, where they hold.
     pub fn implied(&self) -> Vec<(&'static str, SecretString)> {
         if !self.plan().is_ok_and(|plan| plan.needs_sandbox()) {

@@ -93,7 +93,7 @@ fn a_grid_that_is_used_up_ends_the_suggestion() {
 
 #[test]
 fn settings_the_algorithm_returned_come_back_to_it() {
-    let mut experiment = Experiment {
+    let experiment = Experiment {
         spec: grid(json!([{"name": "random_state", "value": "1"}])),
         ..Experiment::default()
     };

@@ -5,6 +5,8 @@ import pathlib
 import re
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
 
 import pytest
@@ -190,18 +192,24 @@ def test_a_cell_asks_for_input(warm):
     assert "cannot be asked" in warm.fails(code, allow_stdin=False).shown
 
 
-def test_a_subshell_says_that_the_engine_is_busy(warm):
+def test_a_subshell_says_that_the_engine_is_busy_and_disturbs_nothing(warm):
     subshell = warm.request("create_subshell_request")["subshell_id"]
-    running = warm.send("std::thread::sleep(std::time::Duration::from_secs(8));")
-    message = warm.client.session.msg("execute_request", {"code": "1 + 1", "silent": False})
-    message["header"]["subshell_id"] = subshell
-    # The main cell must hold the engine before the question comes.
-    wait_for(lambda: compiles(engine_of(warm)) or True)
-    time.sleep(0.2)
-    warm.client.shell_channel.send(message)
-    outcome = warm.collect(message["header"]["msg_id"])
-    assert outcome.reply["ename"] == "EngineBusy"
-    assert warm.collect(running).status == "ok"
+    running = warm.send(
+        'println!("begun");\nstd::thread::sleep(std::time::Duration::from_secs(4));\n'
+        'katlab::display(&[("text/plain", "still here")])?;'
+    )
+    refused = []
+
+    def ask_beside(message):
+        if message["msg_type"] == "stream" and not refused:
+            request = warm.client.session.msg("execute_request", {"code": "1 + 1", "silent": False})
+            request["header"]["subshell_id"] = subshell
+            warm.client.shell_channel.send(request)
+            refused.append(warm.reply(request["header"]["msg_id"])["content"])
+
+    outcome = warm.collect(running, on_message=ask_beside)
+    assert outcome.status == "ok" and "still here" in outcome.shown
+    assert refused[0]["ename"] == "EngineBusy"
     warm.request("delete_subshell_request", {"subshell_id": subshell})
 
 
@@ -375,6 +383,33 @@ def test_without_cargo_magics_work_and_rust_says_what_is_missing(tmp_path):
         outcome = kernel.fails("1 + 1")
         assert "cargo" in outcome.reply["evalue"] and "rustup" in outcome.shown
         assert kernel.run(":help").status == "ok"
+
+
+def test_without_the_librarys_source_a_hint_says_once_how_types_are_inferred(tmp_path):
+    real = pathlib.Path(subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True).stdout.strip())
+    sysroot, bare = tmp_path / "sysroot", tmp_path / "bin"
+    bare.mkdir()
+    (sysroot / "lib" / "rustlib").mkdir(parents=True)
+    for entry in [*real.glob("*"), *real.glob("lib/*"), *real.glob("lib/rustlib/*")]:
+        link = sysroot / entry.relative_to(real)
+        if not link.exists() and entry.name != "src":
+            link.symlink_to(entry)
+    (bare / "cargo").symlink_to(real / "bin" / "cargo")
+    (bare / "rustc").write_text(f'#!/bin/sh\nexec {real}/bin/rustc --sysroot={sysroot} "$@"\n')
+    (bare / "rustc").chmod(0o755)
+    environment = {"PATH": f"{bare}:/usr/bin:/bin", "RUSTUP_HOME": str(tmp_path)}
+    with Kernel(tmp_path / "home", environment=environment) as kernel:
+        assert "rust-src" in kernel.fails("let inferred = vec![1];").shown
+        assert "rust-src" not in kernel.fails("let inferred = vec![2];").shown
+        kernel.run("let explicit: Vec<i32> = vec![1];")
+
+
+def test_cells_are_loaded_when_builds_and_toolchain_share_a_top_directory(tmp_path):
+    """The path a cell's library is compiled with does not lead to libstd then."""
+    toolchain = pathlib.Path(subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True).stdout.strip())
+    with tempfile.TemporaryDirectory(dir=toolchain.parent) as directory:
+        with Kernel(tmp_path / "home", environment={"TMPDIR": directory}) as kernel:
+            assert kernel.run("1 + 1").result == "2"
 
 
 def test_builds_of_dependencies_are_visible(kernel, tmp_path):

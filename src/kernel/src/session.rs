@@ -30,6 +30,7 @@ struct State {
     chosen: Chosen,
     directory: PathBuf,
     learned: HashSet<String>,
+    sandbox: Vec<Option<std::time::SystemTime>>,
 }
 
 impl Session {
@@ -51,6 +52,7 @@ impl Session {
                 chosen: Chosen::default(),
                 directory,
                 learned: HashSet::new(),
+                sandbox: Vec::new(),
             }),
         };
         session.learn_secrets();
@@ -147,6 +149,18 @@ impl Session {
         Ok(Some(value))
     }
 
+    /// Where the value for `$NAME` comes from, in a few words.
+    ///
+    /// # Errors
+    /// When the settings cannot be read.
+    pub fn origin(&self, name: &str) -> Result<String, MagicError> {
+        Ok(match self.settings.get(name)? {
+            Some(setting) => format!("settings ({})", setting.origin),
+            None if self.own_value(name)?.is_some() => "environment".to_owned(),
+            None => "the sandbox".to_owned(),
+        })
+    }
+
     /// The settings that are known on the sandbox without being set, where they hold.
     pub fn implied(&self) -> Vec<(&'static str, SecretString)> {
         if !self.plan().is_ok_and(|plan| plan.needs_sandbox()) {
@@ -183,14 +197,24 @@ impl Session {
 
     /// Makes the redaction filter know all secrets there are now. Cheap when nothing changed.
     pub fn learn_secrets(&self) {
-        let Ok(all) = self.settings.all() else { return };
+        let mut secrets: Vec<SecretString> = Vec::new();
+        if let Ok(all) = self.settings.all() {
+            secrets.extend(
+                all.into_values()
+                    .filter(|setting| setting.secret)
+                    .map(|setting| setting.value),
+            );
+        }
         let mut state = self.lock();
-        for setting in all.values().filter(|setting| setting.secret) {
-            if state
-                .learned
-                .insert(setting.value.expose_secret().to_owned())
-            {
-                self.redactor.learn(&setting.value);
+        // Whether or not it is the sandbox that magics talk to.
+        let stamp = sandbox::stamp(&self.home);
+        if state.sandbox != stamp {
+            secrets.extend(sandbox::secrets(&self.home));
+            state.sandbox = stamp;
+        }
+        for secret in secrets {
+            if state.learned.insert(secret.expose_secret().to_owned()) {
+                self.redactor.learn(&secret);
             }
         }
     }

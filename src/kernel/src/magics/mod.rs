@@ -90,6 +90,7 @@ impl Context {
         cancel: CancellationToken,
         body: Option<String>,
     ) -> Self {
+        session.learn_secrets();
         let output = Output::new(sink, session.redactor());
         Self {
             session,
@@ -239,7 +240,10 @@ async fn supervise(call: Box<dyn registry::Call>, ctx: &Context) -> Result<(), M
     tokio::select! {
         biased;
         result = &mut run => match result {
-            Err(_) if ctx.cancel.is_cancelled() => Err(MagicError::interrupted()),
+            // Whatever broke on the way was the interrupt's doing; what the magic says of it stays.
+            Err(error) if ctx.cancel.is_cancelled() && error.kind != ErrorKind::Interrupted => {
+                Err(MagicError::interrupted())
+            }
             result => result,
         },
         () = cut => Err(MagicError::interrupted()),

@@ -1,5 +1,7 @@
 //! The one table model: columns and cells, from which plain text, HTML, CSV, JSON and YAML are made.
 
+use std::borrow::Cow;
+
 use comfy_table::{CellAlignment, LineStyle, TableStyle};
 use serde_json::{Map, Value};
 
@@ -20,6 +22,9 @@ const CELL_LEFT: &str = "text-align:left";
 const CELL_RIGHT: &str = "text-align:right";
 /// A line that shows on white and on black.
 const RULE: &str = "border-bottom:1px solid #808080";
+
+/// More decimals than this are not made up to let numbers stand in line.
+const DECIMALS: usize = 6;
 
 /// A row of a table.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -109,11 +114,59 @@ impl Table {
 
     /// Plain text and HTML.
     pub fn bundle(&self) -> Bundle {
-        Bundle::text(self.plain()).with("text/html", self.html().into_string())
+        let table = self.levelled();
+        Bundle::text(table.plain_text()).with("text/html", table.markup().into_string())
     }
 
     /// Plain text, aligned, one line a row.
     pub fn plain(&self) -> String {
+        self.levelled().plain_text()
+    }
+
+    /// HTML, escaped, without scripts and style sheets.
+    pub fn html(&self) -> Html {
+        self.levelled().markup()
+    }
+
+    /// The table with the numbers of a column written with as many decimals as the longest of them,
+    /// so that their points stand below each other. Not where that would be a long row of zeros.
+    fn levelled(&self) -> Cow<'_, Self> {
+        let mut levelled = Cow::Borrowed(self);
+        for at in 0..self.columns.len() {
+            let decimals = |row: &Row| {
+                let cell = &row.cells[at];
+                let plain = cell
+                    .value
+                    .as_f64()
+                    .is_some_and(|number| number_text(number) == cell.text);
+                plain.then(|| {
+                    cell.text
+                        .split_once('.')
+                        .map_or(0, |(_, decimals)| decimals.len())
+                })
+            };
+            let most = self.rows.iter().filter_map(decimals).max().unwrap_or(0);
+            let exponent = self.rows.iter().any(|row| row.cells[at].text.contains('e'));
+            if most == 0 || most > DECIMALS || exponent {
+                continue;
+            }
+            for (number, row) in self.rows.iter().enumerate() {
+                if let Some(missing) = decimals(row)
+                    .map(|have| most - have)
+                    .filter(|missing| *missing > 0)
+                {
+                    let text = &mut levelled.to_mut().rows[number].cells[at].text;
+                    if missing == most {
+                        text.push('.');
+                    }
+                    text.push_str(&"0".repeat(missing));
+                }
+            }
+        }
+        levelled
+    }
+
+    fn plain_text(&self) -> String {
         let mut text = String::new();
         if let Some(title) = &self.title {
             text.push_str(title);
@@ -158,8 +211,7 @@ impl Table {
         text
     }
 
-    /// HTML, escaped, without scripts and style sheets.
-    pub fn html(&self) -> Html {
+    fn markup(&self) -> Html {
         let mut parts = Html::default();
         if let Some(title) = &self.title {
             parts.push(&html::text_element(

@@ -73,10 +73,7 @@ impl Magic for Render {
                 if setting.as_ref().is_some_and(|setting| setting.secret) {
                     secrets.push(name.clone());
                 }
-                let source = setting.map_or_else(
-                    || "environment".to_owned(),
-                    |setting| format!("settings ({})", setting.origin),
-                );
+                let source = ctx.session.origin(&name)?;
                 found.insert(name, Found { value, source });
             }
         }

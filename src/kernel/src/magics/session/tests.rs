@@ -289,3 +289,22 @@ async fn a_home_that_is_lost_is_told_and_no_obstacle_until_something_is_to_be_ke
     let error = run(&session, ":env set A=1").await.0.unwrap_err();
     assert!(error.message.contains("home") && error.hint.unwrap().contains("KATLAB_HOME"));
 }
+
+#[tokio::test]
+async fn the_sandboxs_secrets_are_masked_before_anybody_asks_for_them() {
+    let (_dir, session) = session();
+    let sandbox = session.home().sandbox();
+    std::fs::create_dir_all(&sandbox).unwrap();
+    std::fs::write(
+        sandbox.join("registry.json"),
+        r#"{"username": "lab", "password": "swordfish"}"#,
+    )
+    .unwrap();
+    let kubeconfig = "users:\n- name: a\n  user:\n    token: tok-12345678\n";
+    std::fs::write(sandbox.join("kubeconfig"), kubeconfig).unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let ctx = Context::new(session, recorder.clone(), CancellationToken::new(), None);
+    ctx.output.text("the file says swordfish, and tok-12345678");
+    ctx.output.flush();
+    assert_eq!(recorder.stdout(), "the file says ••••••, and ••••••\n");
+}

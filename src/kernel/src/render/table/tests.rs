@@ -69,6 +69,27 @@ fn korean_cells_keep_columns_aligned() {
 }
 
 #[test]
+fn the_points_of_numbers_stand_below_each_other() {
+    let column = |numbers: &[f64]| {
+        let mut table = Table::new([Column::number("X")]);
+        table.row([Cell::none()]);
+        for number in numbers {
+            table.row([Cell::number(*number)]);
+        }
+        table
+            .plain()
+            .lines()
+            .skip(3)
+            .map(|line| line.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(column(&[0.97, 0.9712, 1.0]), ["0.9700", "0.9712", "1.0000"]);
+    assert_eq!(column(&[32.0, 128.0]), ["32", "128"]);
+    assert_eq!(column(&[1e-5, 0.25]), ["1e-5", "0.25"]);
+    assert_eq!(column(&[0.000_821_904, 0.1]), ["0.000821904", "0.1"]);
+}
+
+#[test]
 fn an_empty_table_says_what_would_stand_there() {
     let table = Table::new([Column::new("NAME")]).empty("no images; `:build` makes one");
     assert_eq!(table.plain(), "no images; `:build` makes one");

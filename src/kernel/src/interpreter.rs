@@ -196,9 +196,10 @@ impl Interpreter {
         }
         self.engine.set_variables(variables);
         self.engine.set_directory(self.session.directory());
+        let turn = self.engine.turn(&context.cancel, when_busy).await?;
         let run = self
             .engine
-            .execute(code, &context.output, &context.cancel, when_busy);
+            .execute(&turn, code, &context.output, &context.cancel);
         let outcome = match bridge {
             Some(bridge) => bridge.serving(context.clone(), run).await,
             None => run.await,

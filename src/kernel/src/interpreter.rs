@@ -149,6 +149,10 @@ impl Interpreter {
                     if let Some(error) = unknown_command(&code) {
                         return Err(failure(&error));
                     }
+                    if let Some(hint) = code.lines().next().and_then(magics::foreign::shell_line) {
+                        let error = MagicError::usage("this is a command, not Rust").hint(hint);
+                        return Err(failure(&error));
+                    }
                     self.rust(&code, context, when_busy).await?;
                 }
                 Part::Engine(Verb::Quit) => {

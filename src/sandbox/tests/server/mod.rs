@@ -19,8 +19,8 @@ const TOKEN: &str = "only-for-this-test";
 /// Holds what the server needs; dropped, it ends.
 pub struct Server {
     _directory: tempfile::TempDir,
-    /// What the server keeps. Not every test that starts a server looks into it.
-    #[allow(dead_code)]
+    /// What the server keeps.
+    #[allow(dead_code)] // Not every suite looks into it.
     pub store: Store,
     shutdown: CancellationToken,
 }

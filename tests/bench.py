@@ -210,7 +210,6 @@ def images(lab):
         return f"{time.time()}-{next(stamp)}"
 
     with Kernel([str(BINARY), "kernel", "-f", "{connection_file}"], lab.environment) as kernel:
-        kernel.run(f"!cd {lab.directory}")
         pairs = []
         for _ in range(RUNS):
             mine = kernel.run(f":build {context} -t katlab-bench:1 --build-arg STAMP={fresh()}")

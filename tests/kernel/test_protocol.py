@@ -211,7 +211,9 @@ def test_user_expressions_are_evaluated(warm):
 def test_shutdown_by_message_ends_the_process(tmp_path):
     with Kernel(tmp_path / "home") as kernel:
         pid = kernel.pid
-        running = kernel.send("!sleep 30")
+        running = kernel.send("!sleep 87654")
+        # Control overtakes shell: a cell that has not begun would be told that it never will.
+        wait_for(lambda: processes("sleep 87654"))
         assert kernel.request("shutdown_request", {"restart": False}) == {"status": "ok", "restart": False}
         assert kernel.reply(running)["content"]["status"] == "error"
         wait_for(lambda: not alive(pid))

@@ -283,6 +283,7 @@ fn object(action: &Action) -> String {
 fn singular(resource: &str) -> String {
     match resource {
         "namespaces" => "namespace".into(),
+        "trials or experiments" => "trial or experiment".into(),
         other => other.strip_suffix('s').unwrap_or(other).to_owned(),
     }
 }
@@ -439,6 +440,7 @@ fn list_magic(action: &Action) -> String {
         resource @ ("experiments" | "trials" | "suggestions" | "secrets" | "jobs" | "pods") => {
             format!(":{resource}")
         }
+        "trials or experiments" => ":experiments and :trials".to_owned(),
         resource => format!(":get {resource}"),
     }
 }

@@ -6,7 +6,7 @@ use katlab_katib::types::{CollectorKind, Trial};
 use super::experiments::{self, Summary};
 use super::suggestions;
 use super::trials::{self, TrialRow};
-use crate::cluster::{Cluster, Error, Result, near_misses};
+use crate::cluster::{Action, Cluster, Error, Result, near_misses};
 use crate::kubernetes::Scope;
 use crate::kubernetes::events::{self, EventRow, Filter};
 use crate::kubernetes::jobs::{self, JobRow};
@@ -101,6 +101,10 @@ pub async fn explain(cluster: &Cluster, namespace: &str, name: &str) -> Result<D
                 let known: Vec<String> = like_experiments.into_iter().chain(like_trials).collect();
                 let mut near = near_misses(name, known.iter().map(String::as_str));
                 near.truncate(3);
+                let action = Action {
+                    resource: "trials or experiments".into(),
+                    ..action
+                };
                 Err(Error::NotFound { action, near })
             }
             Err(error) => Err(error),
@@ -466,10 +470,19 @@ fn conclude_trial(
                     ),
                 );
             }
-            State::Terminated { code, reason, .. } => terminated(found, container, *code, reason),
+            State::Terminated {
+                code,
+                reason,
+                message,
+            } => terminated(found, container, *code, reason, message),
             State::Running { .. } => {
-                if let Some(State::Terminated { code, reason, .. }) = &container.last {
-                    terminated(found, container, *code, reason);
+                if let Some(State::Terminated {
+                    code,
+                    reason,
+                    message,
+                }) = &container.last
+                {
+                    terminated(found, container, *code, reason, message);
                 }
             }
         }
@@ -503,7 +516,10 @@ fn conclude_trial(
         }
         return;
     }
-    if let Some(event) = event("FailedScheduling") {
+    // The event stays for an hour; the pod may have found its place since.
+    if let Some(event) =
+        event("FailedScheduling").filter(|_| pod.is_none_or(|pod| pod.states.is_empty()))
+    {
         found.conclude(
             Mood::Trouble,
             format!("its pod finds no place: {}", event.message),
@@ -535,7 +551,13 @@ fn conclude_trial(
     }
 }
 
-fn terminated(found: &mut Diagnosis, container: &ContainerState, code: i32, reason: &str) {
+fn terminated(
+    found: &mut Diagnosis,
+    container: &ContainerState,
+    code: i32,
+    reason: &str,
+    message: &str,
+) {
     let name = &container.name;
     match (reason, code) {
         ("OOMKilled", _) => {
@@ -544,6 +566,16 @@ fn terminated(found: &mut Diagnosis, container: &ContainerState, code: i32, reas
                 format!("container {name} needed more memory than it may have and was killed"),
             );
             found.advise("raise resources.limits.memory in the trial template, or use less (a smaller batch)");
+        }
+        ("StartError" | "ContainerCannotRun", _) => {
+            found.conclude(
+                Mood::Trouble,
+                format!(
+                    "container {name} could not be started: {}",
+                    start_reason(message)
+                ),
+            );
+            found.advise("check command in the template against the image: :run IMAGE COMMAND");
         }
         (_, 126) => {
             found.conclude(
@@ -569,6 +601,12 @@ fn terminated(found: &mut Diagnosis, container: &ContainerState, code: i32, reas
             found.advise("read its log below; :run IMAGE COMMAND runs the same on the engine of this machine");
         }
     }
+}
+
+/// The part of a start failure that names the program; the rest is about who said it to whom.
+fn start_reason(message: &str) -> &str {
+    let told = message.rfind("exec: ").map_or(message, |at| &message[at..]);
+    told.trim().trim_end_matches(": unknown")
 }
 
 /// The telling end of a pull message, with the image named once.

@@ -43,7 +43,7 @@ impl Magic for Lint {
                 &options,
             )?;
         }
-        ctx.output.show(checked.bundle());
+        ctx.output.show(checked.bundle(Severity::Advice));
         checked.judge(self.deny_warnings)
     }
 
@@ -112,12 +112,13 @@ impl Checked {
         Ok(())
     }
 
-    /// The findings, each with its line.
-    pub fn bundle(&self) -> Bundle {
+    /// The findings that are at least this bad, each with its line.
+    pub fn bundle(&self, from: Severity) -> Bundle {
         let findings: Vec<findings::Finding> = self
             .report
             .findings
             .iter()
+            .filter(|one| one.severity >= from)
             .map(|one| self.finding(one))
             .collect();
         findings::Report {

@@ -60,7 +60,7 @@ def take(notebook, picture, text=None, size=(1280, 900)):
                     for _ in range(80):
                         target = page.locator(".jp-OutputArea-output", has_text=text)
                         if target.count():
-                            target.first.scroll_into_view_if_needed()
+                            target.first.evaluate("output => output.scrollIntoView({block: 'center'})")
                             break
                         page.locator(".jp-WindowedPanel-outer").first.evaluate("panel => panel.scrollBy(0, 500)")
                         page.wait_for_timeout(150)

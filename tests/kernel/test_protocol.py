@@ -130,6 +130,23 @@ def test_an_interrupt_ends_a_shell_line_with_all_it_started(kernel):
     wait_for(lambda: not processes("sleep 98765"))
 
 
+def test_a_runaway_command_can_be_interrupted_and_takes_no_memory(kernel):
+    identity = kernel.send("!yes")
+    seen = []
+
+    def interrupt(message):
+        if message["msg_type"] == "stream":
+            seen.append(time.monotonic())
+            if len(seen) == 30:
+                kernel.interrupt()
+
+    outcome = kernel.collect(identity, on_message=interrupt)
+    assert outcome.reply["ename"] == "KeyboardInterrupt"
+    status = open(f"/proc/{kernel.pid}/status").read()
+    peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    assert peak < 300_000, f"{peak} kB"
+
+
 def test_output_of_a_shell_line_comes_while_it_runs(kernel):
     seen = []
     kernel.run(

@@ -192,18 +192,24 @@ def test_a_cell_asks_for_input(warm):
     assert "cannot be asked" in warm.fails(code, allow_stdin=False).shown
 
 
-def test_a_subshell_says_that_the_engine_is_busy(warm):
+def test_a_subshell_says_that_the_engine_is_busy_and_disturbs_nothing(warm):
     subshell = warm.request("create_subshell_request")["subshell_id"]
-    running = warm.send("std::thread::sleep(std::time::Duration::from_secs(8));")
-    message = warm.client.session.msg("execute_request", {"code": "1 + 1", "silent": False})
-    message["header"]["subshell_id"] = subshell
-    # The main cell must hold the engine before the question comes.
-    wait_for(lambda: compiles(engine_of(warm)) or True)
-    time.sleep(0.2)
-    warm.client.shell_channel.send(message)
-    outcome = warm.collect(message["header"]["msg_id"])
-    assert outcome.reply["ename"] == "EngineBusy"
-    assert warm.collect(running).status == "ok"
+    running = warm.send(
+        'println!("begun");\nstd::thread::sleep(std::time::Duration::from_secs(4));\n'
+        'katlab::display(&[("text/plain", "still here")])?;'
+    )
+    refused = []
+
+    def ask_beside(message):
+        if message["msg_type"] == "stream" and not refused:
+            request = warm.client.session.msg("execute_request", {"code": "1 + 1", "silent": False})
+            request["header"]["subshell_id"] = subshell
+            warm.client.shell_channel.send(request)
+            refused.append(warm.reply(request["header"]["msg_id"])["content"])
+
+    outcome = warm.collect(running, on_message=ask_beside)
+    assert outcome.status == "ok" and "still here" in outcome.shown
+    assert refused[0]["ename"] == "EngineBusy"
     warm.request("delete_subshell_request", {"subshell_id": subshell})
 
 

@@ -81,6 +81,9 @@ impl YamlError {
                     kind: SyntaxKind::Budget,
                     ..
                 } => "write the values out instead of repeating them by alias",
+                Self::Syntax { message, .. } if message.contains("tab") => {
+                    "replace the tabs by spaces: YAML indents with spaces alone"
+                }
                 Self::Syntax { .. } => "check indentation, quotes and colons near that line",
                 Self::EscapedDollar { .. } => {
                     "remove the backslash: `:experiment render` does it for the whole file"
@@ -258,7 +261,16 @@ fn syntax(text: &str, error: &serde_saphyr::Error) -> YamlError {
     YamlError::Syntax {
         line: line.clamp(1, lines),
         column: column.max(1),
-        message: without_position(message),
+        message: match kind {
+            // The parser's own words name its settings, which a reader of the message has none of.
+            SyntaxKind::DuplicateKey => {
+                without_position(message.split(", set ").next().unwrap_or(message))
+            }
+            SyntaxKind::Budget => {
+                "too many values come out of its aliases, or it nests too deep".to_owned()
+            }
+            SyntaxKind::Malformed => without_position(message),
+        },
         kind,
     }
 }
@@ -354,6 +366,13 @@ mod tests {
             ),
             "{error:?}"
         );
+        assert!(!error.to_string().contains("Options"), "{error}");
+    }
+
+    #[test]
+    fn a_tab_is_answered_with_how_to_mend_it() {
+        let error = parse("a:\n\tb: 1\n").unwrap_err();
+        assert!(error.hint().unwrap().contains("spaces"), "{error}");
     }
 
     #[test]

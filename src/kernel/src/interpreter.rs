@@ -149,6 +149,10 @@ impl Interpreter {
                     if let Some(error) = unknown_command(&code) {
                         return Err(failure(&error));
                     }
+                    if let Some(hint) = code.lines().next().and_then(magics::foreign::shell_line) {
+                        let error = MagicError::usage("this is a command, not Rust").hint(hint);
+                        return Err(failure(&error));
+                    }
                     self.rust(&code, context, when_busy).await?;
                 }
                 Part::Engine(Verb::Quit) => {
@@ -192,9 +196,10 @@ impl Interpreter {
         }
         self.engine.set_variables(variables);
         self.engine.set_directory(self.session.directory());
+        let turn = self.engine.turn(&context.cancel, when_busy).await?;
         let run = self
             .engine
-            .execute(code, &context.output, &context.cancel, when_busy);
+            .execute(&turn, code, &context.output, &context.cancel);
         let outcome = match bridge {
             Some(bridge) => bridge.serving(context.clone(), run).await,
             None => run.await,

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Stream;
@@ -14,6 +15,10 @@ use crate::output::Output;
 
 /// How long a command may take to end after an interrupt before it is killed.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How much a command may print in a second. What it prints beyond waits in its pipe, so that a
+/// runaway command fills neither this program's memory nor the notebook within moments.
+const RATE: usize = 4 * 1024 * 1024;
 
 /// Runs a command with `sh` in a directory.
 ///
@@ -96,10 +101,18 @@ async fn copy(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, output: &Out
     let Some(mut pipe) = pipe else { return };
     let mut buffer = vec![0; 16 * 1024];
     let mut held = Vec::new();
+    let mut second = Instant::now();
+    let mut printed = 0;
     loop {
         match pipe.read(&mut buffer).await {
             Ok(0) | Err(_) => break,
             Ok(read) => {
+                printed += read;
+                if second.elapsed() >= Duration::from_secs(1) {
+                    (second, printed) = (Instant::now(), 0);
+                } else if printed > RATE {
+                    tokio::time::sleep_until(second + Duration::from_secs(1)).await;
+                }
                 held.extend_from_slice(&buffer[..read]);
                 let whole = whole_characters(&held);
                 let rest = held.split_off(whole);

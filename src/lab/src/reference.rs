@@ -111,6 +111,16 @@ impl Error {
             Self::Digest { .. } => "A digest is `sha256:` and 64 hexadecimal digits.".to_owned(),
             Self::TooLong { .. } => "Choose a shorter repository name.".to_owned(),
             Self::Id { .. } => "Give the image a name first with `:tag ID NAME:TAG`.".to_owned(),
+            // HOST:PORT alone reads like an image and its tag.
+            Self::NotARepository { text, repository }
+                if !repository.contains('/')
+                    && text
+                        .strip_prefix(repository.as_str())
+                        .and_then(|rest| rest.strip_prefix(':'))
+                        .is_some_and(|port| port.parse::<u16>().is_ok()) =>
+            {
+                format!("Is it a registry? Write `{text}/REPOSITORY`; `:registry repos {text}` lists them.")
+            }
             Self::NotARepository { repository, .. } => format!("Leave tag and digest out: `{repository}`."),
         })
     }

@@ -73,6 +73,9 @@ impl Error {
             Self::Read { source, .. } if source.kind() == ErrorKind::NotFound => {
                 Some("check the path; it is looked up from the notebook's directory".to_owned())
             }
+            Self::Read { source, .. } if source.kind() == ErrorKind::IsADirectory => {
+                Some("name a file in that folder".to_owned())
+            }
             Self::Read { .. } | Self::Lock { .. } => {
                 Some("check who owns the file and its permissions".to_owned())
             }

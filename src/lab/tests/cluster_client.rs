@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use api_server::{Answer, Server};
 use katlab_lab::cluster::{self, Choice, Cluster, Error, Surroundings};
 use katlab_lab::katib::experiments;
 use katlab_lab::katib::watch::{self, Update};
@@ -16,7 +17,6 @@ use katlab_lab::kubernetes::secrets::{self, Content, Outcome};
 use katlab_lab::kubernetes::{Scope, jobs};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use api_server::{Answer, Server};
 
 const EXPERIMENTS: &str = "/apis/kubeflow.org/v1beta1/namespaces/lab/experiments";
 const TRIALS: &str = "/apis/kubeflow.org/v1beta1/namespaces/lab/trials";
@@ -31,14 +31,19 @@ fn kubeconfig(folder: &Path, server: &str, user: &str) -> PathBuf {
 }
 
 async fn connect(path: PathBuf) -> cluster::Result<Cluster> {
-    let surroundings = Surroundings { kubeconfig: vec![path], ..Surroundings::default() };
+    let surroundings = Surroundings {
+        kubeconfig: vec![path],
+        ..Surroundings::default()
+    };
     let plan = cluster::choose(&Choice::Automatic, &surroundings)?;
     cluster::connect(&plan, None, &surroundings).await
 }
 
 async fn connected(server: &Server) -> Cluster {
     let folder = tempfile::tempdir().unwrap();
-    connect(kubeconfig(folder.path(), &server.url(), "{token: t}")).await.unwrap()
+    connect(kubeconfig(folder.path(), &server.url(), "{token: t}"))
+        .await
+        .unwrap()
 }
 
 fn plug_in(folder: &Path, script: &str) -> String {
@@ -56,7 +61,9 @@ fn experiment(version: &str, succeeded: u32, completed: bool) -> Value {
     let mut conditions = vec![json!({"type": "Created", "status": "True"})];
     conditions.push(json!({"type": "Running", "status": if completed { "False" } else { "True" }}));
     if completed {
-        conditions.push(json!({"type": "Succeeded", "status": "True", "reason": "ExperimentMaxTrialsReached"}));
+        conditions.push(
+            json!({"type": "Succeeded", "status": "True", "reason": "ExperimentMaxTrialsReached"}),
+        );
     }
     json!({
         "apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment",
@@ -71,7 +78,10 @@ fn experiment(version: &str, succeeded: u32, completed: bool) -> Value {
 async fn an_expired_token_is_renewed_once_and_the_request_sent_again() {
     let server = Server::start(|request| {
         if request.header("authorization") == Some("Bearer token-2") {
-            return Answer::json(200, &list("JobList", "1", json!([{"metadata": {"name": "a"}}])));
+            return Answer::json(
+                200,
+                &list("JobList", "1", json!([{"metadata": {"name": "a"}}])),
+            );
         }
         Answer::status(401, "Unauthorized", "Unauthorized", json!({}))
     })
@@ -82,19 +92,34 @@ async fn an_expired_token_is_renewed_once_and_the_request_sent_again() {
         folder.path(),
         r#"cd "$(dirname "$0")"; echo x >> runs; n=$(wc -l < runs); echo "{\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"token-$n\"}}""#,
     );
-    let cluster = connect(kubeconfig(folder.path(), &server.url(), &user)).await.unwrap();
+    let cluster = connect(kubeconfig(folder.path(), &server.url(), &user))
+        .await
+        .unwrap();
     for _ in 0..3 {
-        assert_eq!(jobs::list(&cluster, &Scope::from("lab"), None).await.unwrap().len(), 1);
+        assert_eq!(
+            jobs::list(&cluster, &Scope::from("lab"), None)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
     let runs = std::fs::read_to_string(folder.path().join("runs")).unwrap();
-    assert_eq!(runs.lines().count(), 2, "the plug-in ran at the start and for the renewal");
+    assert_eq!(
+        runs.lines().count(),
+        2,
+        "the plug-in ran at the start and for the renewal"
+    );
 }
 
 #[tokio::test]
 async fn a_credential_that_stays_refused_is_an_error_and_no_loop() {
-    let server = Server::start(|_| Answer::status(401, "Unauthorized", "Unauthorized", json!({}))).await;
+    let server =
+        Server::start(|_| Answer::status(401, "Unauthorized", "Unauthorized", json!({}))).await;
     let cluster = connected(&server).await;
-    let error = jobs::list(&cluster, &Scope::from("lab"), None).await.unwrap_err();
+    let error = jobs::list(&cluster, &Scope::from("lab"), None)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
     assert_eq!(server.requests().len(), 2);
 }
@@ -103,11 +128,19 @@ async fn a_credential_that_stays_refused_is_an_error_and_no_loop() {
 async fn a_plug_in_that_fails_is_quoted_and_never_waits_for_input() {
     let server = Server::start(|_| Answer::json(200, &json!({}))).await;
     let folder = tempfile::tempdir().unwrap();
-    let user = plug_in(folder.path(), "if read line; then echo asked >&2; fi; echo 'log in first' >&2; exit 3");
+    let user = plug_in(
+        folder.path(),
+        "if read line; then echo asked >&2; fi; echo 'log in first' >&2; exit 3",
+    );
     let connecting = connect(kubeconfig(folder.path(), &server.url(), &user));
-    let error = tokio::time::timeout(Duration::from_secs(20), connecting).await.unwrap().unwrap_err();
+    let error = tokio::time::timeout(Duration::from_secs(20), connecting)
+        .await
+        .unwrap()
+        .unwrap_err();
     match error {
-        Error::CredentialPlugin { command, reason, .. } => {
+        Error::CredentialPlugin {
+            command, reason, ..
+        } => {
             assert!(command.ends_with("plug-in"), "{command}");
             assert_eq!(reason, "log in first");
         }
@@ -119,7 +152,9 @@ async fn a_plug_in_that_fails_is_quoted_and_never_waits_for_input() {
 async fn a_plug_in_that_is_not_there_is_named_with_how_to_get_it() {
     let folder = tempfile::tempdir().unwrap();
     let user = "{exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: no-such-plug-in, installHint: get it from the console}}";
-    let error = connect(kubeconfig(folder.path(), "http://127.0.0.1:1", user)).await.unwrap_err();
+    let error = connect(kubeconfig(folder.path(), "http://127.0.0.1:1", user))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("no-such-plug-in"), "{error}");
     assert_eq!(error.hint().as_deref(), Some("get it from the console"));
 }
@@ -127,9 +162,17 @@ async fn a_plug_in_that_is_not_there_is_named_with_how_to_get_it() {
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_told_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let cluster = connect(kubeconfig(folder.path(), "http://127.0.0.1:1", "{token: t}")).await.unwrap();
+    let cluster = connect(kubeconfig(
+        folder.path(),
+        "http://127.0.0.1:1",
+        "{token: t}",
+    ))
+    .await
+    .unwrap();
     let started = Instant::now();
-    let error = experiments::list(&cluster, &Scope::from("lab")).await.unwrap_err();
+    let error = experiments::list(&cluster, &Scope::from("lab"))
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("http://127.0.0.1:1"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
@@ -141,40 +184,77 @@ async fn a_busy_server_is_asked_again_a_few_times() {
     let count = Arc::clone(&asked);
     let server = Server::start(move |_| match count.fetch_add(1, Ordering::SeqCst) {
         0 | 1 => Answer::status(429, "TooManyRequests", "busy", json!({})),
-        _ => Answer::json(200, &list("JobList", "1", json!([{"metadata": {"name": "a"}}]))),
+        _ => Answer::json(
+            200,
+            &list("JobList", "1", json!([{"metadata": {"name": "a"}}])),
+        ),
     })
     .await;
     let cluster = connected(&server).await;
-    assert_eq!(jobs::list(&cluster, &Scope::from("lab"), None).await.unwrap().len(), 1);
+    assert_eq!(
+        jobs::list(&cluster, &Scope::from("lab"), None)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
 async fn an_empty_list_in_a_namespace_that_does_not_exist_says_so_with_near_misses() {
     let server = Server::start(|request| match request.path() {
-        "/api/v1/namespaces/labb" => {
-            Answer::status(404, "NotFound", "namespaces \"labb\" not found", json!({"kind": "namespaces", "name": "labb"}))
-        }
-        "/api/v1/namespaces" => Answer::json(200, &list("NamespaceList", "1", json!([{"metadata": {"name": "lab"}}]))),
+        "/api/v1/namespaces/labb" => Answer::status(
+            404,
+            "NotFound",
+            "namespaces \"labb\" not found",
+            json!({"kind": "namespaces", "name": "labb"}),
+        ),
+        "/api/v1/namespaces" => Answer::json(
+            200,
+            &list("NamespaceList", "1", json!([{"metadata": {"name": "lab"}}])),
+        ),
         _ => Answer::json(200, &list("JobList", "1", json!([]))),
     })
     .await;
     let cluster = connected(&server).await;
-    let error = jobs::list(&cluster, &Scope::from("labb"), None).await.unwrap_err();
-    assert!(matches!(&error, Error::NoNamespace { near, .. } if near == &["lab"]), "{error}");
+    let error = jobs::list(&cluster, &Scope::from("labb"), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::NoNamespace { near, .. } if near == &["lab"]),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn an_experiment_that_is_not_there_comes_with_near_misses() {
     let server = Server::start(|request| match request.path() {
-        EXPERIMENTS => Answer::json(200, &list("ExperimentList", "1", json!([{"metadata": {"name": "mnist"}}]))),
+        EXPERIMENTS => Answer::json(
+            200,
+            &list(
+                "ExperimentList",
+                "1",
+                json!([{"metadata": {"name": "mnist"}}]),
+            ),
+        ),
         "/api/v1/namespaces/lab" => Answer::json(200, &json!({"metadata": {"name": "lab"}})),
-        _ => Answer::status(404, "NotFound", "not found", json!({"kind": "experiments", "name": "mnits"})),
+        _ => Answer::status(
+            404,
+            "NotFound",
+            "not found",
+            json!({"kind": "experiments", "name": "mnits"}),
+        ),
     })
     .await;
     let cluster = connected(&server).await;
-    let error = experiments::get(&cluster, "lab", "mnits").await.unwrap_err();
-    assert_eq!(error.to_string(), "experiment mnits in namespace lab does not exist");
+    let error = experiments::get(&cluster, "lab", "mnits")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "experiment mnits in namespace lab does not exist"
+    );
     assert_eq!(error.hint().as_deref(), Some("Did you mean mnist?"));
 }
 
@@ -182,7 +262,9 @@ async fn an_experiment_that_is_not_there_comes_with_near_misses() {
 async fn a_cluster_without_katib_says_that_it_has_none() {
     let server = Server::start(|_| Answer::text(404, "404 page not found\n")).await;
     let cluster = connected(&server).await;
-    let error = experiments::list(&cluster, &Scope::from("lab")).await.unwrap_err();
+    let error = experiments::list(&cluster, &Scope::from("lab"))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("is Katib installed?"), "{error}");
 }
 
@@ -193,7 +275,9 @@ async fn a_secret_is_created_then_found_unchanged_then_updated() {
     let server = Server::start(move |request| {
         let mut kept = state.lock().unwrap();
         match (request.method(), kept.as_ref()) {
-            ("POST", Some(_)) => Answer::status(409, "AlreadyExists", "exists", json!({"kind": "secrets"})),
+            ("POST", Some(_)) => {
+                Answer::status(409, "AlreadyExists", "exists", json!({"kind": "secrets"}))
+            }
             ("POST" | "PUT", _) => {
                 let body: Value = serde_json::from_slice(request.body()).unwrap();
                 *kept = Some(body.clone());
@@ -205,13 +289,28 @@ async fn a_secret_is_created_then_found_unchanged_then_updated() {
     })
     .await;
     let cluster = connected(&server).await;
-    let content = |value: &str| Content::Generic([("key".to_owned(), SecretString::from(value))].into());
-    for (value, outcome) in [("a", Outcome::Created), ("a", Outcome::Unchanged), ("b", Outcome::Updated)] {
-        assert_eq!(secrets::create(&cluster, "lab", "s", &content(value)).await.unwrap(), outcome);
+    let content =
+        |value: &str| Content::Generic([("key".to_owned(), SecretString::from(value))].into());
+    for (value, outcome) in [
+        ("a", Outcome::Created),
+        ("a", Outcome::Unchanged),
+        ("b", Outcome::Updated),
+    ] {
+        assert_eq!(
+            secrets::create(&cluster, "lab", "s", &content(value))
+                .await
+                .unwrap(),
+            outcome
+        );
     }
-    assert_eq!(kept.lock().unwrap().as_ref().unwrap()["data"]["key"], "Yg==");
+    assert_eq!(
+        kept.lock().unwrap().as_ref().unwrap()["data"]["key"],
+        "Yg=="
+    );
     let login = Content::Registry(Vec::new());
-    let error = secrets::create(&cluster, "lab", "s", &login).await.unwrap_err();
+    let error = secrets::create(&cluster, "lab", "s", &login)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("cannot change"), "{error}");
 }
 
@@ -252,11 +351,18 @@ async fn a_watch_goes_on_after_a_cut_connection_and_after_410() {
     .await;
     let cluster = connected(&server).await;
     let mut seen = Vec::new();
-    let work = watch::wait(&cluster, "lab", "mnist", watch::Until::Completed, Duration::from_secs(60), |update| {
-        if let Update::Changed(snapshot) = update {
-            seen.push(snapshot.experiment.counts.succeeded);
-        }
-    });
+    let work = watch::wait(
+        &cluster,
+        "lab",
+        "mnist",
+        watch::Until::Completed,
+        Duration::from_secs(60),
+        |update| {
+            if let Update::Changed(snapshot) = update {
+                seen.push(snapshot.experiment.counts.succeeded);
+            }
+        },
+    );
     let last = work.await.unwrap();
     assert_eq!(last.experiment.counts.succeeded, 3);
     assert!(seen.is_sorted(), "nothing goes back: {seen:?}");
@@ -270,7 +376,9 @@ async fn a_server_that_goes_away_during_a_watch_is_told_once_and_taken_up_again(
         let completed = count.load(Ordering::SeqCst) > 0;
         let object = experiment("10", 3, completed);
         match (request.path(), request.query().contains("watch=true")) {
-            (EXPERIMENTS, false) => Answer::json(200, &list("ExperimentList", "10", json!([object]))),
+            (EXPERIMENTS, false) => {
+                Answer::json(200, &list("ExperimentList", "10", json!([object])))
+            }
             (TRIALS, false) => Answer::json(200, &list("TrialList", "10", json!([]))),
             (_, true) => Answer::Hang,
             _ => Answer::json(200, &object),
@@ -282,12 +390,19 @@ async fn a_server_that_goes_away_during_a_watch_is_told_once_and_taken_up_again(
     let mut watch = watch::open(&cluster, "lab", "mnist").await.unwrap();
     assert!(matches!(watch.next().await.unwrap(), Update::Changed(_)));
     server.stop().await;
-    let update = tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap().unwrap();
+    let update = tokio::time::timeout(Duration::from_secs(20), watch.next())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(matches!(&update, Update::Trouble(_)), "{update:?}");
     done.store(1, Ordering::SeqCst);
     let _again = Server::start_on(port, handler).await;
     loop {
-        match tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap().unwrap() {
+        match tokio::time::timeout(Duration::from_secs(20), watch.next())
+            .await
+            .unwrap()
+            .unwrap()
+        {
             Update::Changed(snapshot) if snapshot.experiment.is_completed() => break,
             Update::Changed(_) => {}
             other => panic!("trouble is told once: {other:?}"),
@@ -298,7 +413,12 @@ async fn a_server_that_goes_away_during_a_watch_is_told_once_and_taken_up_again(
 #[tokio::test]
 async fn a_watch_that_is_not_allowed_fails_instead_of_trying_for_ever() {
     let server = Server::start(|request| match request.path() {
-        TRIALS => Answer::status(403, "Forbidden", "trials is forbidden", json!({"kind": "trials"})),
+        TRIALS => Answer::status(
+            403,
+            "Forbidden",
+            "trials is forbidden",
+            json!({"kind": "trials"}),
+        ),
         EXPERIMENTS => Answer::json(200, &list("ExperimentList", "1", json!([]))),
         _ => Answer::json(200, &experiment("1", 0, false)),
     })
@@ -306,7 +426,10 @@ async fn a_watch_that_is_not_allowed_fails_instead_of_trying_for_ever() {
     let cluster = connected(&server).await;
     let mut watch = watch::open(&cluster, "lab", "mnist").await.unwrap();
     let error = loop {
-        match tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap() {
+        match tokio::time::timeout(Duration::from_secs(20), watch.next())
+            .await
+            .unwrap()
+        {
             Ok(_) => {}
             Err(error) => break error,
         }
@@ -352,7 +475,14 @@ async fn a_followed_log_is_taken_up_again_without_doubling_lines() {
         containers: vec!["main".into()],
         trial: None,
     };
-    let mut lines = logs::open(&cluster, &target, Extent { follow: true, ..Extent::default() });
+    let mut lines = logs::open(
+        &cluster,
+        &target,
+        Extent {
+            follow: true,
+            ..Extent::default()
+        },
+    );
     let mut texts = Vec::new();
     while let Some(line) = lines.next().await.unwrap() {
         if let Line::Text(text) = line {
@@ -386,9 +516,24 @@ async fn following_a_container_that_cannot_start_fails_with_the_reason() {
         containers: vec!["main".into()],
         trial: None,
     };
-    let mut lines = logs::open(&cluster, &target, Extent { follow: true, ..Extent::default() });
+    let mut lines = logs::open(
+        &cluster,
+        &target,
+        Extent {
+            follow: true,
+            ..Extent::default()
+        },
+    );
     let first = lines.next().await.unwrap();
     assert!(matches!(first, Some(Line::Note(note)) if note.contains("waiting for container main")));
-    let error = tokio::time::timeout(Duration::from_secs(20), lines.next()).await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("ImagePullBackOff: Back-off pulling image"), "{error}");
+    let error = tokio::time::timeout(Duration::from_secs(20), lines.next())
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("ImagePullBackOff: Back-off pulling image"),
+        "{error}"
+    );
 }

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::api::status::ApiError;
 use crate::store::OpenError;
@@ -135,14 +134,6 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LifecycleError {
 /// The state directory below a home.
 pub fn state_dir(home: &Path) -> PathBuf {
     home.join("sandbox")
-}
-
-/// What the sandbox of a home is called where it leaves things outside of its state directory
-/// (labels of containers, networks and volumes). The same at every start.
-pub fn instance(home: &Path) -> String {
-    let dir = state_dir(home);
-    let dir = std::path::absolute(&dir).unwrap_or(dir);
-    hex::encode(&Sha256::digest(dir.as_os_str().as_encoded_bytes())[..6])
 }
 
 /// The kubeconfig of the sandbox; there once it has run.

@@ -44,6 +44,11 @@ pub enum WhenBusy {
     Refuse,
 }
 
+/// The right to use the engine; given back when dropped.
+pub struct Turn<'a>(
+    #[expect(dead_code, reason = "held, not read")] tokio::sync::MutexGuard<'a, ()>,
+);
+
 type Starting = watch::Receiver<Option<Result<Arc<Process>, StartError>>>;
 
 enum Slot {
@@ -105,34 +110,43 @@ impl Engine {
         self.ready().is_some()
     }
 
+    /// The right to use the engine, which runs one cell at a time.
+    ///
+    /// # Errors
+    /// When another cell has it and this one will not wait, or is interrupted while it waits.
+    pub async fn turn(
+        &self,
+        cancel: &CancellationToken,
+        when_busy: WhenBusy,
+    ) -> Result<Turn<'_>, Failure> {
+        match (self.shared.gate.try_lock(), when_busy) {
+            (Ok(turn), _) => Ok(Turn(turn)),
+            (Err(_), WhenBusy::Refuse) => Err(Failure::new(
+                "EngineBusy",
+                "the Rust engine is busy with another cell",
+            )
+            .with_hint(Some(
+                "magics run meanwhile; run this cell again when the other one is done".into(),
+            ))),
+            (Err(_), WhenBusy::Wait) => tokio::select! {
+                turn = self.shared.gate.lock() => Ok(Turn(turn)),
+                () = cancel.cancelled() => Err(Failure::interrupted("it had not begun")),
+            },
+        }
+    }
+
     /// Runs Rust (with evcxr's commands before it).
     ///
     /// # Errors
-    /// A compile error, a panic, a returned error, an interrupt, or an engine that is missing,
-    /// busy or gone.
+    /// A compile error, a panic, a returned error, an interrupt, or an engine that is missing or
+    /// gone.
     pub async fn execute(
         &self,
+        _turn: &Turn<'_>,
         code: &str,
         output: &Output,
         cancel: &CancellationToken,
-        when_busy: WhenBusy,
     ) -> Result<(), Failure> {
-        let _turn = match (self.shared.gate.try_lock(), when_busy) {
-            (Ok(turn), _) => turn,
-            (Err(_), WhenBusy::Refuse) => {
-                return Err(Failure::new(
-                    "EngineBusy",
-                    "the Rust engine is busy with another cell",
-                )
-                .with_hint(Some(
-                    "magics run meanwhile; run this cell again when the other one is done".into(),
-                )));
-            }
-            (Err(_), WhenBusy::Wait) => tokio::select! {
-                turn = self.shared.gate.lock() => turn,
-                () = cancel.cancelled() => return Err(Failure::interrupted("it had not begun")),
-            },
-        };
         for _ in 0..2 {
             let process = self.ensure(output, cancel).await?;
             let ended = match self.prepare(&process, code, output, cancel).await {

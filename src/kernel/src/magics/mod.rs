@@ -23,6 +23,7 @@ pub mod command;
 pub mod completion;
 mod error;
 mod examples;
+pub mod foreign;
 pub mod help;
 pub mod images;
 pub mod katib;
@@ -291,8 +292,15 @@ fn unknown(words: &[String]) -> MagicError {
             .iter()
             .filter_map(|entry| entry.name.split(' ').next()),
     );
-    let near = nearest::to(first, names);
     let error = MagicError::usage(format!("there is no magic `:{first}`"));
+    let mut line: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let Some(word) = line.first_mut() {
+        *word = first;
+    }
+    if let Some(instead) = foreign::instead(&line) {
+        return error.hint(instead);
+    }
+    let near = nearest::to(first, names);
     match near.first() {
         Some(near) => error.hint(format!("did you mean `:{near}`? `:help` lists all magics")),
         None => error.hint("`:help` lists all magics"),

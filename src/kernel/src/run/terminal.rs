@@ -19,11 +19,19 @@ pub struct Terminal {
 
 #[derive(Default)]
 struct State {
-    /// Displays of this cell that may be updated: id, and what of them was printed.
-    open: Vec<(String, Bundle, Bundle)>,
+    /// Displays of this cell that may be updated.
+    open: Vec<Open>,
     /// The id and height of the display that is last on the screen.
     last: Option<(String, usize)>,
     column: bool,
+}
+
+/// A display that may be updated.
+struct Open {
+    id: String,
+    shown: Bundle,
+    printed: Bundle,
+    caught_up: bool,
 }
 
 impl Terminal {
@@ -74,9 +82,9 @@ impl Terminal {
     pub fn end(&self) {
         self.with(|state| {
             self.fresh_line(state);
-            for (_, shown, printed) in std::mem::take(&mut state.open) {
-                if shown != printed {
-                    self.print(state, &block(&shown));
+            for open in std::mem::take(&mut state.open) {
+                if open.shown != open.printed {
+                    self.print(state, &block(&open.shown));
                 }
             }
             state.last = None;
@@ -128,13 +136,17 @@ impl Terminal {
     /// Something a cell shows.
     pub fn show(&self, event: &Event) {
         self.with(|state| match event {
-            Event::Stream { text, .. } => self.print(state, text),
+            Event::Stream { text, .. } => {
+                self.catch_up(state);
+                self.print(state, text);
+            }
             Event::Result { bundle }
             | Event::Page { bundle }
             | Event::Display {
                 bundle,
                 display_id: None,
             } => {
+                self.catch_up(state);
                 self.fresh_line(state);
                 self.print(state, &block(bundle));
             }
@@ -142,12 +154,16 @@ impl Terminal {
                 bundle,
                 display_id: Some(id),
             } => {
+                self.catch_up(state);
                 self.fresh_line(state);
                 let text = block(bundle);
                 self.print(state, &text);
-                state
-                    .open
-                    .push((id.clone(), bundle.clone(), bundle.clone()));
+                state.open.push(Open {
+                    id: id.clone(),
+                    shown: bundle.clone(),
+                    printed: bundle.clone(),
+                    caught_up: false,
+                });
                 state.last = self.height(&text).map(|height| (id.clone(), height));
             }
             Event::Update { display_id, bundle } => self.update(state, display_id, bundle),
@@ -156,18 +172,35 @@ impl Terminal {
         });
     }
 
+    /// In a log, what came before is brought up to date before something new is printed; once,
+    /// for a display that changes all the time would fill the log.
+    fn catch_up(&self, state: &mut State) {
+        let mut text = String::new();
+        for open in &mut state.open {
+            if !open.caught_up && open.shown != open.printed {
+                open.caught_up = true;
+                open.printed = open.shown.clone();
+                text.push_str(&block(&open.shown));
+            }
+        }
+        if !text.is_empty() {
+            self.fresh_line(state);
+            self.print(state, &text);
+        }
+    }
+
     fn update(&self, state: &mut State, id: &str, bundle: &Bundle) {
-        let Some(entry) = state.open.iter_mut().find(|entry| entry.0 == id) else {
+        let Some(entry) = state.open.iter_mut().find(|entry| entry.id == id) else {
             return;
         };
-        entry.1 = bundle.clone();
+        entry.shown = bundle.clone();
         if !self.live {
             return;
         }
         let Some((_, height)) = state.last.take_if(|last| last.0 == id) else {
             return;
         };
-        entry.2 = bundle.clone();
+        entry.printed = bundle.clone();
         let text = block(bundle);
         // Up over the old text, clear to the end of the screen, print anew.
         self.print(state, &format!("\u{1b}[{height}F\u{1b}[J{text}"));

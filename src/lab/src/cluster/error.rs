@@ -487,9 +487,8 @@ fn reading(message: &str) -> Option<String> {
             .into()
     } else if said("Unable to find primary container") {
         "primaryContainerName must be the name of a container of the trial's pod.".into()
-    } else if said("spec.maxTrialCount") && said("parallelTrialCount") {
-        "parallelTrialCount (3 when left out) may not be larger than maxTrialCount.".into()
-    } else if said("should be greater than or equal to parallelTrialCount")
+    } else if (said("spec.maxTrialCount") && said("parallelTrialCount"))
+        || said("should be greater than or equal to parallelTrialCount")
         || said("parallelTrialCount should be")
     {
         "parallelTrialCount (3 when left out) may not be larger than maxTrialCount.".into()

@@ -120,6 +120,7 @@ impl Backoff for Patience {
     }
 }
 
+#[allow(clippy::large_enum_variant)] // Lives for one turn of a loop.
 enum Seen {
     Experiment(watcher::Result<Event<held::Experiment>>),
     Trial(watcher::Result<Event<held::Trial>>),

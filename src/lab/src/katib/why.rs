@@ -13,6 +13,12 @@ use crate::kubernetes::jobs::{self, JobRow};
 use crate::kubernetes::logs::{self, Extent};
 use crate::kubernetes::pods::{self, ContainerState, PodRow, State, TRIAL_LABEL};
 
+/// What is said of a pod that waits for room.
+const NO_PLACE: &str = "its pod finds no place";
+
+/// How many trials that stand still are looked at, each of which takes several requests.
+const LOOKED_AT: usize = 50;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
@@ -75,6 +81,15 @@ impl Diagnosis {
     fn conclude(&mut self, mood: Mood, verdict: impl Into<String>) {
         self.mood = mood;
         self.verdict = verdict.into();
+    }
+
+    /// Takes over what was found about a part of it.
+    fn explained_by(mut self, inner: Self) -> Self {
+        self.conclude(inner.mood, inner.verdict);
+        self.facts.extend(inner.facts);
+        self.advice.extend(inner.advice);
+        self.log = inner.log;
+        self
     }
 
     fn advise(&mut self, advice: impl Into<String>) {
@@ -241,22 +256,26 @@ async fn of_experiment(cluster: &Cluster, namespace: &str, summary: &Summary) ->
         found.advise("every search parameter must be used by a trialParameter of the template; :experiment lint names what is missing");
         return Ok(found);
     }
-    // Trials that stand still: the first that has trouble explains the rest.
-    for row in table.rows.iter().filter(|row| !row.is_ended()) {
+    // Trials that stand still: the first that has trouble explains the rest. One that finds no room
+    // comes last, since it waits for the others, whose trouble is then what holds everything up.
+    let mut roomless = None;
+    let open = table.rows.iter().filter(|row| !row.is_ended());
+    for row in open.take(LOOKED_AT) {
         let Ok(trial) = trials::get(cluster, namespace, &row.name).await else {
             continue;
         };
-        let inner = of_trial(cluster, namespace, &trial).await?;
-        if inner.mood == Mood::Trouble {
-            found.conclude(
-                Mood::Trouble,
-                format!("trial {}: {}", row.name, inner.verdict),
-            );
-            found.facts.extend(inner.facts);
-            found.advice.extend(inner.advice);
-            found.log = inner.log;
-            return Ok(found);
+        let mut inner = of_trial(cluster, namespace, &trial).await?;
+        if inner.mood != Mood::Trouble {
+            continue;
         }
+        inner.verdict = format!("trial {}: {}", row.name, inner.verdict);
+        if !inner.verdict.contains(NO_PLACE) {
+            return Ok(found.explained_by(inner));
+        }
+        roomless.get_or_insert(inner);
+    }
+    if let Some(inner) = roomless {
+        return Ok(found.explained_by(inner));
     }
     let counts = summary.counts;
     if table.rows.is_empty() {
@@ -517,13 +536,9 @@ fn conclude_trial(
         return;
     }
     // The event stays for an hour; the pod may have found its place since.
-    if let Some(event) =
-        event("FailedScheduling").filter(|_| pod.is_none_or(|pod| pod.states.is_empty()))
-    {
-        found.conclude(
-            Mood::Trouble,
-            format!("its pod finds no place: {}", event.message),
-        );
+    let waits = pod.is_none_or(|pod| pod.states.is_empty());
+    if let Some(event) = event("FailedScheduling").filter(|_| waits) {
+        found.conclude(Mood::Trouble, format!("{NO_PLACE}: {}", event.message));
         found.advise("ask for less CPU and memory in the template, or run fewer trials at once (parallelTrialCount)");
         return;
     }

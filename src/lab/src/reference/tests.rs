@@ -123,6 +123,14 @@ fn a_wrong_reference_says_which_part_is_wrong_and_how_it_would_be_right() {
     assert!(
         matches!(Reference::parse_repository("h.io/a:1"), Err(Error::NotARepository { repository, .. }) if repository == "h.io/a")
     );
+    let hint = |text| {
+        Reference::parse_repository(text)
+            .unwrap_err()
+            .hint()
+            .unwrap()
+    };
+    assert!(hint("127.0.0.1:5000").contains(":registry repos 127.0.0.1:5000"));
+    assert!(hint("hyperparam:1.0").contains("`hyperparam`"));
 }
 
 #[test]

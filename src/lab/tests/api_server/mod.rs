@@ -89,7 +89,10 @@ impl Server {
         Self::start_on(0, handler).await
     }
 
-    pub async fn start_on(port: u16, handler: impl Fn(&Asked) -> Answer + Clone + Send + Sync + 'static) -> Self {
+    pub async fn start_on(
+        port: u16,
+        handler: impl Fn(&Asked) -> Answer + Clone + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let server = Self {
             port: listener.local_addr().unwrap().port(),
@@ -97,7 +100,11 @@ impl Server {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let (asked, stop, tasks) = (Arc::clone(&server.asked), server.stop.clone(), server.tasks.clone());
+        let (asked, stop, tasks) = (
+            Arc::clone(&server.asked),
+            server.stop.clone(),
+            server.tasks.clone(),
+        );
         server.tasks.spawn(async move {
             loop {
                 let stream = tokio::select! {
@@ -117,7 +124,8 @@ impl Server {
                             Ok::<_, Infallible>(respond(answer))
                         }
                     });
-                    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let builder =
+                        hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                     let connection = builder.serve_connection(TokioIo::new(stream), service);
                     // Dropping the connection is what a server that dies does.
                     tokio::select! {
@@ -163,8 +171,16 @@ fn respond(answer: Answer) -> Response<Body> {
         Answer::Body(code, kind, bytes) => (code, kind, Full::new(bytes).boxed_unsync()),
         Answer::Hang => {
             let nothing = stream::pending::<Result<Frame<Bytes>, Infallible>>().boxed();
-            (200, "application/json", StreamBody::new(nothing).boxed_unsync())
+            (
+                200,
+                "application/json",
+                StreamBody::new(nothing).boxed_unsync(),
+            )
         }
     };
-    Response::builder().status(code).header("content-type", kind).body(body).unwrap()
+    Response::builder()
+        .status(code)
+        .header("content-type", kind)
+        .body(body)
+        .unwrap()
 }

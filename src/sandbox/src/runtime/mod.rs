@@ -1,16 +1,16 @@
 //! Pods as containers of the local Docker Engine.
 //!
-//! Each pod has a task of its own ([`life`]) that does what a node does for it: finds room, pulls images, makes and
+//! Each pod has a task of its own (`life`) that does what a node does for it: finds room, pulls images, makes and
 //! starts containers, follows them to their end, collects a trial's metrics, and writes the status. Nothing that
 //! matters is in memory only: containers carry labels and names that follow from the pod, so a sandbox that is killed
 //! finds them again and runs none twice.
 //!
 //! # Deliberate differences from a Kubernetes node
 //!
-//! - Pods that ask for nothing are counted with half a core and 256 MiB ([`node`]), so that many trials at once do not
+//! - Pods that ask for nothing are counted with half a core and 256 MiB (`node`), so that many trials at once do not
 //!   take a laptop down.
 //! - There is no pause container: containers of one pod share the network of the first.
-//! - What is not run (probes, host paths, privileged containers, …) is refused by name ([`refusal`]).
+//! - What is not run (probes, host paths, privileged containers, …) is refused by name (`refusal`).
 
 mod collect;
 mod container;

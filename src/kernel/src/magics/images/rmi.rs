@@ -87,11 +87,11 @@ fn table(removals: &[Removal]) -> Table {
     for removal in removals {
         let what = match (removal.deletes, removal.kept.as_slice()) {
             (true, _) if removal.untagged.len() > 1 => {
-                format!("the image and its names {}", removal.untagged.join(", "))
+                format!("the image and its names {}", some_of(&removal.untagged))
             }
             (true, _) => "the image".to_owned(),
             (false, []) => "the name".to_owned(),
-            (false, kept) => format!("the name; it stays as {}", kept.join(", ")),
+            (false, kept) => format!("the name; it stays as {}", some_of(kept)),
         };
         let users: Vec<String> = removal
             .users
@@ -100,7 +100,9 @@ fn table(removals: &[Removal]) -> Table {
             .collect();
         let used = match users.as_slice() {
             [] => Cell::none(),
-            users => Cell::text(users.join(", ")).with_status(Status::Warn),
+            users => Cell::text(some_of(users))
+                .hover(users.join(", "))
+                .with_status(Status::Warn),
         };
         let size = removal
             .size
@@ -115,4 +117,26 @@ fn table(removals: &[Removal]) -> Table {
         ]);
     }
     table
+}
+
+/// The first few of many names: an image may have dozens of trials' containers.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_many_containers_use_makes_no_endless_line() {
+        let names: Vec<String> = ["a", "b", "c", "d", "e"].map(String::from).into();
+        assert_eq!(some_of(&names), "a, b, c and 2 more");
+        assert_eq!(some_of(&names[..3]), "a, b, c");
+        assert_eq!(some_of(&[]), "");
+    }
 }

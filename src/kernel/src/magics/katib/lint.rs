@@ -114,12 +114,10 @@ impl Checked {
 
     /// The findings that are at least this bad, each with its line.
     pub fn bundle(&self, from: Severity) -> Bundle {
-        let findings: Vec<findings::Finding> = self
-            .report
-            .findings
-            .iter()
+        let found = self.report.findings.iter();
+        let findings: Vec<findings::Finding> = found
             .filter(|one| one.severity >= from)
-            .map(|one| self.finding(one))
+            .map(|one| findings::Finding::of_lint(one, &self.text))
             .collect();
         findings::Report {
             origin: &self.origin,
@@ -155,59 +153,5 @@ impl Checked {
                 "--fix mends {count} of the findings; the others say how"
             )),
         })
-    }
-
-    fn finding(&self, found: &lint::Finding) -> findings::Finding {
-        let severity = match found.severity {
-            Severity::Error => findings::Severity::Error,
-            Severity::Warning => findings::Severity::Warning,
-            Severity::Advice => findings::Severity::Advice,
-        };
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let mend = match (&found.fix, some(&found.mend)) {
-            (Some(_), Some(mend)) => Some(format!("{mend} (--fix does it)")),
-            (_, mend) => mend,
-        };
-        findings::Finding {
-            severity,
-            code: found.code.to_owned(),
-            message: found.message.clone(),
-            span: Some(span(&self.text, found.line, found.column)),
-            why: some(&found.why),
-            mend,
-        }
-    }
-}
-
-/// From a line and column (in characters, from 1) to the end of what stands there.
-fn span(text: &str, line: usize, column: usize) -> std::ops::Range<usize> {
-    let mut start = 0;
-    for (at, content) in text.split_inclusive('\n').enumerate() {
-        if at + 1 == line {
-            let content = content.trim_end();
-            let from = content
-                .char_indices()
-                .nth(column.saturating_sub(1))
-                .map_or(content.len(), |(at, _)| at);
-            // Up to a comment or the end of the line.
-            let rest = &content[from..];
-            let length = rest.find(" #").unwrap_or(rest.len());
-            return start + from..start + from + rest[..length].trim_end().len();
-        }
-        start += content.len();
-    }
-    text.len()..text.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_becomes_the_bytes_up_to_the_end_of_what_stands_there() {
-        let text = "a: 1\n이름: \"x\"  # why\n";
-        assert_eq!(&text[span(text, 2, 5)], "\"x\"");
-        assert_eq!(&text[span(text, 1, 1)], "a: 1");
-        assert_eq!(span(text, 9, 1), text.len()..text.len());
     }
 }

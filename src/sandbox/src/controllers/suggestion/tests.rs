@@ -93,8 +93,10 @@ fn a_grid_that_is_used_up_ends_the_suggestion() {
 
 #[test]
 fn settings_the_algorithm_returned_come_back_to_it() {
-    let mut experiment = Experiment::default();
-    experiment.spec = grid(json!([{"name": "random_state", "value": "1"}]));
+    let experiment = Experiment {
+        spec: grid(json!([{"name": "random_state", "value": "1"}])),
+        ..Experiment::default()
+    };
     let status: SuggestionStatus = serde_json::from_value(json!({
         "algorithmSettings": [{"name": "random_state", "value": "2"}, {"name": "s", "value": "3"}]
     }))

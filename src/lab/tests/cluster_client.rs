@@ -76,18 +76,20 @@ fn experiment(version: &str, succeeded: u32, completed: bool) -> Value {
 
 #[tokio::test]
 async fn an_expired_token_is_renewed_once_and_the_request_sent_again() {
-    let server = Server::start(|request| {
-        if request.header("authorization") == Some("Bearer token-2") {
-            return Answer::json(
-                200,
-                &list("JobList", "1", json!([{"metadata": {"name": "a"}}])),
-            );
+    let expired = Arc::new(std::sync::Mutex::new(None::<String>));
+    let first = Arc::clone(&expired);
+    let server = Server::start(move |request| {
+        // The first token seen is the expired one.
+        let token = request.header("authorization").unwrap().to_owned();
+        if *first.lock().unwrap().get_or_insert(token.clone()) == token {
+            return Answer::status(401, "Unauthorized", "Unauthorized", json!({}));
         }
-        Answer::status(401, "Unauthorized", "Unauthorized", json!({}))
+        let jobs = list("JobList", "1", json!([{"metadata": {"name": "a"}}]));
+        Answer::json(200, &jobs)
     })
     .await;
     let folder = tempfile::tempdir().unwrap();
-    // The first run gives a token without an expiry date that the server no longer takes.
+    // Tokens without an expiry date: the client library never asks for another by itself.
     let user = plug_in(
         folder.path(),
         r#"cd "$(dirname "$0")"; echo x >> runs; n=$(wc -l < runs); echo "{\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"token-$n\"}}""#,
@@ -95,21 +97,21 @@ async fn an_expired_token_is_renewed_once_and_the_request_sent_again() {
     let cluster = connect(kubeconfig(folder.path(), &server.url(), &user))
         .await
         .unwrap();
+    let runs = || {
+        std::fs::read_to_string(folder.path().join("runs"))
+            .unwrap()
+            .lines()
+            .count()
+    };
+    let at_start = runs();
     for _ in 0..3 {
-        assert_eq!(
-            jobs::list(&cluster, &Scope::from("lab"), None)
-                .await
-                .unwrap()
-                .len(),
-            1
-        );
+        let found = jobs::list(&cluster, &Scope::from("lab"), None)
+            .await
+            .unwrap();
+        assert_eq!(found.len(), 1);
     }
-    let runs = std::fs::read_to_string(folder.path().join("runs")).unwrap();
-    assert_eq!(
-        runs.lines().count(),
-        2,
-        "the plug-in ran at the start and for the renewal"
-    );
+    assert_eq!(runs(), 2 * at_start, "one renewal, however many requests");
+    assert_eq!(server.requests().len(), 4, "one request was sent twice");
 }
 
 #[tokio::test]
@@ -380,6 +382,12 @@ async fn a_server_that_goes_away_during_a_watch_is_told_once_and_taken_up_again(
                 Answer::json(200, &list("ExperimentList", "10", json!([object])))
             }
             (TRIALS, false) => Answer::json(200, &list("TrialList", "10", json!([]))),
+            // A watch begins where the last one was cut off: with what happened since.
+            (EXPERIMENTS, true) if completed => {
+                let object = experiment("11", 3, true);
+                let event = json!({"type": "MODIFIED", "object": object});
+                Answer::text(200, &format!("{event}\n"))
+            }
             (_, true) => Answer::Hang,
             _ => Answer::json(200, &object),
         }

@@ -50,7 +50,7 @@ fn plug_in(folder: &Path, script: &str) -> String {
     let path = folder.join("plug-in");
     std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    format!("{{exec: {{apiVersion: client.authentication.k8s.io/v1beta1, command: ./plug-in}}}}")
+    "{exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: ./plug-in}}".to_owned()
 }
 
 fn list(kind: &str, version: &str, items: Value) -> Value {

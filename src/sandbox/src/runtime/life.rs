@@ -10,7 +10,7 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use super::environment::{ConfigError, Place, Sources, resolve};
 use super::image::{Login, NoImage, logins};
 use super::node::{self, Amount, Seat};
 use super::puller::{Failure, Image, Outcome};
-use super::status::{Report, State, Termination, View, condition, restarts_always};
+use super::status::{Report, State, Termination, View, condition, restart_policy};
 use super::volume::{self, Owner, Volumes, mounts, open_paths, writable_for_all};
 use super::{ENGINE_PAUSE, Runtime, remove_container, remove_volumes};
 use crate::controllers::events::Recorder;
@@ -41,6 +41,9 @@ pub(super) struct News {
     pub(super) gone: bool,
 }
 
+/// The engine's id of a container that was seen running, and since when it ran.
+type Ran = (String, Option<Timestamp>);
+
 struct Life {
     runtime: Runtime,
     kubelet: Recorder,
@@ -50,6 +53,10 @@ struct Life {
     written: tokio::sync::Mutex<Value>,
     /// The engine's id of the first container, once it was started.
     first: watch::Sender<Option<String>>,
+    /// Held (shared) while the engine makes a container, so that removal waits for what was asked for already.
+    making: Arc<tokio::sync::RwLock<()>>,
+    /// The pod's share of the node; a pod that is deleted keeps it until its containers are gone.
+    seat: Mutex<Option<Seat>>,
 }
 
 /// Which container of the pod.
@@ -60,10 +67,36 @@ enum Which {
 }
 
 /// Does everything for one pod, until it and its containers are gone.
-pub(super) async fn live(runtime: Runtime, kubelet: Recorder, news: watch::Receiver<News>) {
+pub(super) async fn live(
+    runtime: Runtime,
+    kubelet: Recorder,
+    news: watch::Receiver<News>,
+    seat: Option<Seat>,
+) {
     let pod = news.borrow().pod.clone();
-    let views = |list: &[Container]| list.iter().map(View::of).collect();
     let spec = pod.spec.as_ref();
+    // A pod that was seen before goes on from what its status says.
+    let known: Vec<&ContainerStatus> = pod
+        .status
+        .iter()
+        .flat_map(|status| [&status.init_container_statuses, &status.container_statuses])
+        .flatten()
+        .flatten()
+        .collect();
+    let views = |list: &[Container]| -> Vec<View> {
+        let has_init = spec
+            .and_then(|spec| spec.init_containers.as_ref())
+            .is_some_and(|list| !list.is_empty());
+        list.iter()
+            .map(|container| {
+                let known = known.iter().find(|status| status.name == container.name);
+                known.map_or_else(
+                    || View::of(container, has_init),
+                    |status| View::remembered(container, status),
+                )
+            })
+            .collect()
+    };
     let report = Report {
         init: spec
             .and_then(|spec| spec.init_containers.as_deref())
@@ -75,6 +108,7 @@ pub(super) async fn live(runtime: Runtime, kubelet: Recorder, news: watch::Recei
             .as_ref()
             .and_then(|status| status.start_time.as_ref())
             .map(|time| time.0),
+        address: pod.status.as_ref().and_then(|status| status.pod_ip.clone()),
         ..Report::default()
     };
     let life = Life {
@@ -84,12 +118,19 @@ pub(super) async fn live(runtime: Runtime, kubelet: Recorder, news: watch::Recei
         written: tokio::sync::Mutex::new(serde_json::to_value(&pod.status).unwrap_or_default()),
         report: Mutex::new(report),
         first: watch::Sender::new(None),
+        making: Arc::default(),
+        seat: Mutex::new(seat),
         pod,
     };
     tokio::select! {
         biased;
         () = ending(news.clone()) => {}
-        () = life.run() => ending(news.clone()).await,
+        () = async {
+            life.run().await;
+            // Ended, and its share of the node is free.
+            drop(life.seat.lock().unwrap_or_else(PoisonError::into_inner).take());
+            std::future::pending::<()>().await;
+        } => {}
     }
     life.tear_down(&news).await;
 }
@@ -218,13 +259,11 @@ impl Life {
             .spec
             .as_ref()
             .is_some_and(|spec| spec.node_name.is_some());
-        let _seat = if bound {
-            self.runtime.inner.capacity.keep(amount)
-        } else {
+        if !bound {
             let seat = self.seat(amount).await;
+            *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(seat);
             self.bind().await;
-            seat
-        };
+        }
         self.change(|report| {
             report.started.get_or_insert_with(Timestamp::now);
         });
@@ -245,7 +284,9 @@ impl Life {
         tokio::select! {
             () = self.work() => {}
             () = async { match left { Some(left) => tokio::time::sleep(left).await, None => std::future::pending().await } } => {
+                drop(self.making.write().await);
                 self.stop_containers(self.grace()).await;
+                self.look_again().await;
                 let message = "Pod was active on the node longer than the specified deadline";
                 self.kubelet.warning(self.pod.as_ref(), "DeadlineExceeded", message);
                 self.fail("DeadlineExceeded", message.into()).await;
@@ -259,8 +300,8 @@ impl Life {
     }
 
     /// Waits for room on the node.
-    async fn seat(&self, amount: Amount) -> Seat<'_> {
-        let capacity = &self.runtime.inner.capacity;
+    async fn seat(&self, amount: Amount) -> Seat {
+        let capacity = self.runtime.inner.capacity.clone();
         loop {
             let freed = capacity.freed();
             let lacking = match capacity.take(amount) {
@@ -336,7 +377,8 @@ impl Life {
                     };
                     self.container(Which::Main(index), container, volumes, network)
                         .await;
-                    if several {
+                    // The last end is published by `finish`, after the metrics.
+                    if several && !self.is_over() {
                         self.publish().await;
                     }
                 }
@@ -345,11 +387,19 @@ impl Life {
         self.finish().await;
     }
 
+    fn is_over(&self) -> bool {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(
+            report.phase(restart_policy(&self.pod)),
+            "Succeeded" | "Failed"
+        )
+    }
+
     /// All containers have ended: the metrics come first, so that who sees the pod succeeded can read them.
     async fn finish(&self) {
         let succeeded = {
             let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            report.phase(restarts_always(&self.pod)) == "Succeeded"
+            report.phase(restart_policy(&self.pod)) == "Succeeded"
         };
         if succeeded && let Err(error) = self.collect().await {
             let message = error.to_string();
@@ -424,23 +474,22 @@ impl Life {
         volumes: &Volumes,
         network: Option<String>,
     ) -> Termination {
-        let policy = self
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.restart_policy.as_deref())
-            .unwrap_or("Always");
+        let policy = restart_policy(&self.pod);
+        let mut before = (0, None);
+        self.view(which, |view| before = (view.restarts, view.ran()));
+        let (restarts, mut ran) = before;
         let mut attempt = loop {
             match self.runtime.attempts(&self.uid(), &container.name).await {
-                Ok(attempts) => break attempts.last().copied().unwrap_or(0),
+                Ok(attempts) => break attempts.last().copied().unwrap_or(0).max(restarts),
                 Err(error) => tracing::warn!(%error, "waiting for the engine"),
             }
             tokio::time::sleep(ENGINE_PAUSE).await;
         };
         loop {
             self.view(which, |view| view.restarts = attempt);
+            let ran = ran.take().filter(|_| attempt == restarts);
             let ended = self
-                .attempt(which, container, volumes, network.as_deref(), attempt)
+                .attempt(which, container, volumes, network.as_deref(), attempt, ran)
                 .await;
             self.view(which, |view| view.state = State::Terminated(ended.clone()));
             let again = match (which, policy) {
@@ -480,6 +529,7 @@ impl Life {
         volumes: &Volumes,
         network: Option<&str>,
         attempt: u32,
+        mut ran: Option<Ran>,
     ) -> Termination {
         let (namespace, uid, pod) = (self.namespace(), self.uid(), self.pod.name_any());
         let identity = Identity {
@@ -503,6 +553,10 @@ impl Life {
                 }
             };
             let Some(inspected) = inspected else {
+                // Somebody took it off the engine. Running it a second time is not ours to decide.
+                if let Some((id, started)) = ran {
+                    return Termination::lost(&id, started);
+                }
                 self.make(which, container, volumes, network, &identity)
                     .await;
                 continue;
@@ -520,6 +574,7 @@ impl Life {
             }
             match state {
                 Found::Created => {
+                    self.open(container, volumes, &name).await;
                     if let Err(error) = docker.start_container(&name, None).await {
                         if is_unreachable(&error) {
                             tokio::time::sleep(ENGINE_PAUSE).await;
@@ -543,6 +598,7 @@ impl Life {
                             report.address = address;
                         }
                     });
+                    ran = Some((id.clone(), started));
                     self.show(which, State::Running { started }).await;
                     let query = WaitContainerOptionsBuilder::default()
                         .condition("not-running")
@@ -604,10 +660,20 @@ impl Life {
             mounts,
             &network,
         );
-        let docker = self.runtime.engine().docker();
-        let name = identity.name();
-        let query = CreateContainerOptionsBuilder::default().name(&name).build();
-        match docker.create_container(Some(query), body).await {
+        let docker = self.runtime.engine().docker().clone();
+        let query = CreateContainerOptionsBuilder::default()
+            .name(&identity.name())
+            .build();
+        // In a task of its own: a pod deleted now must not leave a container that the engine makes a moment later.
+        let making = self.making.clone().read_owned().await;
+        let made = tokio::spawn(async move {
+            let made = docker.create_container(Some(query), body).await;
+            drop(making);
+            made
+        });
+        // The task neither panics nor is it aborted but with everything else.
+        let Ok(made) = made.await else { return };
+        match made {
             Ok(_) => {}
             // Made already; the next look finds it.
             Err(error) if matches!(refusal(&error), Some((409, _))) => return,
@@ -620,13 +686,21 @@ impl Life {
                     .await;
             }
         }
+        self.kubelet
+            .normal(self.pod.as_ref(), "Created", "Container created");
+    }
+
+    /// Makes a container's emptyDirs writable for all. Done right before the start, so that a sandbox killed between
+    /// making and starting does it when it comes back.
+    async fn open(&self, container: &Container, volumes: &Volumes, name: &str) {
+        let docker = self.runtime.engine().docker();
         if let Ok(archive) = writable_for_all() {
             for path in open_paths(container, volumes) {
                 let query = UploadToContainerOptionsBuilder::default()
                     .path(path)
                     .build();
                 let upload = docker.upload_to_container(
-                    &name,
+                    name,
                     Some(query),
                     bollard::body_full(archive.clone().into()),
                 );
@@ -635,8 +709,6 @@ impl Life {
                 }
             }
         }
-        self.kubelet
-            .normal(self.pod.as_ref(), "Created", "Container created");
     }
 
     async fn misconfigured(&self, which: Which, reason: &str, error: &ConfigError) {
@@ -787,10 +859,13 @@ impl Life {
     }
 
     /// Asks the pod's running containers to end, and kills them when the time is over.
-    async fn stop_containers(&self, grace: i64) {
+    async fn stop_containers(&self, grace: i64) -> usize {
         let found = match self.runtime.containers(&[(label::UID, &self.uid())]).await {
             Ok(found) => found,
-            Err(error) => return tracing::warn!(%error, "stopping containers"),
+            Err(error) => {
+                tracing::warn!(%error, "stopping containers");
+                return 0;
+            }
         };
         let stops = found
             .iter()
@@ -816,7 +891,28 @@ impl Life {
                     tracing::debug!(%error, container = container.id, "stopping");
                 }
             });
-        join_all(stops).await;
+        join_all(stops).await.len()
+    }
+
+    /// Shows how the containers ended that something else than themselves has stopped.
+    async fn look_again(&self) {
+        let ids: Vec<(Which, String)> = {
+            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            let init = report.init.iter().enumerate();
+            let main = report.main.iter().enumerate();
+            init.map(|(index, view)| (Which::Init(index), view))
+                .chain(main.map(|(index, view)| (Which::Main(index), view)))
+                .filter_map(|(which, view)| Some((which, view.id.clone()?)))
+                .collect()
+        };
+        for (which, id) in ids {
+            let inspected = self.runtime.engine().docker();
+            if let Ok(inspected) = inspected.inspect_container(&id, None).await
+                && let Found::Ended(ended) = found(&inspected)
+            {
+                self.view(which, |view| view.state = State::Terminated(ended));
+            }
+        }
     }
 
     /// Removes the pod's containers, volumes and files, then the pod itself.
@@ -832,8 +928,21 @@ impl Life {
                 .deletion_grace_period_seconds
                 .unwrap_or_else(|| self.grace())
         };
+        // What the engine was asked to make must be there before it can be removed.
+        drop(self.making.write().await);
+        let mut forced = news.clone();
+        tokio::select! {
+            () = async {
+                let stopped = self.stop_containers(grace).await;
+                if stopped > 0 && !gone {
+                    self.look_again().await;
+                    self.publish().await;
+                }
+            } => {}
+            // Deleted by force in the meantime: nothing is left to be patient for.
+            _ = forced.wait_for(|news| news.gone) => {}
+        }
         loop {
-            self.stop_containers(grace).await;
             match self.remove().await {
                 Ok(()) => break,
                 Err(error) => {

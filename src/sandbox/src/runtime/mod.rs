@@ -72,7 +72,7 @@ struct Inner {
     client: Client,
     engine: Engine,
     puller: Puller,
-    capacity: Capacity,
+    capacity: Arc<Capacity>,
     observation: ObservationStore,
 }
 
@@ -101,7 +101,7 @@ impl Runtime {
                 state_dir: state_dir.to_owned(),
                 client,
                 engine,
-                capacity: Capacity::new(Amount::default()),
+                capacity: Arc::new(Capacity::new(Amount::default())),
                 observation,
             }),
         })
@@ -140,16 +140,20 @@ impl Runtime {
         // Dropping the set ends the tasks: they stop where they are, and containers go on.
         let mut lives = JoinSet::new();
         let mut seen: HashSet<String> = HashSet::new();
+        let mut first: Vec<Pod> = Vec::new();
         let api: Api<Pod> = Api::all(self.client().clone());
         let mut changes =
             std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
         while let Some(change) = changes.next().await {
             while lives.try_join_next().is_some() {}
             match change {
-                Ok(watcher::Event::Init) => seen.clear(),
+                Ok(watcher::Event::Init) => {
+                    seen.clear();
+                    first.clear();
+                }
                 Ok(watcher::Event::InitApply(pod)) => {
                     seen.insert(pod.uid().unwrap_or_default());
-                    self.tell(&mut pods, &mut lives, recorder, pod);
+                    first.push(pod);
                 }
                 Ok(watcher::Event::Apply(pod)) => self.tell(&mut pods, &mut lives, recorder, pod),
                 Ok(watcher::Event::Delete(pod)) => {
@@ -158,6 +162,11 @@ impl Runtime {
                     }
                 }
                 Ok(watcher::Event::InitDone) => {
+                    // Pods that have their place keep it; only then new ones may take what is left.
+                    first.sort_by_key(|pod| !is_bound(pod));
+                    for pod in first.drain(..) {
+                        self.tell(&mut pods, &mut lives, recorder, pod);
+                    }
                     pods.retain(|uid, news| {
                         let known = seen.contains(uid);
                         if !known {
@@ -184,9 +193,16 @@ impl Runtime {
         match pods.get(&uid) {
             Some(news) => news.send_modify(|news| news.pod = pod),
             None => {
+                let phase = pod
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.phase.as_deref());
+                let over = matches!(phase, Some("Succeeded" | "Failed"));
+                let seat =
+                    (is_bound(&pod) && !over).then(|| self.inner.capacity.keep(Amount::of(&pod)));
                 let (sender, receiver) = watch::channel(News { pod, gone: false });
                 pods.insert(uid, sender);
-                lives.spawn(life::live(self.clone(), recorder.clone(), receiver));
+                lives.spawn(life::live(self.clone(), recorder.clone(), receiver, seat));
             }
         }
     }
@@ -253,6 +269,13 @@ impl Runtime {
             }
         }
     }
+}
+
+/// Whether a pod was given its place on the node.
+fn is_bound(pod: &Pod) -> bool {
+    pod.spec
+        .as_ref()
+        .is_some_and(|spec| spec.node_name.is_some())
 }
 
 /// A container of ours on the engine.

@@ -1,6 +1,6 @@
 //! The one node: what this machine has, and which pods may use it now.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::{Container, Node, Pod};
 use kube::Client;
@@ -100,12 +100,12 @@ pub(super) struct Capacity {
 }
 
 /// A pod's share of the node, given back when dropped.
-pub(super) struct Seat<'a> {
-    capacity: &'a Capacity,
+pub(super) struct Seat {
+    capacity: Arc<Capacity>,
     amount: Amount,
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Seat {
     fn drop(&mut self) {
         let mut free = self
             .capacity
@@ -128,33 +128,33 @@ impl Capacity {
     }
 
     /// Adds what the machine turned out to have.
-    pub(super) fn add(&self, amount: Amount) {
+    pub(super) fn add(self: &Arc<Self>, amount: Amount) {
         drop(Seat {
-            capacity: self,
+            capacity: self.clone(),
             amount,
         });
     }
 
     /// Takes a share without asking, for a pod that was given one before a restart.
-    pub(super) fn keep(&self, amount: Amount) -> Seat<'_> {
+    pub(super) fn keep(self: &Arc<Self>, amount: Amount) -> Seat {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.cpu -= amount.cpu;
         free.memory -= amount.memory;
         Seat {
-            capacity: self,
+            capacity: self.clone(),
             amount,
         }
     }
 
     /// Takes a share if there is enough, else says what is lacking.
-    pub(super) fn take(&self, amount: Amount) -> Result<Seat<'_>, String> {
+    pub(super) fn take(self: &Arc<Self>, amount: Amount) -> Result<Seat, String> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let lacking = amount.lacking(*free);
         if lacking.is_empty() {
             free.cpu -= amount.cpu;
             free.memory -= amount.memory;
             return Ok(Seat {
-                capacity: self,
+                capacity: self.clone(),
                 amount,
             });
         }
@@ -270,10 +270,10 @@ mod tests {
 
     #[test]
     fn a_share_is_given_back_when_its_pod_ends() {
-        let capacity = Capacity::new(Amount {
+        let capacity = Arc::new(Capacity::new(Amount {
             cpu: 1000,
             memory: 1 << 30,
-        });
+        }));
         let first = capacity
             .take(Amount {
                 cpu: 600,

@@ -1,7 +1,9 @@
 //! What a pod's status says, from what its containers do.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod,
+};
 use serde_json::{Value, json};
 
 /// How a container ended.
@@ -29,6 +31,29 @@ impl Termination {
         }
     }
 
+    /// The container was taken off the engine while it ran.
+    pub(super) fn lost(container: &str, started: Option<Timestamp>) -> Self {
+        Self {
+            exit_code: 137,
+            reason: "ContainerStatusUnknown".into(),
+            message: Some("the container is not on the engine any more".into()),
+            started,
+            finished: Some(Timestamp::now()),
+            container: container.to_owned(),
+        }
+    }
+
+    fn remembered(ended: &ContainerStateTerminated) -> Self {
+        Self {
+            exit_code: ended.exit_code.into(),
+            reason: ended.reason.clone().unwrap_or_default(),
+            message: ended.message.clone(),
+            started: ended.started_at.as_ref().map(|time| time.0),
+            finished: ended.finished_at.as_ref().map(|time| time.0),
+            container: engine_id(ended.container_id.as_deref()).unwrap_or_default(),
+        }
+    }
+
     fn to_json(&self) -> Value {
         let mut value = json!({
             "exitCode": self.exit_code,
@@ -42,6 +67,11 @@ impl Termination {
         }
         value
     }
+}
+
+/// A status names a container as `docker://ID`.
+fn engine_id(text: Option<&str>) -> Option<String> {
+    text?.strip_prefix("docker://").map(str::to_owned)
 }
 
 /// Times of the API have whole seconds.
@@ -64,6 +94,19 @@ pub(super) enum State {
 }
 
 impl State {
+    fn remembered(state: &ContainerState) -> Self {
+        if let Some(ended) = &state.terminated {
+            Self::Terminated(Termination::remembered(ended))
+        } else if let Some(running) = &state.running {
+            let started = running.started_at.as_ref().map(|time| time.0);
+            Self::Running { started }
+        } else {
+            let waiting = state.waiting.clone().unwrap_or_default();
+            let reason = waiting.reason.as_deref().unwrap_or("ContainerCreating");
+            Self::waiting(reason, waiting.message)
+        }
+    }
+
     pub(super) fn waiting(reason: &str, message: Option<String>) -> Self {
         Self::Waiting {
             reason: reason.to_owned(),
@@ -86,15 +129,49 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn of(container: &Container) -> Self {
+    /// A container that was not seen yet; where init containers come first, it waits for them.
+    pub(super) fn of(container: &Container, has_init: bool) -> Self {
         Self {
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
-            state: State::waiting("ContainerCreating", None),
+            state: State::waiting(
+                if has_init {
+                    "PodInitializing"
+                } else {
+                    "ContainerCreating"
+                },
+                None,
+            ),
             last: None,
             restarts: 0,
             image_id: String::new(),
             id: None,
+        }
+    }
+
+    /// A container as its pod's status shows it.
+    pub(super) fn remembered(container: &Container, status: &ContainerStatus) -> Self {
+        let last = status.last_state.as_ref();
+        Self {
+            state: status.state.as_ref().map_or_else(
+                || State::waiting("ContainerCreating", None),
+                State::remembered,
+            ),
+            last: last
+                .and_then(|last| last.terminated.as_ref())
+                .map(Termination::remembered),
+            restarts: u32::try_from(status.restart_count).unwrap_or(0),
+            image_id: status.image_id.clone(),
+            id: engine_id(status.container_id.as_deref()),
+            ..Self::of(container, false)
+        }
+    }
+
+    /// The engine's id of the container if it was seen running, and since when it ran.
+    pub(super) fn ran(&self) -> Option<(String, Option<Timestamp>)> {
+        match &self.state {
+            State::Running { started } => Some((self.id.clone()?, *started)),
+            _ => None,
         }
     }
 
@@ -151,7 +228,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn phase(&self, restarts: bool) -> &'static str {
+    pub(super) fn phase(&self, policy: &str) -> &'static str {
+        let restarts = policy != "Never";
         if self.verdict.is_some() {
             return "Failed";
         }
@@ -164,7 +242,7 @@ impl Report {
         }
         let codes: Option<Vec<i64>> = self.main.iter().map(View::exit_code).collect();
         match codes {
-            Some(codes) if codes.iter().all(|code| *code == 0) => "Succeeded",
+            Some(codes) if policy != "Always" && codes.iter().all(|code| *code == 0) => "Succeeded",
             Some(_) if !restarts => "Failed",
             _ if self.main.iter().any(|view| {
                 view.is_running() || view.exit_code().is_some() || view.last.is_some()
@@ -178,8 +256,7 @@ impl Report {
 
     /// The status as the API server keeps it. Conditions of `before` keep their transition times.
     pub(super) fn to_json(&self, pod: &Pod, before: &Value, host: &str) -> Value {
-        let restarts = restarts_always(pod);
-        let phase = self.phase(restarts);
+        let phase = self.phase(restart_policy(pod));
         let ended = matches!(phase, "Succeeded" | "Failed");
         let initialized = self.init.iter().all(|view| view.exit_code() == Some(0));
         let ready = !ended && initialized && self.main.iter().all(View::is_running);
@@ -257,13 +334,11 @@ impl Report {
     }
 }
 
-/// Whether containers of the pod are started again after a failure.
-pub(super) fn restarts_always(pod: &Pod) -> bool {
-    let policy = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.restart_policy.as_deref());
-    policy != Some("Never")
+/// When containers of the pod are started again: `Always`, `OnFailure` or `Never`.
+pub(super) fn restart_policy(pod: &Pod) -> &str {
+    let spec = pod.spec.as_ref();
+    spec.and_then(|spec| spec.restart_policy.as_deref())
+        .unwrap_or("Always")
 }
 
 /// One condition, with the time at which it last changed.
@@ -346,7 +421,7 @@ mod tests {
 
     fn report(state: State) -> Report {
         let pod = pod("Never");
-        let mut view = View::of(&pod.spec.expect("spec").containers[0]);
+        let mut view = View::of(&pod.spec.expect("spec").containers[0], false);
         view.state = state;
         Report {
             main: vec![view],
@@ -368,16 +443,18 @@ mod tests {
     #[test]
     fn the_phase_follows_the_containers() {
         assert_eq!(
-            report(State::waiting("ContainerCreating", None)).phase(false),
+            report(State::waiting("ContainerCreating", None)).phase("Never"),
             "Pending"
         );
         assert_eq!(
-            report(State::Running { started: None }).phase(false),
+            report(State::Running { started: None }).phase("Never"),
             "Running"
         );
-        assert_eq!(report(ended(0)).phase(false), "Succeeded");
-        assert_eq!(report(ended(1)).phase(false), "Failed");
-        assert_eq!(report(ended(1)).phase(true), "Running");
+        assert_eq!(report(ended(0)).phase("Never"), "Succeeded");
+        assert_eq!(report(ended(1)).phase("Never"), "Failed");
+        assert_eq!(report(ended(1)).phase("OnFailure"), "Running");
+        assert_eq!(report(ended(0)).phase("OnFailure"), "Succeeded");
+        assert_eq!(report(ended(0)).phase("Always"), "Running");
     }
 
     #[test]

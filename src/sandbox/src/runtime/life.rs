@@ -710,19 +710,18 @@ impl Life {
     /// making and starting does it when it comes back.
     async fn open(&self, container: &Container, volumes: &Volumes, name: &str) {
         let docker = self.runtime.engine().docker();
-        if let Ok(archive) = writable_for_all() {
-            for path in open_paths(container, volumes) {
-                let query = UploadToContainerOptionsBuilder::default()
-                    .path(path)
-                    .build();
-                let upload = docker.upload_to_container(
-                    name,
-                    Some(query),
-                    bollard::body_full(archive.clone().into()),
-                );
-                if let Err(error) = upload.await {
-                    tracing::warn!(%error, path, "an emptyDir is writable for root only");
+        for path in open_paths(container, volumes) {
+            let query = UploadToContainerOptionsBuilder::default().path("/").build();
+            let opened = match writable_for_all(path) {
+                Ok(archive) => {
+                    let archive = bollard::body_full(archive.into());
+                    let upload = docker.upload_to_container(name, Some(query), archive);
+                    upload.await.map_err(|error| error.to_string())
                 }
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = opened {
+                tracing::warn!(error, path, "an emptyDir is writable for root only");
             }
         }
     }

@@ -278,8 +278,9 @@ pub(super) fn open_paths<'a>(
         .map(|mount| mount.mount_path.as_str())
 }
 
-/// A tar archive with nothing but "this directory, writable for all".
-pub(super) fn writable_for_all() -> std::io::Result<Vec<u8>> {
+/// A tar archive for the root, with nothing but "this directory, writable for all". It is named from the root: the engine
+/// leaves out an entry that stands for the directory it unpacks into.
+pub(super) fn writable_for_all(path: &str) -> std::io::Result<Vec<u8>> {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(tar::EntryType::Directory);
     header.set_mode(0o1777);
@@ -288,7 +289,8 @@ pub(super) fn writable_for_all() -> std::io::Result<Vec<u8>> {
     header.set_uid(0);
     header.set_gid(0);
     let mut builder = tar::Builder::new(Vec::new());
-    builder.append_data(&mut header, "./", std::io::empty())?;
+    let name = format!("{}/", path.trim_matches('/'));
+    builder.append_data(&mut header, name, std::io::empty())?;
     builder.into_inner()
 }
 

@@ -285,6 +285,21 @@ def test_an_interrupted_program_loses_variables_and_says_so(warm):
     assert warm.fails('panic!("the hook is there again");').reply["ename"] == "panic"
 
 
+def test_an_interrupted_flood_of_lines_leaves_an_engine_that_answers(kernel):
+    identity = kernel.send('loop { println!("{}", "x".repeat(200)); }')
+    seen = []
+
+    def interrupt(message):
+        if message["msg_type"] == "stream":
+            seen.append(time.monotonic())
+            if len(seen) == 60:
+                kernel.interrupt()
+
+    outcome = kernel.collect(identity, on_message=interrupt)
+    assert outcome.reply["ename"] == "KeyboardInterrupt" and "gone" in outcome.shown
+    assert kernel.run("1 + 1", timeout=60).result == "2"
+
+
 def test_an_interrupt_while_idle_does_no_harm(warm):
     warm.run("let calm: i32 = 3;")
     warm.interrupt()

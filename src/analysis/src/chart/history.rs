@@ -50,7 +50,11 @@ pub fn history(table: &TrialTable) -> Result<Chart, ChartError> {
                    {"field": "value", "type": "quantitative", "title": table.objective}]}}),
     ];
     if let Some(goal) = table.goal {
-        layers.push(json!({"mark": {"type": "rule", "strokeDash": [5, 4]}, "encoding": {"y": {"datum": goal}}}));
+        // From edge to edge: with the x of the other layers it would be an upright line at each trial.
+        layers.push(
+            json!({"mark": {"type": "rule", "strokeDash": [5, 4], "color": STRONG},
+                           "encoding": {"x": {"value": 0}, "x2": {"value": "width"}, "y": {"datum": goal}}}),
+        );
     }
     let x =
         json!({"field": "n", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}});

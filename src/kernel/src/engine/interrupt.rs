@@ -20,7 +20,7 @@ const WATCH: Duration = Duration::from_millis(150);
 /// How long the analyser may think, or cargo be ended again and again.
 const GENTLE: Duration = Duration::from_secs(15);
 /// An engine that has not ended a cell this long after its program was killed is stuck.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Ends the running cell; the caller drops this future when the cell is over.
 pub async fn end_cell(process: Arc<Process>) {
@@ -54,7 +54,7 @@ pub async fn end_cell(process: Arc<Process>) {
 }
 
 /// Ends the program of the cells, and the engine itself if that does not help.
-async fn end_program(process: Arc<Process>) {
+pub async fn end_program(process: Arc<Process>) {
     let _conversation = process.ask("interrupt_request", json!({}));
     tokio::time::sleep(PATIENCE).await;
     process.kill();

@@ -88,7 +88,13 @@ pub async fn run(
                 }
             }
             () = cancel.cancelled(), if ladder.is_none() => {
-                ladder = Some(tokio::spawn(interrupt::end_cell(process.clone())));
+                // What prints is a program that runs: there is no compile to wait for.
+                let prints = cell.printed && cell.last_text.elapsed() < Duration::from_millis(300);
+                ladder = Some(if prints {
+                    tokio::spawn(interrupt::end_program(process.clone()))
+                } else {
+                    tokio::spawn(interrupt::end_cell(process.clone()))
+                });
             }
         }
         if cell.is_over() {
@@ -114,6 +120,13 @@ pub async fn run(
     }
     if cell.reply.is_some() && cell.errors.is_empty() && may_print(code) {
         cell.settle_streams(has_mark).await;
+    }
+    if cancel.is_cancelled() && cell.printed && cell.has_backlog().await {
+        process.kill();
+        return Ended::EngineLost(Failure::interrupted(
+            "it had printed more than the Rust engine could deliver, so the engine was ended: variables, items \
+             and dependencies are gone",
+        ));
     }
     let verdict = cell.verdict(code, has_mark, cancel.is_cancelled(), hinted);
     if let Some(output) = output {
@@ -146,6 +159,7 @@ pub(super) struct Cell {
     pub(super) stderr: String,
     pub(super) denied: Arc<AtomicBool>,
     seen: bool,
+    printed: bool,
 }
 
 impl Cell {
@@ -165,6 +179,7 @@ impl Cell {
             stderr: String::new(),
             denied: Arc::default(),
             seen: false,
+            printed: false,
         }
     }
 
@@ -225,6 +240,7 @@ impl Cell {
 
     fn text(&mut self, stream: Stream, text: &str) {
         self.last_text = Instant::now();
+        self.printed = true;
         for piece in marks::read(text) {
             match (piece, stream) {
                 (Piece::Text(text), _) => self.print(stream, text),
@@ -303,6 +319,17 @@ impl Cell {
             );
             process.answer(&message, answer.as_deref().unwrap_or_default());
         });
+    }
+
+    /// Whether the engine still has lines and lines to deliver after the end of the cell. It hands
+    /// them on one by one, and runs no other cell before the last of them.
+    async fn has_backlog(&mut self) -> bool {
+        let end = Instant::now() + Duration::from_millis(300);
+        let mut late = 0;
+        while let Ok(Some(_)) = tokio::time::timeout_at(end, self.conversation.next()).await {
+            late += 1;
+        }
+        late > 50
     }
 
     /// Waits for text that the engine still holds. The end of a cell overtakes its stderr.

@@ -20,6 +20,7 @@ const TOKEN: &str = "only-for-this-test";
 pub struct Server {
     _directory: tempfile::TempDir,
     /// What the server keeps.
+    #[allow(dead_code)] // Not every suite looks into it.
     pub store: Store,
     shutdown: CancellationToken,
 }

@@ -86,7 +86,8 @@ pub fn sandbox_id(state_dir: &Path) -> String {
 }
 
 impl Runtime {
-    /// A runtime for the pods of one API server. The engine is not asked anything yet.
+    /// A runtime for the pods of one API server, on the engine that `DOCKER_HOST` names or the usual one. The engine
+    /// is not asked anything yet.
     ///
     /// # Errors
     /// [`Error::Address`] when `DOCKER_HOST` names no address of an engine.
@@ -96,7 +97,17 @@ impl Runtime {
         observation: ObservationStore,
     ) -> Result<Self, Error> {
         let engine = Engine::connect(None)?;
-        Ok(Self {
+        Ok(Self::on(engine, client, state_dir, observation))
+    }
+
+    /// A runtime on this engine.
+    pub fn on(
+        engine: Engine,
+        client: Client,
+        state_dir: &Path,
+        observation: ObservationStore,
+    ) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 id: sandbox_id(state_dir),
                 puller: Puller::new(engine.clone(), state_dir),
@@ -107,7 +118,7 @@ impl Runtime {
                 observation,
                 known: Mutex::default(),
             }),
-        })
+        }
     }
 
     fn id(&self) -> &str {
@@ -257,9 +268,10 @@ impl Runtime {
                     self.inner.capacity.close(text.clone());
                     if trouble.as_ref() != Some(&text) {
                         tracing::warn!(%error, "no pod can run until the engine answers");
-                        self.publish_node(lost, &serde_json::json!({}), Some(&text))
-                            .await;
-                        trouble = Some(text);
+                        let nothing = serde_json::json!({});
+                        if self.publish_node(lost, &nothing, Some(&text)).await {
+                            trouble = Some(text);
+                        }
                     }
                     measured.send_replace(true);
                 }
@@ -279,10 +291,18 @@ impl Runtime {
         while let Some(Ok(_)) = events.next().await {}
     }
 
-    async fn publish_node(&self, amount: Amount, facts: &serde_json::Value, trouble: Option<&str>) {
-        if let Err(error) = node::publish(self.client(), amount, facts, trouble).await {
+    /// Whether the node's status is current now.
+    async fn publish_node(
+        &self,
+        amount: Amount,
+        facts: &serde_json::Value,
+        trouble: Option<&str>,
+    ) -> bool {
+        let published = node::publish(self.client(), amount, facts, trouble).await;
+        if let Err(error) = &published {
             tracing::warn!(%error, "the node's status is not current");
         }
+        published.is_ok()
     }
 
     /// Which attempts at a container the engine has, in order.

@@ -238,8 +238,11 @@ pub(super) async fn publish(
         .await
         .map_err(failed("reading the node"))?;
     if before.is_none() {
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME, "labels": {
-            "kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux", "kubernetes.io/arch": architecture}}, "spec": {}});
+        let mut labels = json!({"kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux"});
+        if architecture.is_string() {
+            labels["kubernetes.io/arch"] = architecture.clone();
+        }
+        let node = json!({"metadata": {"name": NAME, "labels": labels}, "spec": {}});
         if let Ok(node) = serde_json::from_value::<Node>(node) {
             api.create(&PostParams::default(), &node)
                 .await

@@ -2,7 +2,7 @@
 //! it is asked for, not found out when a trial hangs.
 
 use katlab_katib::template::{fill, parse_object};
-use katlab_katib::types::Experiment;
+use katlab_katib::types::{CollectorKind, CollectorSpec, Experiment};
 use katlab_katib::validation::ConfigMapText;
 use katlab_suggestion::ALGORITHMS;
 use serde_json::Value;
@@ -41,13 +41,15 @@ pub(super) fn experiment(
         .metrics_collector_spec
         .as_ref()
         .and_then(|spec| spec.collector.as_ref());
-    if let Some(collector) = collector
-        && !COLLECTORS.contains(&collector.kind.as_str())
+    // Push needs no collector: the training code reports by itself.
+    if let Some(CollectorSpec { kind, .. }) = collector
+        && *kind != CollectorKind::Push
+        && !COLLECTORS.contains(&kind.as_str())
     {
         return Err(Refusal::beyond(format!(
-            "the sandbox collects metrics by {}, not by {} (spec.metricsCollectorSpec.collector.kind)",
-            COLLECTORS.join(", "),
-            collector.kind
+            "the sandbox collects metrics by {}, Push, not by {kind} \
+             (spec.metricsCollectorSpec.collector.kind)",
+            COLLECTORS.join(", ")
         )));
     }
     let Some(template) = &spec.trial_template else {

@@ -4,14 +4,20 @@
 //! are decided beforehand and by optimistic locking, so a stale view costs a retry and
 //! never an object too many.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::StreamExt;
-use kube::api::{Api, DynamicObject};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -191,17 +197,82 @@ fn version<K: Kind>(object: &K) -> u64 {
     object.version().parse().unwrap_or(0)
 }
 
-/// Keeps a cache up to date and tells `notify` of every object that came, changed or went.
+/// An object as watched: its metadata, and the rest if it fits our types.
 ///
-/// Objects are read untyped and decoded one by one: one object somebody wrote by hand that
-/// does not fit our types must not blind the controllers to all others.
+/// One object that somebody wrote by hand and that does not fit must not blind the
+/// controllers to all others.
+#[derive(Clone, Debug)]
+struct Watched<K> {
+    metadata: ObjectMeta,
+    object: Result<K, String>,
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Watched<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let metadata = value.get("metadata").unwrap_or(&Value::Null);
+        Ok(Self {
+            metadata: ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?,
+            object: K::deserialize(&value).map_err(|error| error.to_string()),
+        })
+    }
+}
+
+impl<K: Kind> Resource for Watched<K> {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        K::KIND.into()
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        K::GROUP.into()
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        K::VERSION.into()
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        K::PLURAL.into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl<K: Kind> Watched<K> {
+    fn key(&self) -> Key {
+        Key::new(self.namespace().unwrap_or_default(), self.name_any())
+    }
+
+    fn decoded(self) -> Option<K> {
+        let key = self.key();
+        match self.object {
+            Ok(object) => Some(object),
+            Err(error) => {
+                let kind = K::KIND;
+                tracing::warn!(kind, object = %key, %error, "object does not decode, left alone");
+                None
+            }
+        }
+    }
+}
+
+/// Keeps a cache up to date and tells `notify` of every object that came, changed or went.
 pub async fn follow<K: Kind>(
     client: Client,
     cache: Arc<Cache<K>>,
     notify: impl Fn(&K),
     shutdown: CancellationToken,
 ) {
-    let api: Api<DynamicObject> = Api::all_with(client, &K::resource());
+    let api: Api<Watched<K>> = Api::all(client);
     let events = watcher(api, watcher::Config::default()).default_backoff();
     let mut events = std::pin::pin!(events);
     let mut listed = BTreeSet::new();
@@ -213,12 +284,12 @@ pub async fn follow<K: Kind>(
         match event {
             None => return,
             Some(Err(error)) => {
-                tracing::warn!(kind = K::KIND, %error, "watch interrupted, trying again")
+                tracing::warn!(kind = K::KIND, %error, "watch interrupted, trying again");
             }
             Some(Ok(watcher::Event::Init)) => listed.clear(),
             Some(Ok(watcher::Event::InitApply(object))) => {
-                listed.insert(key_of(&object));
-                if let Some(object) = decode::<K>(object) {
+                listed.insert(object.key());
+                if let Some(object) = object.decoded() {
                     notify(&cache.apply(object));
                 }
             }
@@ -230,30 +301,15 @@ pub async fn follow<K: Kind>(
                 cache.ready.send_replace(true);
             }
             Some(Ok(watcher::Event::Apply(object))) => {
-                if let Some(object) = decode::<K>(object) {
+                if let Some(object) = object.decoded() {
                     notify(&cache.apply(object));
                 }
             }
             Some(Ok(watcher::Event::Delete(object))) => {
-                if let Some(gone) = cache.delete(&key_of(&object)) {
+                if let Some(gone) = cache.delete(&object.key()) {
                     notify(&gone);
                 }
             }
-        }
-    }
-}
-
-fn key_of(object: &DynamicObject) -> Key {
-    Key::new(object.namespace().unwrap_or_default(), object.name_any())
-}
-
-fn decode<K: Kind>(object: DynamicObject) -> Option<K> {
-    let key = key_of(&object);
-    match serde_json::to_value(object).and_then(serde_json::from_value) {
-        Ok(typed) => Some(typed),
-        Err(error) => {
-            tracing::warn!(kind = K::KIND, object = %key, %error, "object does not decode, left alone");
-            None
         }
     }
 }
@@ -262,6 +318,14 @@ fn decode<K: Kind>(object: DynamicObject) -> Option<K> {
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::Pod;
+
+    #[test]
+    fn an_object_that_does_not_fit_still_has_its_metadata() {
+        let object = r#"{"metadata": {"name": "a", "resourceVersion": "7"}, "spec": 3}"#;
+        let watched: Watched<Pod> = serde_json::from_str(object).unwrap();
+        assert_eq!(watched.resource_version().as_deref(), Some("7"));
+        assert!(watched.decoded().is_none());
+    }
 
     fn labelled(name: &str, version: &str, owner: &str) -> Pod {
         let mut object = Pod::default();

@@ -74,7 +74,9 @@ impl Context {
     pub fn trials_of(&self, experiment: &Key) -> Vec<Arc<Trial>> {
         let mut trials = self.trials.group(experiment);
         trials.sort_by(|a, b| {
-            let made = |trial: &Trial| trial.metadata.creation_timestamp.clone();
+            fn made(trial: &Trial) -> Option<&str> {
+                trial.metadata.creation_timestamp.as_deref()
+            }
             made(a).cmp(&made(b)).then_with(|| a.name().cmp(b.name()))
         });
         trials

@@ -22,7 +22,7 @@ use super::objects::Kind;
 use super::queue::Again;
 use progress::{End, Need, TRACKING};
 
-pub use progress::{has_failed, is_finished};
+pub use progress::{has_failed, is_finished, obstacle};
 
 /// Labels every pod of a Job carries, in Kubernetes' two spellings each.
 const JOB_NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];

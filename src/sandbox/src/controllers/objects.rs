@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use katlab_katib::types::{Experiment, Suggestion, Trial};
 use kube::Client;
-use kube::api::{ApiResource, DeleteParams, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::api::{GetParams, Preconditions, PropagationPolicy};
 use kube::core::Request;
 use serde::Serialize;
@@ -21,7 +21,9 @@ use super::error::{Error, Result};
 const MANAGER: &str = "katib-controller";
 
 /// A kind of object, as far as a controller must know it.
-pub trait Kind: Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Kind:
+    Serialize + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static
+{
     /// Group; empty for the core group.
     const GROUP: &'static str;
     /// Version.
@@ -60,12 +62,6 @@ pub trait Kind: Serialize + DeserializeOwned + Send + Sync + 'static {
         } else {
             format!("{}/{}", Self::GROUP, Self::VERSION)
         }
-    }
-
-    /// The resource, for untyped clients.
-    fn resource() -> ApiResource {
-        let kind = GroupVersionKind::gvk(Self::GROUP, Self::VERSION, Self::KIND);
-        ApiResource::from_gvk_with_plural(&kind, Self::PLURAL)
     }
 
     /// The key of the managing owner if it is of this kind.

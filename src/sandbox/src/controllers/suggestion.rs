@@ -52,6 +52,9 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
         set(&mut status, CREATED, reasons::CREATED, &now);
         suggestion = store(context, &suggestion, &status).await?;
     }
+    if suggestion.is_running() && missing(&suggestion) == 0 {
+        return Ok(());
+    }
     // An orphan has nobody to suggest for. A Suggestion is made by a controller that holds
     // its Experiment in the same cache, so this is no race.
     let Some(experiment) = context.experiments.get(key) else {
@@ -114,6 +117,15 @@ fn effective_spec(
     spec
 }
 
+/// How many assignments are asked for beyond those given.
+fn missing(suggestion: &Suggestion) -> usize {
+    let given = suggestion
+        .status
+        .as_ref()
+        .map_or(0, |status| status.suggestion_count);
+    usize::try_from(suggestion.spec.requests.saturating_sub(given)).unwrap_or(0)
+}
+
 /// Checks what has not been checked and gives what has been asked for. The status holds what
 /// was achieved even when this fails.
 fn advance(
@@ -132,13 +144,10 @@ fn advance(
         }
         set(status, RUNNING, reasons::RUNNING, &now);
     }
-    let wanted = suggestion
-        .spec
-        .requests
-        .saturating_sub(status.suggestion_count);
-    let Ok(wanted @ 1..) = usize::try_from(wanted) else {
+    let wanted = missing(suggestion);
+    if wanted == 0 {
         return Ok(());
-    };
+    }
     match next(suggestion, spec, status, wanted) {
         Ok(assignments) => {
             append(suggestion, status, assignments);

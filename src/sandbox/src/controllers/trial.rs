@@ -5,6 +5,7 @@
 //! - A job that succeeded is judged when the runtime has marked its pod's metrics as
 //!   collected, not by asking the log once a second. A pod that is gone has nothing more to
 //!   say: its trial is judged by what the log holds.
+//! - A pod that cannot start is told in an event of the trial.
 //! - A trial that was stopped early keeps its observation under `retain: false` too: it is
 //!   read before the job goes.
 
@@ -56,6 +57,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     let trial = if trial.is_completed() && !lacks_observation(&trial) {
         trial
     } else {
+        say_what_holds_pods_up(context, &trial, &job);
         judge(context, trial, &job).await?
     };
     if trial.is_completed()
@@ -353,6 +355,19 @@ fn finish(status: &mut TrialStatus, kind: &str, reason: Reason, job: &JobConditi
     }
     set(status, kind, reason, job, now);
     status.completion_time = Some(Some(now.to_owned()));
+}
+
+/// Tells on the trial why a pod of it does not start. Katib leaves that to whoever looks at
+/// the pod, and its trial runs for ever.
+fn say_what_holds_pods_up(context: &Context, trial: &Trial, job: &Job) {
+    for pod in context.pods.group(&job.key()) {
+        if let Some(obstacle) = super::job::obstacle(&pod) {
+            let message = format!("Pod {} does not start: {obstacle}", pod.name());
+            context
+                .trial_events
+                .warning(trial, "PodNotStarting", message);
+        }
+    }
 }
 
 /// Whether the metrics of a succeeded job are in the log: one of its primary pods bears the

@@ -161,6 +161,36 @@ pub fn is_tracked(pod: &Pod) -> bool {
         .any(|finalizer| finalizer == TRACKING)
 }
 
+/// What keeps a pod from starting, if it is more than a matter of moments: an image that does
+/// not come, a configuration that is not there, no room on the node.
+pub fn obstacle(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let text = |reason: &Option<String>, message: &Option<String>| {
+        let reason = reason.as_deref().unwrap_or_default();
+        match message.as_deref() {
+            Some(message) if !message.is_empty() => format!("{reason}: {message}"),
+            _ => reason.to_owned(),
+        }
+    };
+    let unscheduled = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
+    });
+    if let Some(condition) = unscheduled {
+        return Some(text(&condition.reason, &condition.message));
+    }
+    let containers = status.init_container_statuses.iter().flatten();
+    containers
+        .chain(status.container_statuses.iter().flatten())
+        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
+        .find(|waiting| {
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            !matches!(reason, "" | "ContainerCreating" | "PodInitializing")
+        })
+        .map(|waiting| text(&waiting.reason, &waiting.message))
+}
+
 fn restarts(pod: &Pod) -> i32 {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_deref());

@@ -286,3 +286,26 @@ fn pods_carry_labels_owner_and_finalizer_as_recorded() {
     );
     assert_eq!(job.key().to_string(), "lab/job");
 }
+
+#[test]
+fn a_pod_says_what_keeps_it_from_starting() {
+    let job = job(json!({}), json!({}));
+    let mut waiting = pod(&job, 0, "Pending", None);
+    let mut with = |status: Value| {
+        waiting.status = serde_json::from_value(status).unwrap();
+        obstacle(&waiting)
+    };
+    let state = |reason: &str| {
+        json!({"phase": "Pending", "containerStatuses": [{"name": "c", "image": "i", "imageID": "",
+            "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": reason, "message": "not found"}}}]})
+    };
+    assert_eq!(
+        with(state("ErrImagePull")),
+        Some("ErrImagePull: not found".into())
+    );
+    assert_eq!(with(state("ContainerCreating")), None);
+    let full = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled",
+        "status": "False", "reason": "Unschedulable", "message": "Insufficient cpu"}]});
+    assert_eq!(with(full), Some("Unschedulable: Insufficient cpu".into()));
+}

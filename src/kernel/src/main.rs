@@ -239,7 +239,9 @@ fn logging() {
         // The engine's sockets try again whenever the engine ends, which is no news.
         None => Targets::new()
             .with_default(LevelFilter::WARN)
-            .with_target("zeromq", LevelFilter::ERROR),
+            .with_target("zeromq", LevelFilter::ERROR)
+            // Each failed attempt of a watch; the cell says it once, in words.
+            .with_target("kube_client", LevelFilter::OFF),
     };
     tracing_subscriber::registry()
         .with(lines)

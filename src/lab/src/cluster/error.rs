@@ -5,6 +5,7 @@ use std::fmt;
 use kube::core::Status;
 
 use super::Cluster;
+use super::reading::{forbidden_hint, list_magic, reading, webhook};
 
 /// The result of everything that talks to a cluster.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -283,6 +284,7 @@ fn object(action: &Action) -> String {
 fn singular(resource: &str) -> String {
     match resource {
         "namespaces" => "namespace".into(),
+        "trials or experiments" => "trial or experiment".into(),
         other => other.strip_suffix('s').unwrap_or(other).to_owned(),
     }
 }
@@ -434,114 +436,6 @@ impl Error {
     }
 }
 
-fn list_magic(action: &Action) -> String {
-    match action.resource.as_str() {
-        resource @ ("experiments" | "trials" | "suggestions" | "secrets" | "jobs" | "pods") => {
-            format!(":{resource}")
-        }
-        resource => format!(":get {resource}"),
-    }
-}
-
-/// Names the roles that grant what was refused.
-fn forbidden_hint(action: &Action) -> String {
-    let namespace = action.namespace.as_deref().unwrap_or("the namespace");
-    match (action.resource.as_str(), action.verb.as_str()) {
-        ("experiments" | "trials" | "suggestions", "get" | "list" | "watch") => {
-            format!(
-                "The role kubeflow-katib-view (part of kubeflow-view) in {namespace} grants it; a cluster-wide list needs a ClusterRoleBinding."
-            )
-        }
-        ("experiments" | "trials" | "suggestions", _) | ("pods/log", _) => {
-            format!(
-                "The role kubeflow-katib-edit (part of kubeflow-edit) in {namespace} grants it; a Kubeflow profile gives it to default-editor."
-            )
-        }
-        ("namespaces" | "nodes" | "persistentvolumes", _) => {
-            "It is cluster-wide, which a Kubeflow profile does not grant; ask an administrator."
-                .into()
-        }
-        (resource, verb) => format!(
-            "A Role with verb {verb} on {resource} bound to you in {namespace} grants it; in Kubeflow that is kubeflow-edit. Is {namespace} your own namespace?"
-        ),
-    }
-}
-
-/// The webhook named in a denial.
-fn webhook(message: &str) -> Option<String> {
-    let rest = message.split_once("admission webhook \"")?.1;
-    Some(rest.split_once('"')?.0.to_owned())
-}
-
-/// What a denial of Katib's webhooks means.
-fn reading(message: &str) -> Option<String> {
-    let said = |text: &str| message.contains(text);
-    Some(if said("metrics-collector-injection") {
-        "Katib works only in namespaces that carry the label katib.kubeflow.org/metrics-collector-injection: enabled; a Kubeflow profile's namespace has it, elsewhere an administrator adds it.".into()
-    } else if said("cannot unmarshal number") {
-        "A number stands where Katib wants a string: put min, max, step and the values of settings in quotes.".into()
-    } else if said("cannot unmarshal string") {
-        "A string stands where Katib wants a number: take the quotes from goal and the counts."
-            .into()
-    } else if said("Unable to find primary container") {
-        "primaryContainerName must be the name of a container of the trial's pod.".into()
-    } else if (said("spec.maxTrialCount") && said("parallelTrialCount"))
-        || said("should be greater than or equal to parallelTrialCount")
-        || said("parallelTrialCount should be")
-    {
-        "parallelTrialCount (3 when left out) may not be larger than maxTrialCount.".into()
-    } else if said("collector") && said("PrometheusMetric") {
-        "Katib ships no collector for Prometheus metrics; use StdOut, File, TensorFlowEvent or Push.".into()
-    } else {
-        return None;
-    })
-}
-
-/// Names similar to `name`, best first, at most three.
-pub fn near_misses<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let wanted = name.to_lowercase();
-    let limit = (wanted.chars().count() / 3).max(2);
-    let mut scored: Vec<(usize, &str)> = known
-        .into_iter()
-        .filter(|candidate| *candidate != name)
-        .filter_map(|candidate| {
-            let lower = candidate.to_lowercase();
-            let distance = distance(&wanted, &lower);
-            // A long common beginning is what a forgotten suffix looks like.
-            let shared =
-                wanted.len() >= 3 && (lower.starts_with(&wanted) || wanted.starts_with(&lower));
-            (distance <= limit || shared)
-                .then_some((if shared { distance.min(1) } else { distance }, candidate))
-        })
-        .collect();
-    scored.sort();
-    scored.dedup();
-    scored
-        .into_iter()
-        .take(3)
-        .map(|(_, name)| name.to_owned())
-        .collect()
-}
-
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let cost = if a == *b {
-                diagonal
-            } else {
-                1 + diagonal.min(row[j]).min(row[j + 1])
-            };
-            diagonal = row[j + 1];
-            row[j + 1] = cost;
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -603,21 +497,5 @@ mod tests {
         assert!(
             matches!(error, Error::Denied { webhook, .. } if webhook == "validator.experiment.katib.kubeflow.org")
         );
-    }
-
-    #[test]
-    fn near_misses_are_close_and_few() {
-        let known = [
-            "mnist-hyperparameter-tuning",
-            "random-1",
-            "random-2",
-            "grid",
-        ];
-        assert_eq!(
-            near_misses("mnist-hyperparamter-tuning", known),
-            ["mnist-hyperparameter-tuning"]
-        );
-        assert_eq!(near_misses("mnist", known), ["mnist-hyperparameter-tuning"]);
-        assert!(near_misses("zzzzzz", known).is_empty());
     }
 }

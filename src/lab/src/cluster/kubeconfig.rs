@@ -11,7 +11,7 @@ use kube::config::{AuthInfo, ExecAuthCluster, ExecInteractiveMode, Kubeconfig};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::{Error, Result, error::near_misses, proxy};
+use super::{Error, Result, near_misses, proxy};
 
 /// Files merged into one, with the path to name in errors.
 pub(super) struct Loaded {

@@ -8,8 +8,10 @@
 mod choice;
 mod error;
 mod kubeconfig;
+mod near;
 mod provider;
 mod proxy;
+mod reading;
 mod renewal;
 
 use std::sync::Arc;
@@ -19,7 +21,8 @@ use kube::{Client, Config};
 use tokio::sync::OnceCell;
 
 pub use choice::{Choice, Origin, Plan, Source, Surroundings, choose};
-pub use error::{Action, Error, Result, near_misses};
+pub use error::{Action, Error, Result};
+pub use near::near_misses;
 pub use provider::Provider;
 
 pub(crate) use kubeconfig::with_causes;

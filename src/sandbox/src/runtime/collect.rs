@@ -3,6 +3,8 @@
 //! Katib's collector is a container beside the training; here the runtime reads the file or the output itself. So
 //! a trial that ends within milliseconds counts like any other.
 
+use std::path::{Path, PathBuf};
+
 use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, LogsOptionsBuilder};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -21,6 +23,8 @@ use crate::metrics::Row;
 
 /// The longest metrics file or output that is read, in bytes.
 const LONGEST: usize = 256 << 20;
+/// How many symbolic links are followed to a metrics file, as a system does.
+const LINKS: usize = 8;
 
 /// Why metrics were not collected.
 #[derive(Debug, thiserror::Error)]
@@ -176,15 +180,48 @@ impl Runtime {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A file of an ended container; the engine packs it into an archive. `None` when there is none.
+    /// A file of an ended container; a symbolic link is followed. `None` when there is none.
     async fn file(
         &self,
         container: &str,
         path: &str,
         trial: &str,
     ) -> Result<Option<String>, CollectError> {
+        let mut path = PathBuf::from(path);
+        for _ in 0..LINKS {
+            let Some(archive) = self.archive(container, &path, trial).await? else {
+                return Ok(None);
+            };
+            let unreadable = |error| CollectError::Unreadable {
+                trial: trial.to_owned(),
+                reason: format!("{}: {error}", path.display()),
+            };
+            match first_entry(&archive).map_err(unreadable)? {
+                Some(Entry::File(text)) => return Ok(Some(text)),
+                Some(Entry::Link(target)) => {
+                    // An absolute target takes the whole path's place.
+                    path = path.parent().unwrap_or(Path::new("/")).join(target);
+                }
+                None => {
+                    return Err(CollectError::Unreadable {
+                        trial: trial.to_owned(),
+                        reason: format!("{} is no file", path.display()),
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What stands at a path of a container, as the engine packs it into an archive.
+    async fn archive(
+        &self,
+        container: &str,
+        path: &Path,
+        trial: &str,
+    ) -> Result<Option<Vec<u8>>, CollectError> {
         let query = DownloadFromContainerOptionsBuilder::default()
-            .path(path)
+            .path(&path.to_string_lossy())
             .build();
         let mut chunks = std::pin::pin!(
             self.engine()
@@ -206,27 +243,39 @@ impl Runtime {
             if archive.len() > LONGEST {
                 return Err(CollectError::TooLong {
                     trial: trial.to_owned(),
-                    path: path.to_owned(),
+                    path: path.display().to_string(),
                 });
             }
         }
-        first_file(&archive).map_err(|error| CollectError::Unreadable {
-            trial: trial.to_owned(),
-            reason: format!("{path}: {error}"),
-        })
+        Ok(Some(archive))
     }
 }
 
-fn first_file(archive: &[u8]) -> std::io::Result<Option<String>> {
-    for entry in tar::Archive::new(archive).entries()? {
-        let mut entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut entry, &mut bytes)?;
-            return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
-        }
+enum Entry {
+    File(String),
+    Link(PathBuf),
+}
+
+fn first_entry(archive: &[u8]) -> std::io::Result<Option<Entry>> {
+    let mut archive = tar::Archive::new(archive);
+    let Some(entry) = archive.entries()?.next() else {
+        return Ok(None);
+    };
+    let mut entry = entry?;
+    let kind = entry.header().entry_type();
+    if kind.is_symlink() {
+        return Ok(entry
+            .link_name()?
+            .map(|target| Entry::Link(target.into_owned())));
     }
-    Ok(None)
+    if !kind.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut entry, &mut bytes)?;
+    Ok(Some(Entry::File(
+        String::from_utf8_lossy(&bytes).into_owned(),
+    )))
 }
 
 /// A row for the log. A time that cannot be read counts as none, which Katib writes as year 1.

@@ -149,6 +149,22 @@ fn delay(attempt: u32) -> Duration {
         .min(LONGEST_DELAY)
 }
 
+/// A duration as a node writes it: `52ms`, `5.905s`, `1m2.5s`.
+fn short(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1000 {
+        return format!("{millis}ms");
+    }
+    let (minutes, rest) = (millis / 60_000, millis % 60_000);
+    let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
+    let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+    if minutes > 0 {
+        format!("{minutes}m{seconds}s")
+    } else {
+        format!("{seconds}s")
+    }
+}
+
 impl Life {
     fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client(), &self.namespace())
@@ -752,9 +768,9 @@ impl Life {
                     with_waiting,
                 }) => {
                     let message = format!(
-                        "Successfully pulled image \"{name}\" in {}ms ({}ms including waiting). Image size: {} bytes.",
-                        took.as_millis(),
-                        with_waiting.as_millis(),
+                        "Successfully pulled image \"{name}\" in {} ({} including waiting). Image size: {} bytes.",
+                        short(took),
+                        short(with_waiting),
                         image.size
                     );
                     self.kubelet.normal(self.pod.as_ref(), "Pulled", message);
@@ -996,5 +1012,25 @@ impl Life {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_a_node_writes_them() {
+        let of = |millis| short(Duration::from_millis(millis));
+        assert_eq!(of(52), "52ms");
+        assert_eq!(of(5905), "5.905s");
+        assert_eq!(of(62_500), "1m2.5s");
+        assert_eq!(of(3000), "3s");
+    }
+
+    #[test]
+    fn delays_double_up_to_five_minutes() {
+        let seconds: Vec<u64> = (0..7).map(|attempt| delay(attempt).as_secs()).collect();
+        assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300]);
     }
 }

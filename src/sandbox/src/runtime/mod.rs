@@ -33,12 +33,12 @@ pub use error::Error;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveVolumeOptionsBuilder,
+    EventsOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -74,6 +74,8 @@ struct Inner {
     puller: Puller,
     capacity: Arc<Capacity>,
     observation: ObservationStore,
+    /// The pods the API server has, once they were listed.
+    known: Mutex<Option<HashSet<String>>>,
 }
 
 /// The name by which a sandbox marks what it makes on the engine; follows from its state directory.
@@ -84,7 +86,8 @@ pub fn sandbox_id(state_dir: &Path) -> String {
 }
 
 impl Runtime {
-    /// A runtime for the pods of one API server. The engine is not asked anything yet.
+    /// A runtime for the pods of one API server, on the engine that `DOCKER_HOST` names or the usual one. The engine
+    /// is not asked anything yet.
     ///
     /// # Errors
     /// [`Error::Address`] when `DOCKER_HOST` names no address of an engine.
@@ -94,17 +97,28 @@ impl Runtime {
         observation: ObservationStore,
     ) -> Result<Self, Error> {
         let engine = Engine::connect(None)?;
-        Ok(Self {
+        Ok(Self::on(engine, client, state_dir, observation))
+    }
+
+    /// A runtime on this engine.
+    pub fn on(
+        engine: Engine,
+        client: Client,
+        state_dir: &Path,
+        observation: ObservationStore,
+    ) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 id: sandbox_id(state_dir),
                 puller: Puller::new(engine.clone(), state_dir),
                 state_dir: state_dir.to_owned(),
                 client,
                 engine,
-                capacity: Arc::new(Capacity::new(Amount::default())),
+                capacity: Arc::new(Capacity::new()),
                 observation,
+                known: Mutex::default(),
             }),
-        })
+        }
     }
 
     fn id(&self) -> &str {
@@ -135,7 +149,18 @@ impl Runtime {
     }
 
     async fn work(&self, recorder: &Recorder) {
-        self.join_cluster().await;
+        let measured = watch::Sender::new(false);
+        tokio::join!(
+            self.attend_engine(&measured),
+            self.follow_pods(recorder, measured.subscribe())
+        );
+    }
+
+    /// Starts a life for each pod. Waits until the engine was asked once, so that no pod is told that there is
+    /// no room only because nobody has looked yet.
+    async fn follow_pods(&self, recorder: &Recorder, mut measured: watch::Receiver<bool>) {
+        // Its sender lives as long as this future.
+        let _ = measured.wait_for(|measured| *measured).await;
         let mut pods: HashMap<String, watch::Sender<News>> = HashMap::new();
         // Dropping the set ends the tasks: they stop where they are, and containers go on.
         let mut lives = JoinSet::new();
@@ -157,7 +182,9 @@ impl Runtime {
                 }
                 Ok(watcher::Event::Apply(pod)) => self.tell(&mut pods, &mut lives, recorder, pod),
                 Ok(watcher::Event::Delete(pod)) => {
-                    if let Some(news) = pods.remove(&pod.uid().unwrap_or_default()) {
+                    let uid = pod.uid().unwrap_or_default();
+                    self.know(|known| known.as_mut().is_some_and(|known| known.remove(&uid)));
+                    if let Some(news) = pods.remove(&uid) {
                         news.send_modify(|news| news.gone = true);
                     }
                 }
@@ -174,7 +201,8 @@ impl Runtime {
                         }
                         known
                     });
-                    self.remove_strangers(&seen).await;
+                    self.know(|known| *known = Some(std::mem::take(&mut seen)));
+                    self.remove_strangers().await;
                 }
                 Err(error) => tracing::warn!(%error, "watching pods"),
             }
@@ -193,6 +221,7 @@ impl Runtime {
         match pods.get(&uid) {
             Some(news) => news.send_modify(|news| news.pod = pod),
             None => {
+                self.know(|known| known.as_mut().map(|known| known.insert(uid.clone())));
                 let phase = pod
                     .status
                     .as_ref()
@@ -207,31 +236,73 @@ impl Runtime {
         }
     }
 
-    /// Measures the machine and writes the node; waits for an engine that does not answer yet.
-    async fn join_cluster(&self) {
-        let mut told = false;
-        let (amount, facts) = loop {
+    fn know<T>(&self, change: impl FnOnce(&mut Option<HashSet<String>>) -> T) -> T {
+        change(
+            &mut self
+                .inner
+                .known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Keeps the node's state true: measures the machine when the engine answers, and says so when it does not. The
+    /// engine's stream of events ends with the engine, so nothing is asked while all is well.
+    async fn attend_engine(&self, measured: &watch::Sender<bool>) {
+        let mut trouble: Option<String> = None;
+        let mut lost = Amount::default();
+        loop {
             match node::measure(self.engine()).await {
-                Ok(measured) => break measured,
-                Err(error) if told => tracing::debug!(%error, "waiting for the engine"),
+                Ok((amount, facts)) => {
+                    trouble = None;
+                    lost = amount;
+                    self.inner.capacity.measured(amount);
+                    self.publish_node(amount, &facts, None).await;
+                    measured.send_replace(true);
+                    // What could not be removed while the engine was away.
+                    self.remove_strangers().await;
+                    self.until_engine_ends().await;
+                }
                 Err(error) => {
-                    told = true;
-                    tracing::warn!(%error, "no pod can run until the engine answers");
-                    let trouble = error.to_string();
-                    self.publish_node(Amount::default(), &serde_json::json!({}), Some(&trouble))
-                        .await;
+                    let text = error.to_string();
+                    self.inner.capacity.close(text.clone());
+                    if trouble.as_ref() != Some(&text) {
+                        tracing::warn!(%error, "no pod can run until the engine answers");
+                        let nothing = serde_json::json!({});
+                        if self.publish_node(lost, &nothing, Some(&text)).await {
+                            trouble = Some(text);
+                        }
+                    }
+                    measured.send_replace(true);
                 }
             }
             tokio::time::sleep(ENGINE_PAUSE).await;
-        };
-        self.inner.capacity.add(amount);
-        self.publish_node(amount, &facts, None).await;
+        }
     }
 
-    async fn publish_node(&self, amount: Amount, facts: &serde_json::Value, trouble: Option<&str>) {
-        if let Err(error) = node::publish(self.client(), amount, facts, trouble).await {
+    async fn until_engine_ends(&self) {
+        let filters: HashMap<&str, Vec<String>> = [
+            ("type", vec!["container".to_owned()]),
+            ("label", vec![format!("{}={}", label::SANDBOX, self.id())]),
+        ]
+        .into();
+        let query = EventsOptionsBuilder::default().filters(&filters).build();
+        let mut events = std::pin::pin!(self.engine().docker().events(Some(query)));
+        while let Some(Ok(_)) = events.next().await {}
+    }
+
+    /// Whether the node's status is current now.
+    async fn publish_node(
+        &self,
+        amount: Amount,
+        facts: &serde_json::Value,
+        trouble: Option<&str>,
+    ) -> bool {
+        let published = node::publish(self.client(), amount, facts, trouble).await;
+        if let Err(error) = &published {
             tracing::warn!(%error, "the node's status is not current");
         }
+        published.is_ok()
     }
 
     /// Which attempts at a container the engine has, in order.
@@ -253,12 +324,26 @@ impl Runtime {
         containers_of(self.engine(), self.id(), labels).await
     }
 
-    /// Removes containers of pods that the API server does not know, as they may be left when a sandbox was killed
-    /// between removing a pod and removing its containers.
-    async fn remove_strangers(&self, known: &HashSet<String>) {
+    /// Removes what pods left that the API server does not know: a sandbox may be killed between removing a pod
+    /// and removing its containers, and an engine may be away then. Looks at the engine first and at the pods
+    /// after that, so that a pod that comes in between is known.
+    async fn remove_strangers(&self) {
         let found = match self.containers(&[]).await {
             Ok(found) => found,
-            Err(error) => return tracing::warn!(%error, "looking for containers left behind"),
+            Err(error) => return tracing::warn!(%error, "looking for what pods left behind"),
+        };
+        let volumes = match volumes_of(self.engine(), self.id(), &[]).await {
+            Ok(volumes) => volumes,
+            Err(error) => return tracing::warn!(%error, "looking for what pods left behind"),
+        };
+        let directory = self.inner.state_dir.join("pods");
+        let directories: Vec<String> = std::fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        let Some(known) = self.know(|known| known.clone()) else {
+            return;
         };
         for stranger in found {
             let uid = stranger.labels.get(label::UID).cloned().unwrap_or_default();
@@ -266,6 +351,20 @@ impl Runtime {
                 && let Err(error) = remove_container(self.engine(), &stranger.id).await
             {
                 tracing::warn!(%error, container = stranger.id, "removing a container left behind");
+            }
+        }
+        for (name, labels) in volumes {
+            if !labels
+                .get(label::UID)
+                .is_some_and(|uid| known.contains(uid))
+                && let Err(error) = remove_volume(self.engine(), &name).await
+            {
+                tracing::warn!(%error, volume = name, "removing a volume left behind");
+            }
+        }
+        for uid in directories.iter().filter(|uid| !known.contains(*uid)) {
+            if let Err(error) = std::fs::remove_dir_all(directory.join(uid)) {
+                tracing::warn!(%error, uid, "removing files left behind");
             }
         }
     }
@@ -329,11 +428,12 @@ async fn remove_container(engine: &Engine, id: &str) -> Result<(), Error> {
     }
 }
 
-async fn remove_volumes(
+/// The volumes of a sandbox with these labels, by name.
+async fn volumes_of(
     engine: &Engine,
     sandbox: &str,
     labels: &[(&str, &str)],
-) -> Result<(), Error> {
+) -> Result<Vec<(String, HashMap<String, String>)>, Error> {
     let wanted: Vec<String> = [(label::SANDBOX, sandbox)]
         .iter()
         .chain(labels)
@@ -345,19 +445,26 @@ async fn remove_volumes(
         .build();
     let found = engine.docker().list_volumes(Some(query)).await;
     let found = found.map_err(|source| engine.failed("listing volumes", source))?;
-    for volume in found.volumes.unwrap_or_default() {
-        let query = RemoveVolumeOptionsBuilder::default().force(true).build();
-        match engine
-            .docker()
-            .remove_volume(&volume.name, Some(query))
-            .await
-        {
-            Ok(()) => {}
-            Err(error) if matches!(engine::refusal(&error), Some((404, _))) => {}
-            Err(source) => {
-                return Err(engine.failed(format!("removing volume {}", volume.name), source));
-            }
-        }
+    let volumes = found.volumes.unwrap_or_default().into_iter();
+    Ok(volumes.map(|volume| (volume.name, volume.labels)).collect())
+}
+
+async fn remove_volume(engine: &Engine, name: &str) -> Result<(), Error> {
+    let query = RemoveVolumeOptionsBuilder::default().force(true).build();
+    match engine.docker().remove_volume(name, Some(query)).await {
+        Ok(()) => Ok(()),
+        Err(error) if matches!(engine::refusal(&error), Some((404, _))) => Ok(()),
+        Err(source) => Err(engine.failed(format!("removing volume {name}"), source)),
+    }
+}
+
+async fn remove_volumes(
+    engine: &Engine,
+    sandbox: &str,
+    labels: &[(&str, &str)],
+) -> Result<(), Error> {
+    for (name, _) in volumes_of(engine, sandbox, labels).await? {
+        remove_volume(engine, &name).await?;
     }
     Ok(())
 }

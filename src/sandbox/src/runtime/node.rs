@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::engine::Engine;
 use super::error::Error;
 use super::quantity;
-use super::status::time;
+use super::status::{condition, time};
 
 /// The node's name.
 pub(super) const NAME: &str = "katlab";
@@ -95,8 +95,16 @@ impl Amount {
 
 /// What is free on the node.
 pub(super) struct Capacity {
-    free: Mutex<Amount>,
+    room: Mutex<Room>,
     freed: Notify,
+}
+
+#[derive(Default)]
+struct Room {
+    total: Amount,
+    free: Amount,
+    /// Why nothing can be started now.
+    trouble: Option<String>,
 }
 
 /// A pod's share of the node, given back when dropped.
@@ -107,39 +115,51 @@ pub(super) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut free = self
-            .capacity
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        free.cpu += self.amount.cpu;
-        free.memory += self.amount.memory;
-        drop(free);
-        self.capacity.freed.notify_waiters();
+        self.capacity.change(|room| {
+            room.free.cpu += self.amount.cpu;
+            room.free.memory += self.amount.memory;
+        });
     }
 }
 
 impl Capacity {
-    pub(super) fn new(total: Amount) -> Self {
+    /// Nothing yet: the engine has not been asked.
+    pub(super) fn new() -> Self {
         Self {
-            free: Mutex::new(total),
+            room: Mutex::default(),
             freed: Notify::new(),
         }
     }
 
-    /// Adds what the machine turned out to have.
-    pub(super) fn add(self: &Arc<Self>, amount: Amount) {
-        drop(Seat {
-            capacity: self.clone(),
-            amount,
+    fn change<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+        let changed = change(&mut self.room.lock().unwrap_or_else(PoisonError::into_inner));
+        self.freed.notify_waiters();
+        changed
+    }
+
+    /// Takes in what the machine has. What was given away stays given away.
+    pub(super) fn measured(&self, total: Amount) {
+        self.change(|room| {
+            room.free.cpu += total.cpu - room.total.cpu;
+            room.free.memory += total.memory - room.total.memory;
+            room.total = total;
+            room.trouble = None;
         });
+    }
+
+    /// Gives nothing away until it is measured again.
+    pub(super) fn close(&self, trouble: String) {
+        self.change(|room| room.trouble = Some(trouble));
     }
 
     /// Takes a share without asking, for a pod that was given one before a restart.
     pub(super) fn keep(self: &Arc<Self>, amount: Amount) -> Seat {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.cpu -= amount.cpu;
-        free.memory -= amount.memory;
+        self.change(|room| self.seat(room, amount))
+    }
+
+    fn seat(self: &Arc<Self>, room: &mut Room, amount: Amount) -> Seat {
+        room.free.cpu -= amount.cpu;
+        room.free.memory -= amount.memory;
         Seat {
             capacity: self.clone(),
             amount,
@@ -148,23 +168,21 @@ impl Capacity {
 
     /// Takes a share if there is enough, else says what is lacking.
     pub(super) fn take(self: &Arc<Self>, amount: Amount) -> Result<Seat, String> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let lacking = amount.lacking(*free);
-        if lacking.is_empty() {
-            free.cpu -= amount.cpu;
-            free.memory -= amount.memory;
-            return Ok(Seat {
-                capacity: self.clone(),
-                amount,
-            });
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(trouble) = &room.trouble {
+            return Err(format!(
+                "0/1 nodes are available: 1 node(s) had untolerated taint {{node.kubernetes.io/not-ready: }}. {trouble}"
+            ));
         }
+        let lacking = amount.lacking(room.free);
+        if lacking.is_empty() {
+            return Ok(self.seat(&mut room, amount));
+        }
+        let lacking: Vec<String> = lacking.iter().map(|what| format!("1 {what}")).collect();
+        // The recorded words of Kubernetes 1.36.
         Err(format!(
-            "0/1 nodes are available: {}. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
-            lacking
-                .iter()
-                .map(|what| format!("1 {what}"))
-                .collect::<Vec<_>>()
-                .join(", ")
+            "0/1 nodes are available: {}. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+            lacking.join(", ")
         ))
     }
 
@@ -215,14 +233,16 @@ pub(super) async fn publish(
     };
     let api: Api<Node> = Api::all(client.clone());
     let architecture = &facts["architecture"];
-    if api
+    let before = api
         .get_opt(NAME)
         .await
-        .map_err(failed("reading the node"))?
-        .is_none()
-    {
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME, "labels": {
-            "kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux", "kubernetes.io/arch": architecture}}, "spec": {}});
+        .map_err(failed("reading the node"))?;
+    if before.is_none() {
+        let mut labels = json!({"kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux"});
+        if architecture.is_string() {
+            labels["kubernetes.io/arch"] = architecture.clone();
+        }
+        let node = json!({"metadata": {"name": NAME, "labels": labels}, "spec": {}});
         if let Ok(node) = serde_json::from_value::<Node>(node) {
             api.create(&PostParams::default(), &node)
                 .await
@@ -230,20 +250,26 @@ pub(super) async fn publish(
         }
     }
     let now = time(jiff::Timestamp::now());
+    let before = serde_json::to_value(before.and_then(|node| node.status)).unwrap_or_default();
     let amounts = json!({"cpu": (capacity.cpu / 1000).to_string(), "memory": format!("{}Ki", capacity.memory / 1024), "pods": "110"});
-    let (status, reason, message) = match trouble {
-        None => (
-            "True",
-            "KubeletReady",
-            "the Docker Engine answers".to_owned(),
-        ),
-        Some(trouble) => ("False", "KubeletNotReady", trouble.to_owned()),
+    let (reason, message) = match trouble {
+        None => ("KubeletReady", "the Docker Engine answers".to_owned()),
+        Some(trouble) => ("KubeletNotReady", trouble.to_owned()),
     };
+    let mut ready = condition(
+        &before,
+        "Ready",
+        trouble.is_none(),
+        Some((reason, Some(message))),
+    );
+    if let Some(ready) = ready.as_object_mut() {
+        ready.remove("lastProbeTime");
+        ready.insert("lastHeartbeatTime".to_owned(), json!(now));
+    }
     let status = json!({ "status": {
         "capacity": amounts, "allocatable": amounts, "nodeInfo": facts,
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": NAME}],
-        "conditions": [{"type": "Ready", "status": status, "reason": reason, "message": message,
-                        "lastHeartbeatTime": now, "lastTransitionTime": now}],
+        "conditions": [ready],
     }});
     api.patch_status(NAME, &PatchParams::default(), &Patch::Merge(status))
         .await
@@ -270,10 +296,11 @@ mod tests {
 
     #[test]
     fn a_share_is_given_back_when_its_pod_ends() {
-        let capacity = Arc::new(Capacity::new(Amount {
+        let capacity = Arc::new(Capacity::new());
+        capacity.measured(Amount {
             cpu: 1000,
             memory: 1 << 30,
-        }));
+        });
         let first = capacity
             .take(Amount {
                 cpu: 600,
@@ -301,5 +328,28 @@ mod tests {
                 })
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn nothing_is_given_away_while_the_engine_is_away() {
+        let capacity = Arc::new(Capacity::new());
+        let total = Amount {
+            cpu: 1000,
+            memory: 1 << 30,
+        };
+        capacity.measured(total);
+        let running = capacity.keep(Amount {
+            cpu: 600,
+            memory: 1,
+        });
+        capacity.close("it does not answer".into());
+        let why = capacity.take(Amount::default()).err().expect("closed");
+        assert!(why.contains("node.kubernetes.io/not-ready"), "{why}");
+        assert!(why.ends_with("it does not answer"), "{why}");
+        // What runs keeps its share when the engine comes back.
+        capacity.measured(total);
+        assert!(capacity.take(total).is_err());
+        drop(running);
+        assert!(capacity.take(total).is_ok());
     }
 }

@@ -66,13 +66,9 @@ impl Magic for Create {
                 &options,
             )?;
         }
-        let loud = checked
-            .report
-            .findings
-            .iter()
-            .any(|finding| finding.severity >= Severity::Warning);
-        if loud {
-            ctx.output.show(checked.bundle());
+        // Advice belongs to `:experiment lint`; here it would stand between a person and the deed.
+        if checked.report.count(Severity::Error) + checked.report.count(Severity::Warning) > 0 {
+            ctx.output.show(checked.bundle(Severity::Warning));
         }
         checked.judge(false)?;
         let manifest = checked
@@ -194,13 +190,15 @@ async fn images(ctx: &Context, cluster: &Cluster, experiment: &Experiment) -> Ve
     let Some(pod) = details::pod_spec(experiment) else {
         return Vec::new();
     };
+    let secrets = !details::pull_secrets(pod).is_empty();
     let mut checks = Vec::new();
     for image in details::images(pod) {
         // What a trial's parameters decide cannot be looked up.
         if image.contains("${") {
             continue;
         }
-        let check = match tokio::time::timeout(PATIENCE, look(ctx, cluster, &image)).await {
+        let check = match tokio::time::timeout(PATIENCE, look(ctx, cluster, &image, secrets)).await
+        {
             Ok(check) => check,
             Err(_) => unknown(&image, "the registry does not answer in time"),
         };
@@ -218,7 +216,8 @@ fn unknown(image: &str, why: &str) -> Check {
     }
 }
 
-async fn look(ctx: &Context, cluster: &Cluster, image: &str) -> Check {
+/// `secrets` says whether the pods bring a pull secret.
+async fn look(ctx: &Context, cluster: &Cluster, image: &str, secrets: bool) -> Check {
     let subject = format!("image {image}");
     let reference = match Reference::parse(image) {
         Ok(reference) => reference,
@@ -253,6 +252,18 @@ async fn look(ctx: &Context, cluster: &Cluster, image: &str) -> Check {
         Err(error) => return unknown(image, &error.to_string()),
     };
     match registry.digest(&reference).await {
+        Ok(Some(_)) if registry.scheme().is_some() && registry.user().is_some() && !secrets => {
+            Check {
+                subject,
+                verdict: Verdict::Warning,
+                detail: format!(
+                    "is in the registry {host}, which asks for a login, and the template names no pull secret"
+                ),
+                mend: Some(format!(
+                    ":secret create regcred --from-login {host}, and imagePullSecrets: [{{name: regcred}}] in the template"
+                )),
+            }
+        }
         Ok(Some(_)) => Check {
             subject,
             verdict: Verdict::Good,

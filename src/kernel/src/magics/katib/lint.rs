@@ -43,7 +43,7 @@ impl Magic for Lint {
                 &options,
             )?;
         }
-        ctx.output.show(checked.bundle());
+        ctx.output.show(checked.bundle(Severity::Advice));
         checked.judge(self.deny_warnings)
     }
 
@@ -112,10 +112,13 @@ impl Checked {
         Ok(())
     }
 
-    /// The findings, each with its line.
-    pub fn bundle(&self) -> Bundle {
-        let shown = |found| findings::Finding::of_lint(found, &self.text);
-        let findings: Vec<findings::Finding> = self.report.findings.iter().map(shown).collect();
+    /// The findings that are at least this bad, each with its line.
+    pub fn bundle(&self, from: Severity) -> Bundle {
+        let found = self.report.findings.iter();
+        let findings: Vec<findings::Finding> = found
+            .filter(|one| one.severity >= from)
+            .map(|one| findings::Finding::of_lint(one, &self.text))
+            .collect();
         findings::Report {
             origin: &self.origin,
             source: &self.text,

@@ -3,6 +3,7 @@
 use clap::Parser;
 use katlab_lab::katib::why::{self, Diagnosis, Mood};
 
+use super::stacked;
 use crate::event::Bundle;
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, Magic, MagicError};
@@ -58,19 +59,19 @@ fn bundle(found: &Diagnosis) -> Bundle {
     let mut details = Details::new(
         Cell::text(format!("{}: {}", found.subject, found.verdict)).with_status(status),
     );
-    if !found.advice.is_empty() {
-        details.section("What to do");
-        for (number, advice) in found.advice.iter().enumerate() {
-            details.row(format!("{}.", number + 1), advice.clone());
-        }
+    for (number, advice) in found.advice.iter().enumerate() {
+        let name = if number == 0 { "What to do" } else { "" };
+        details.row(name, advice.clone());
     }
-    details.section("What was seen");
+    let mut facts = Details::new("What was seen");
     for fact in &found.facts {
-        details.row(fact.about.clone(), fact.seen.clone());
+        facts.row(fact.about.clone(), fact.seen.clone());
     }
+    let mut parts = vec![details.bundle(), facts.bundle()];
     if let Some((whose, lines)) = &found.log {
-        details.section("The end of the log");
-        details.row(whose.clone(), lines.join("\n"));
+        let mut log = Details::new("The end of the log");
+        log.row(whose.clone(), lines.join("\n"));
+        parts.push(log.bundle());
     }
-    details.bundle()
+    stacked(parts)
 }

@@ -122,7 +122,7 @@ impl Magic for Get {
         }
         if shown == 0 {
             ctx.output
-                .note(format!("there are no {words} {}", place(&scope)));
+                .note(format!("there is nothing of {words} {}", place(&scope)));
         }
         Ok(())
     }

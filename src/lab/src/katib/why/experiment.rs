@@ -1,0 +1,184 @@
+//! Why an experiment does not go as hoped.
+
+use katlab_katib::names::{LABEL_SUGGESTION, RECONCILE_ERROR, condition as kinds};
+
+use super::facts::{self, event_text, pod_facts};
+use super::trial::of_trial;
+use super::{Diagnosis, LOOKED_AT, Mood, NO_PLACE};
+use crate::cluster::{Cluster, Result};
+use crate::katib::experiments::Summary;
+use crate::katib::suggestions;
+use crate::katib::trials::{self, TrialRow};
+use crate::kubernetes::pods;
+
+pub(super) async fn of_experiment(
+    cluster: &Cluster,
+    namespace: &str,
+    summary: &Summary,
+) -> Result<Diagnosis> {
+    let name = &summary.name;
+    let mut found = Diagnosis::new(format!("experiment {name}"));
+    found.fact(
+        format!("experiment {name}"),
+        format!("{}: {}", summary.status, summary.message),
+    );
+
+    let table = trials::of_experiment(cluster, namespace, name).await?;
+    let unhappy: Vec<&TrialRow> = table
+        .rows
+        .iter()
+        .filter(|row| {
+            matches!(
+                row.status.as_str(),
+                kinds::FAILED | kinds::METRICS_UNAVAILABLE | kinds::KILLED
+            )
+        })
+        .collect();
+
+    // What the algorithm says comes first: without assignments there are no trials.
+    let suggestion = suggestions::get(cluster, namespace, name).await.ok();
+    if let Some(suggestion) = &suggestion {
+        let row = suggestions::row(suggestion);
+        if row.kind == kinds::FAILED {
+            found.fact(format!("suggestion {name}"), row.message.clone());
+            let detail = row
+                .message
+                .rsplit("Error: ")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            found.conclude(
+                Mood::Trouble,
+                format!(
+                    "the algorithm {} refused its settings: {detail}",
+                    row.algorithm
+                ),
+            );
+            found.advise("correct spec.algorithm and create the experiment anew: a failed Suggestion is final");
+            return Ok(found);
+        }
+        if table.rows.is_empty() && row.assigned == 0 && row.requested > 0 {
+            found.fact(
+                format!("suggestion {name}"),
+                format!("{} {}: {}", row.kind, row.status, row.message),
+            );
+            for pod in pods::list(
+                cluster,
+                &namespace.into(),
+                Some(&format!("{LABEL_SUGGESTION}={name}")),
+            )
+            .await
+            .unwrap_or_default()
+            {
+                pod_facts(&mut found, &pod);
+            }
+        }
+    }
+    let warnings = facts::warnings(cluster, namespace, name, &["Experiment", "Suggestion"]).await;
+    for event in warnings.iter().rev().take(3) {
+        found.fact(
+            format!("{} {}", event.kind.to_lowercase(), event.object),
+            event_text(event),
+        );
+    }
+
+    if summary.is_failed() || !unhappy.is_empty() {
+        let failed = unhappy.len();
+        let sentence = if summary.is_failed() {
+            format!(
+                "it failed: {} of {} trials did not bring a result",
+                failed,
+                table.rows.len()
+            )
+        } else {
+            format!(
+                "{failed} of {} trials did not bring a result",
+                table.rows.len()
+            )
+        };
+        found.conclude(Mood::Trouble, sentence);
+        // Trials of one experiment fail alike; the first is explained, the rest are one question away.
+        if let Some(first) = unhappy.first()
+            && let Ok(trial) = trials::get(cluster, namespace, &first.name).await
+        {
+            let inner = of_trial(cluster, namespace, &trial).await?;
+            found.verdict = format!("{}; {}: {}", found.verdict, first.name, inner.verdict);
+            found.facts.extend(inner.facts);
+            found.advice.extend(inner.advice);
+            found.log = inner.log;
+        }
+        if failed > 1 {
+            found.advise(format!(
+                ":trials {name} --where status!=Succeeded lists them; :why TRIAL explains each"
+            ));
+        }
+        return Ok(found);
+    }
+    if summary.is_completed() {
+        match &summary.best {
+            Some(best) => found.conclude(
+                Mood::Well,
+                format!(
+                    "it ended as it should: {}; best trial {}",
+                    summary.message, best.trial
+                ),
+            ),
+            None => {
+                found.conclude(Mood::Trouble, "it ended without a best trial");
+                found.advise("set maxFailedTrialCount, so that an experiment whose trials fail ends as Failed");
+            }
+        }
+        return Ok(found);
+    }
+    if let Some(event) = warnings
+        .iter()
+        .rev()
+        .find(|event| event.reason == RECONCILE_ERROR)
+        && table.rows.is_empty()
+    {
+        found.conclude(
+            Mood::Trouble,
+            format!("no trial can be made: {}", event.message),
+        );
+        found.advise("every search parameter must be used by a trialParameter of the template; :experiment lint names what is missing");
+        return Ok(found);
+    }
+    // Trials that stand still: the first that has trouble explains the rest. One that finds no room
+    // comes last, since it waits for the others, whose trouble is then what holds everything up.
+    let mut roomless = None;
+    let open = table.rows.iter().filter(|row| !row.is_ended());
+    for row in open.take(LOOKED_AT) {
+        let Ok(trial) = trials::get(cluster, namespace, &row.name).await else {
+            continue;
+        };
+        let mut inner = of_trial(cluster, namespace, &trial).await?;
+        if inner.mood != Mood::Trouble {
+            continue;
+        }
+        inner.verdict = format!("trial {}: {}", row.name, inner.verdict);
+        if !inner.verdict.contains(NO_PLACE) {
+            return Ok(found.explained_by(inner));
+        }
+        roomless.get_or_insert(inner);
+    }
+    if let Some(inner) = roomless {
+        return Ok(found.explained_by(inner));
+    }
+    let counts = summary.counts;
+    if table.rows.is_empty() {
+        found.conclude(
+            Mood::Waiting,
+            "it has no trials yet: the algorithm has not given any assignments",
+        );
+    } else {
+        found.conclude(
+            Mood::Waiting,
+            format!(
+                "it is under way: {} of its trials have ended, {} run",
+                counts.ended(),
+                counts.running
+            ),
+        );
+    }
+    Ok(found)
+}

@@ -1,0 +1,135 @@
+use super::trial::{conclude_trial, culprit};
+use super::{Diagnosis, Mood};
+use crate::katib::trials::TrialRow;
+use crate::kubernetes::events::EventRow;
+use crate::kubernetes::pods::{ContainerState, PodRow, State};
+use katlab_katib::types::Trial;
+use serde_json::json;
+
+fn trial(status: &str) -> Trial {
+    serde_json::from_value(json!({
+        "metadata": {"name": "t"},
+        "spec": {
+            "objective": {"type": "maximize", "objectiveMetricName": "accuracy"},
+            "primaryContainerName": "training",
+            "metricsCollector": {"collector": {"kind": "File"}, "source": {"fileSystemPath": {"path": "/tmp/m.log"}}}},
+        "status": {"conditions": [{"type": status, "status": "True", "message": "said so"}]}
+    }))
+    .unwrap()
+}
+
+fn pod(state: State) -> PodRow {
+    PodRow {
+        namespace: "n".into(),
+        name: "t-abcde".into(),
+        ready: 0,
+        containers: 2,
+        status: "x".into(),
+        message: None,
+        restarts: 0,
+        trial: Some("t".into()),
+        node: None,
+        created: None,
+        states: vec![
+            ContainerState {
+                name: "metrics-logger-and-collector".into(),
+                image: "c".into(),
+                state: State::Terminated {
+                    code: 255,
+                    reason: "Error".into(),
+                    message: String::new(),
+                },
+                restarts: 0,
+                last: None,
+            },
+            ContainerState {
+                name: "training".into(),
+                image: "r.example/i:1".into(),
+                state,
+                restarts: 0,
+                last: None,
+            },
+        ],
+    }
+}
+
+fn diagnosed(status: &str, pod: Option<&PodRow>, warnings: &[EventRow]) -> Diagnosis {
+    let trial = trial(status);
+    let row = TrialRow::of(&trial, &[]);
+    let mut found = Diagnosis::new("trial t".into());
+    let culprit = pod.and_then(|pod| culprit(pod, "training"));
+    conclude_trial(&mut found, &trial, &row, None, pod, culprit, warnings);
+    found
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_the_reason_although_the_collector_failed_first() {
+    let message = "Back-off pulling image \"r.example/i:1\": ErrImagePull: failed to pull and unpack image: r.example/i:1: not found";
+    let pod = pod(State::Waiting {
+        reason: "ImagePullBackOff".into(),
+        message: message.into(),
+    });
+    let found = diagnosed("Running", Some(&pod), &[]);
+    assert_eq!(found.mood, Mood::Trouble);
+    assert_eq!(
+        found.verdict,
+        "its image cannot be pulled: r.example/i:1 is not in the registry"
+    );
+    assert!(found.advice[0].contains(":registry tags"));
+}
+
+#[test]
+fn a_killed_container_is_told_from_one_that_failed_by_itself() {
+    let killed = pod(State::Terminated {
+        code: 137,
+        reason: "OOMKilled".into(),
+        message: String::new(),
+    });
+    assert!(
+        diagnosed("Failed", Some(&killed), &[])
+            .verdict
+            .contains("memory")
+    );
+    let failed = pod(State::Terminated {
+        code: 1,
+        reason: "Error".into(),
+        message: String::new(),
+    });
+    assert_eq!(
+        diagnosed("Failed", Some(&failed), &[]).verdict,
+        "the program in container training ended with exit code 1"
+    );
+}
+
+#[test]
+fn a_metric_that_never_came_is_answered_with_the_line_to_print() {
+    let found = diagnosed("MetricsUnavailable", None, &[]);
+    assert!(
+        found
+            .verdict
+            .contains("the metric accuracy was never found")
+    );
+    assert_eq!(
+        found.advice,
+        ["write a line such as accuracy=0.97 to /tmp/m.log"]
+    );
+}
+
+#[test]
+fn a_pod_refused_by_the_webhook_is_found_in_the_events() {
+    let event = EventRow {
+        last: None,
+        first: None,
+        count: 5,
+        warning: true,
+        reason: "FailedCreate".into(),
+        kind: "Job".into(),
+        object: "t".into(),
+        namespace: "n".into(),
+        message: "admission webhook denied the request: Unable to find primary container".into(),
+        source: "job-controller".into(),
+    };
+    let found = diagnosed("Running", None, &[event]);
+    assert!(found.verdict.starts_with("its pod was refused"));
+    assert!(found.advice[0].contains("primaryContainerName"));
+}

@@ -1,0 +1,289 @@
+//! Why a trial does not go as hoped.
+
+use katlab_katib::names::{RECONCILE_ERROR, condition as kinds};
+use katlab_katib::types::Trial;
+
+use super::advice::{collector_advice, pull_advice, pull_reason, terminated};
+use super::facts::{self, event_text, pod_facts};
+use super::{Diagnosis, Mood, NO_PLACE};
+use crate::cluster::{Cluster, Result};
+use crate::katib::trials::TrialRow;
+use crate::kubernetes::Scope;
+use crate::kubernetes::events::EventRow;
+use crate::kubernetes::jobs::{self, JobRow};
+use crate::kubernetes::logs::{self, Extent};
+use crate::kubernetes::pods::{self, ContainerState, PodRow, State, TRIAL_LABEL};
+
+pub(super) async fn of_trial(
+    cluster: &Cluster,
+    namespace: &str,
+    trial: &Trial,
+) -> Result<Diagnosis> {
+    let row = TrialRow::of(trial, &[]);
+    let name = row.name.clone();
+    let scope = Scope::from(namespace);
+    let mut found = Diagnosis::new(format!("trial {name}"));
+    found.fact(
+        format!("trial {name}"),
+        if row.message.is_empty() {
+            row.status.clone()
+        } else {
+            format!("{}: {}", row.status, row.message)
+        },
+    );
+
+    let job = jobs::list(cluster, &scope, None)
+        .await
+        .unwrap_or_default()
+        .into_iter()
+        .find(|job| job.name == name);
+    if let Some(job) = &job {
+        let reason = job
+            .reason
+            .as_ref()
+            .map(|reason| format!(" ({reason})"))
+            .unwrap_or_default();
+        found.fact(
+            format!("job {name}"),
+            format!("{}{reason}, {} failed", job.status, pods_text(job.failed)),
+        );
+    }
+    let pods = pods::list(cluster, &scope, Some(&format!("{TRIAL_LABEL}={name}")))
+        .await
+        .unwrap_or_default();
+    for pod in &pods {
+        pod_facts(&mut found, pod);
+    }
+    let mut warnings = facts::warnings(cluster, namespace, &name, &["Trial", "Job"]).await;
+    for pod in &pods {
+        warnings.extend(facts::warnings(cluster, namespace, &pod.name, &["Pod"]).await);
+    }
+    for event in warnings.iter().rev().take(4) {
+        found.fact(
+            format!("{} {}", event.kind.to_lowercase(), event.object),
+            event_text(event),
+        );
+    }
+
+    let primary = &trial.spec.primary_container_name;
+    let youngest = pods.last();
+    let culprit = youngest.and_then(|pod| culprit(pod, primary));
+    conclude_trial(
+        &mut found,
+        trial,
+        &row,
+        job.as_ref(),
+        youngest,
+        culprit,
+        &warnings,
+    );
+
+    let wants_log = found.mood == Mood::Trouble
+        && !culprit.is_some_and(|container| matches!(container.state, State::Waiting { .. }));
+    if wants_log && youngest.is_some() {
+        let target = logs::find(cluster, namespace, &name, None).await;
+        if let Ok(target) = target
+            && let Ok(lines) = logs::read(
+                cluster,
+                &target,
+                Extent {
+                    tail: Some(12),
+                    ..Extent::default()
+                },
+            )
+            .await
+            && !lines.is_empty()
+        {
+            found.log = Some((
+                format!("pod {}, container {}", target.pod, target.container),
+                lines,
+            ));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn pods_text(count: i32) -> String {
+    if count == 1 {
+        "1 pod".into()
+    } else {
+        format!("{count} pods")
+    }
+}
+
+/// The container that explains the pod: one that cannot be pulled, else the training's own, else
+/// any that failed.
+pub(super) fn culprit<'a>(pod: &'a PodRow, primary: &str) -> Option<&'a ContainerState> {
+    let trouble = |container: &&ContainerState| {
+        container.state.is_trouble() || container.last.as_ref().is_some_and(State::is_trouble)
+    };
+    pod.states
+        .iter()
+        .find(|container| container.state.is_pull_failure())
+        .or_else(|| {
+            pod.states
+                .iter()
+                .find(|container| container.name == primary && trouble(container))
+        })
+        .or_else(|| pod.states.iter().find(trouble))
+}
+
+#[allow(clippy::too_many_arguments)]
+pub(super) fn conclude_trial(
+    found: &mut Diagnosis,
+    trial: &Trial,
+    row: &TrialRow,
+    job: Option<&JobRow>,
+    pod: Option<&PodRow>,
+    culprit: Option<&ContainerState>,
+    warnings: &[EventRow],
+) {
+    let event = |reason: &str| warnings.iter().rev().find(|event| event.reason == reason);
+    if row.status == kinds::SUCCEEDED {
+        let missing: Vec<&str> = row
+            .metrics
+            .iter()
+            .filter(|metric| metric.value.is_none())
+            .map(|metric| metric.name.as_str())
+            .collect();
+        found.conclude(Mood::Well, "it succeeded");
+        if !missing.is_empty() {
+            found.fact(
+                format!("trial {}", row.name),
+                format!("never reported: {}", missing.join(", ")),
+            );
+            found.advise(format!(
+                "have the training print {} too, or take it from additionalMetricNames",
+                missing.join(" and ")
+            ));
+        }
+        return;
+    }
+    if row.status == kinds::METRICS_UNAVAILABLE {
+        let objective = trial
+            .spec
+            .objective
+            .as_ref()
+            .map(|one| one.objective_metric_name.clone())
+            .unwrap_or_default();
+        found.conclude(
+            Mood::Trouble,
+            format!("it ran to its end, but the metric {objective} was never found where the collector looks"),
+        );
+        found.advise(collector_advice(trial, &objective));
+        return;
+    }
+    if row.status == kinds::EARLY_STOPPED {
+        found.conclude(
+            Mood::Well,
+            "early stopping ended it: it fell behind the others",
+        );
+        return;
+    }
+    if let Some(container) = culprit {
+        match &container.state {
+            State::Waiting { reason, message } => {
+                let image = &container.image;
+                if container.state.is_pull_failure() {
+                    let detail = warnings
+                        .iter()
+                        .rev()
+                        .find(|event| event.message.contains("ull image"))
+                        .map_or_else(|| message.clone(), |event| event.message.clone());
+                    found.conclude(
+                        Mood::Trouble,
+                        format!(
+                            "its image cannot be pulled: {}",
+                            pull_reason(image, &detail)
+                        ),
+                    );
+                    found.advise(pull_advice(&detail));
+                    if event("FailedToRetrieveImagePullSecret").is_some() {
+                        found.advise("the pull secret named in the template does not exist in this namespace: :secret create NAME --from-login REGISTRY");
+                    }
+                    return;
+                }
+                found.conclude(
+                    Mood::Trouble,
+                    format!(
+                        "container {} does not start: {reason} {message}",
+                        container.name
+                    ),
+                );
+            }
+            State::Terminated {
+                code,
+                reason,
+                message,
+            } => terminated(found, container, *code, reason, message),
+            State::Running { .. } => {
+                if let Some(State::Terminated {
+                    code,
+                    reason,
+                    message,
+                }) = &container.last
+                {
+                    terminated(found, container, *code, reason, message);
+                }
+            }
+        }
+        if job.is_some_and(|job| job.status == "Running") && found.mood == Mood::Trouble {
+            found.advise("the job tries again (backoffLimit, 6 by default, with growing pauses): set backoffLimit: 0 in the template to fail at once");
+        }
+        return;
+    }
+    if let Some(job) = job.filter(|job| job.reason.as_deref() == Some("DeadlineExceeded")) {
+        found.conclude(
+            Mood::Trouble,
+            format!("job {} ran longer than its activeDeadlineSeconds", job.name),
+        );
+        found.advise("raise activeDeadlineSeconds in the trial template, or make a trial shorter");
+        return;
+    }
+    if row.status == kinds::FAILED {
+        found.conclude(Mood::Trouble, format!("it failed: {}", row.message));
+        if pod.is_none() {
+            found.advise("its pods are gone; set retain: true in the trial template to keep them");
+        }
+        return;
+    }
+    if let Some(event) = event("FailedCreate") {
+        found.conclude(
+            Mood::Trouble,
+            format!("its pod was refused: {}", event.message),
+        );
+        if event.message.contains("primary container") {
+            found.advise("primaryContainerName must be the name of a container of the trial's pod");
+        }
+        return;
+    }
+    // The event stays for an hour; the pod may have found its place since.
+    let waits = pod.is_none_or(|pod| pod.states.is_empty());
+    if let Some(event) = event("FailedScheduling").filter(|_| waits) {
+        found.conclude(Mood::Trouble, format!("{NO_PLACE}: {}", event.message));
+        found.advise("ask for less CPU and memory in the template, or run fewer trials at once (parallelTrialCount)");
+        return;
+    }
+    if let Some(event) = event(RECONCILE_ERROR) {
+        found.conclude(
+            Mood::Trouble,
+            format!("Katib cannot go on with it: {}", event.message),
+        );
+        return;
+    }
+    match (job, pod) {
+        (None, _) => found.conclude(Mood::Waiting, "its job has not been made yet"),
+        (Some(_), None) => found.conclude(Mood::Waiting, "its pod has not been made yet"),
+        (Some(job), Some(pod)) if pod.status == "Completed" || job.status == "Complete" => {
+            found.conclude(
+                Mood::Trouble,
+                "its pod has completed, but no metric has arrived",
+            );
+            found.advise("look whether the collector sidecar ran (:pods), what it printed (:logs TRIAL -c metrics-logger-and-collector), and whether it reaches the DB manager");
+        }
+        (Some(_), Some(pod)) => found.conclude(
+            Mood::Waiting,
+            format!("it is under way: pod {} is {}", pod.name, pod.status),
+        ),
+    }
+}

@@ -217,7 +217,11 @@ fn on_runtime<T>(future: impl Future<Output = T>) -> Result<T, Complaint> {
         .enable_all()
         .build()
         .map_err(|error| (format!("the runtime could not be started: {error}"), None))?;
-    let outcome = runtime.block_on(future);
+    let outcome = runtime.block_on(async {
+        let outcome = future.await;
+        katlab_lab::aftermath::finished(Duration::from_secs(10)).await;
+        outcome
+    });
     // A thread that waits for a terminal must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(outcome)

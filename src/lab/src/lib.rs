@@ -3,6 +3,7 @@
 //! Knows no Jupyter and prints nothing: every call returns a typed outcome, and long ones report
 //! typed events on the way.
 
+pub mod aftermath;
 pub mod cluster;
 pub mod credentials;
 pub mod docker;

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, Error, Result};
+use crate::aftermath;
 
 mod options;
 mod text;
@@ -143,21 +144,31 @@ impl Engine {
             name: run.name.clone(),
             ..Default::default()
         };
-        let created = match self.bollard().create_container(Some(options), body).await {
-            Ok(created) => created,
+        // A request that is cut off may have made a container whose id nobody knows.
+        let engine = self.clone();
+        let created = aftermath::spawn(async move {
+            let created = engine
+                .bollard()
+                .create_container(Some(options), body)
+                .await?;
+            Ok(Guard {
+                engine,
+                id: created.id,
+                armed: true,
+            })
+        })
+        .await
+        .unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
+        let mut guard = match created {
+            Ok(guard) => guard,
             Err(error) => return Err(self.not_created(run, error).await),
         };
-        let mut guard = Guard {
-            engine: self.clone(),
-            id: created.id.clone(),
-            armed: true,
-        };
-        let outcome = self.run_created(run, &created.id, report, cancel).await;
+        let outcome = self.run_created(run, &guard.id, report, cancel).await;
         let stays = match &outcome {
             Ok(_) => run.keep || run.detach,
             Err(_) => false,
         };
-        if !stays && let Err(error) = self.discard(&created.id).await {
+        if !stays && let Err(error) = self.discard(&guard.id).await {
             // Why the run failed says more than why the tidying after it did.
             return Err(outcome.err().unwrap_or(error));
         }
@@ -385,9 +396,10 @@ impl Drop for Guard {
         if !self.armed {
             return;
         }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        // Without a runtime there is nothing left that could talk to the engine.
+        if tokio::runtime::Handle::try_current().is_ok() {
             let (engine, id) = (self.engine.clone(), self.id.clone());
-            runtime.spawn(async move {
+            aftermath::spawn(async move {
                 if let Err(error) = engine.discard(&id).await {
                     tracing::warn!(container = %id, %error, "a container could not be removed");
                 }

@@ -11,6 +11,7 @@ use katlab_katib::types::{self, Trial};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
+use tokio::time::Instant;
 
 use super::experiments::{self, Summary};
 use super::held::{self, Held};
@@ -59,8 +60,9 @@ pub struct Watch {
     listed: bool,
     gone: bool,
     troubled: bool,
-    /// Something changed that has not been told yet; kept here so that dropping `next` loses nothing.
-    changed: bool,
+    /// When to tell of what changed; kept here so that dropping `next` loses nothing. It does not move
+    /// with further changes, or a busy experiment would never be shown.
+    due: Option<Instant>,
 }
 
 /// Begins to watch.
@@ -84,7 +86,7 @@ pub async fn open(cluster: &Cluster, namespace: &str, name: &str) -> Result<Watc
         listed: false,
         gone: false,
         troubled: false,
-        changed: false,
+        due: None,
     })
 }
 
@@ -137,11 +139,13 @@ impl Watch {
             let seen = tokio::select! {
                 Some(event) = self.experiments.next() => Seen::Experiment(event),
                 Some(event) = self.trials.next() => Seen::Trial(event),
-                () = tokio::time::sleep(SETTLE), if self.changed => Seen::Settled,
+                () = tokio::time::sleep_until(self.due.unwrap_or_else(Instant::now)), if self.due.is_some() => {
+                    Seen::Settled
+                }
             };
             let outcome = match seen {
                 Seen::Settled => {
-                    self.changed = false;
+                    self.due = None;
                     if self.gone {
                         return Ok(Update::Gone);
                     }
@@ -162,7 +166,7 @@ impl Watch {
             };
             match outcome {
                 Ok(()) => {
-                    self.changed = true;
+                    self.due.get_or_insert_with(|| Instant::now() + SETTLE);
                     self.troubled = false;
                 }
                 Err(error) => {

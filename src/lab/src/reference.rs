@@ -105,6 +105,7 @@ impl Error {
             Self::Empty => "Write it as NAME:TAG, for example `hyperparam:1.0`.".to_owned(),
             Self::Url { stripped, .. } => format!("Leave the scheme out: `{stripped}`."),
             Self::Host { .. } => "Write the registry as HOST or HOST:PORT, for example `registry.example.com:5000/team/image:1.0`.".to_owned(),
+            Self::Uppercase { lower, .. } if Reference::parse(lower).is_err() => "Image names are lower case.".to_owned(),
             Self::Uppercase { lower, .. } => format!("Image names are lower case; did you mean `{lower}`?"),
             Self::Component { .. } => "Each part between slashes holds a-z, 0-9 and single `.`, `_`, `__` or `-` between them.".to_owned(),
             Self::Tag { .. } => "A tag holds letters, digits, `_`, `.` and `-`, does not begin with `.` or `-`, and has at most 128 characters.".to_owned(),

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::api::status::ApiError;
 use crate::store::OpenError;
@@ -171,9 +173,9 @@ pub async fn ensure(home: &Path, exe: &Path) -> Result<Endpoint, LifecycleError>
     let mut child = None;
     loop {
         match status(home) {
-            Status::Running(endpoint) => return Ok(endpoint),
+            Status::Running(endpoint) if answers(&endpoint).await => return Ok(endpoint),
             // Somebody else starts it, or the old one is still going: wait for either.
-            Status::Changing => {}
+            Status::Running(_) | Status::Changing => {}
             Status::Stopped => match &mut child {
                 None => child = Some(process::start(home, exe)?),
                 Some(child) => {
@@ -190,6 +192,21 @@ pub async fn ensure(home: &Path, exe: &Path) -> Result<Endpoint, LifecycleError>
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Whether the process still works: one that was killed holds its lock a moment longer.
+///
+/// Asks the registry, whose plain HTTP costs less than a handshake with the API server.
+async fn answers(endpoint: &Endpoint) -> bool {
+    let ask = async {
+        let mut registry = TcpStream::connect(&endpoint.registry_host).await?;
+        registry.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n").await?;
+        registry.read_u8().await
+    };
+    matches!(
+        tokio::time::timeout(Duration::from_secs(2), ask).await,
+        Ok(Ok(_))
+    )
 }
 
 /// Stops the sandbox; says whether there was one. Containers of running pods go on and are

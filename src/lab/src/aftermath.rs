@@ -15,10 +15,14 @@ pub(crate) fn spawn<T: Send + 'static>(
     TASKS.spawn(work)
 }
 
-/// Waits until everything is cleaned up; `false` when it took longer than `patience`.
+/// Waits until everything is cleaned up, for as long as `patience`; warns when something is left then.
 ///
 /// A program calls this before it ends, or containers of interrupted steps could stay.
-pub async fn finished(patience: Duration) -> bool {
+pub async fn finished(patience: Duration) {
     TASKS.close();
-    tokio::time::timeout(patience, TASKS.wait()).await.is_ok()
+    if tokio::time::timeout(patience, TASKS.wait()).await.is_err() {
+        tracing::warn!(
+            "the engine did not answer in time: containers of interrupted cells may be left"
+        );
+    }
 }

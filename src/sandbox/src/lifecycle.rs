@@ -167,6 +167,14 @@ pub fn status(home: &Path) -> Status {
     }
 }
 
+/// The sandbox that runs and answers, if there is one.
+pub async fn running(home: &Path) -> Option<Endpoint> {
+    match status(home) {
+        Status::Running(endpoint) if answers(&endpoint).await => Some(endpoint),
+        _ => None,
+    }
+}
+
 /// The running sandbox; started, detached from this process, if there is none.
 pub async fn ensure(home: &Path, exe: &Path) -> Result<Endpoint, LifecycleError> {
     let deadline = Instant::now() + START;

@@ -156,7 +156,7 @@ impl Context {
     /// When it does not start.
     pub async fn sandbox(&self) -> Result<lifecycle::Endpoint, MagicError> {
         let home = self.session.home().path();
-        if let lifecycle::Status::Running(endpoint) = lifecycle::status(home) {
+        if let Some(endpoint) = lifecycle::running(home).await {
             return Ok(endpoint);
         }
         let started = std::time::Instant::now();

@@ -9,6 +9,7 @@ use bollard::query_parameters::{
     WaitContainerOptions,
 };
 use futures::StreamExt;
+use futures::future::OptionFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, Error, Result};
@@ -246,7 +247,7 @@ impl Engine {
                         deadline = Some(tokio::time::Instant::now() + GRACE);
                         continue;
                     }
-                    () = sleep_until(deadline) => break,
+                    Some(()) = OptionFuture::from(deadline.map(tokio::time::sleep_until)) => break,
                 };
                 match piece {
                     Some(Ok(LogOutput::StdErr { message })) => {
@@ -362,13 +363,6 @@ fn not_started(run: &Run, error: Error) -> Error {
             }
         }
         other => other,
-    }
-}
-
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

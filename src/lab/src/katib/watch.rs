@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::jiff::Timestamp;
 use katlab_katib::names::LABEL_EXPERIMENT;
@@ -11,7 +12,7 @@ use katlab_katib::types::{self, Trial};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::experiments::{self, Summary};
 use super::held::{self, Held};
@@ -139,9 +140,7 @@ impl Watch {
             let seen = tokio::select! {
                 Some(event) = self.experiments.next() => Seen::Experiment(event),
                 Some(event) = self.trials.next() => Seen::Trial(event),
-                () = tokio::time::sleep_until(self.due.unwrap_or_else(Instant::now)), if self.due.is_some() => {
-                    Seen::Settled
-                }
+                Some(()) = OptionFuture::from(self.due.map(sleep_until)) => Seen::Settled,
             };
             let outcome = match seen {
                 Seen::Settled => {

@@ -86,7 +86,7 @@ fn references_are_read_as_the_docker_cli_reads_them() {
 #[test]
 fn a_wrong_reference_says_which_part_is_wrong_and_how_it_would_be_right() {
     type Check = fn(&Error) -> bool;
-    let cases: [(&str, Check); 14] = [
+    let cases: [(&str, Check); 15] = [
         ("", |e| matches!(e, Error::Empty)),
         (
             "https://reg.example/a",
@@ -99,6 +99,10 @@ fn a_wrong_reference_says_which_part_is_wrong_and_how_it_would_be_right() {
         (
             "a/B:1",
             |e| matches!(e, Error::Uppercase { lower, .. } if lower == "a/b:1"),
+        ),
+        (
+            "BAD:::tag",
+            |e| matches!(e, Error::Uppercase { .. } if e.hint().is_some_and(|hint| !hint.contains("did you mean"))),
         ),
         ("a:", |e| matches!(e, Error::Tag { .. })),
         ("a:-x", |e| matches!(e, Error::Tag { .. })),

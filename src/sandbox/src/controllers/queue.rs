@@ -7,6 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::OptionFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -162,16 +163,10 @@ pub async fn work<F, R>(
                     }
                 }
             }
-            () = sleep_until(next_due), if next_due.is_some() => {}
+            Some(()) = OptionFuture::from(next_due.map(tokio::time::sleep_until)) => {}
         }
     }
     while tasks.next().await.is_some() {}
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at).await;
-    }
 }
 
 /// How long a key waits after having failed `failures` times before.

@@ -8,7 +8,7 @@ use bollard::query_parameters::{
     WaitContainerOptionsBuilder,
 };
 use futures::StreamExt;
-use futures::future::join_all;
+use futures::future::{OptionFuture, join_all};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
@@ -299,7 +299,7 @@ impl Life {
         });
         tokio::select! {
             () = self.work() => {}
-            () = async { match left { Some(left) => tokio::time::sleep(left).await, None => std::future::pending().await } } => {
+            Some(()) = OptionFuture::from(left.map(tokio::time::sleep)) => {
                 drop(self.making.write().await);
                 self.stop_containers(self.grace()).await;
                 self.look_again().await;

@@ -1,15 +1,18 @@
 //! `:experiment watch`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Parser;
-use katlab_lab::katib::trials::TrialTable;
+use katlab_lab::katib::obstacles::Obstacle;
+use katlab_lab::katib::trials::{TrialRow, TrialTable};
 use katlab_lab::katib::watch::{self, Snapshot, Update};
 
 use super::{assignment, counts, goal, stacked};
 use crate::event::Bundle;
 use crate::magics::kubernetes::{NamespaceArgs, jobs::took, quoted};
 use crate::magics::{Context, Magic, MagicError};
+use crate::render::counted;
 use crate::render::key_values::Details;
 use crate::render::live::Live;
 use crate::render::progress::bar;
@@ -146,6 +149,9 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
             );
         }
     }
+    for line in held_up(&snapshot.trials.rows) {
+        details.row("Held up", Cell::text(line).with_status(Status::Warn));
+    }
     let reached = match summary.goal_reached() {
         Some(true) => " (reached)",
         Some(false) if ended => " (not reached)",
@@ -195,6 +201,47 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
         .collect();
     table.select(&narrow);
     stacked([details.bundle(), table.bundle()])
+}
+
+/// What keeps trials from starting, a line for each cause. Trials of one experiment share their
+/// template, so there are few; a failed pull goes by two names in turn, and counts as one.
+fn held_up(rows: &[TrialRow]) -> Vec<String> {
+    let mut causes: BTreeMap<(Option<&str>, &str), Vec<(&TrialRow, &Obstacle)>> = BTreeMap::new();
+    for row in rows {
+        if let Some(obstacle) = &row.obstacle {
+            let reason = if obstacle.image.is_some() {
+                ""
+            } else {
+                obstacle.reason.as_str()
+            };
+            let cause = (obstacle.image.as_deref(), reason);
+            causes.entry(cause).or_default().push((row, obstacle));
+        }
+    }
+    let line = |((image, _), held): ((Option<&str>, &str), Vec<(&TrialRow, &Obstacle)>)| {
+        let (row, obstacle) = held.first()?;
+        let trials = counted(held.len(), "trial");
+        let verb = match (obstacle.is_roomless(), held.len()) {
+            (true, 1) => "waits for room",
+            (true, _) => "wait for room",
+            (false, _) => "cannot start",
+        };
+        let more = match image {
+            Some(image) => format!("image {image}"),
+            None => obstacle.message.clone(),
+        };
+        let more = if more.is_empty() {
+            more
+        } else {
+            format!(" ({more})")
+        };
+        let reason = &obstacle.reason;
+        Some(format!(
+            "{trials} {verb}: {reason}{more}; `:why {}`",
+            row.name
+        ))
+    };
+    causes.into_iter().filter_map(line).collect()
 }
 
 /// The best trial, those under way, then the youngest: as many as fit, in the order they were made.

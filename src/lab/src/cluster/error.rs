@@ -415,6 +415,10 @@ impl Error {
                 [] => format!("Choose another with -n or :use -n, or have somebody create {namespace}."),
                 near => format!("Did you mean {}?", near.join(" or ")),
             },
+            Self::Invalid { action, reason } if reason.contains("RFC 1123") => {
+                let name = super::valid_name(action.name.as_deref()?)?;
+                format!("Names hold small letters, digits and `-`, such as `{name}`.")
+            }
             Self::AlreadyExists { action } => match &action.name {
                 Some(name) if action.resource == "experiments" => format!(
                     "Choose another name, or remove the old one with :experiment delete {name} --yes."

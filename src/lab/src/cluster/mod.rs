@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 
 pub use choice::{Choice, Origin, Plan, Source, Surroundings, choose};
 pub use error::{Action, Error, Result};
-pub use near::near_misses;
+pub use near::{near_misses, valid_name};
 pub use provider::Provider;
 
 pub(crate) use kubeconfig::with_causes;

@@ -208,6 +208,9 @@ impl Magic for Create {
                 .hint(match kind {
                     Some(DOCKER_REGISTRY) => "--from-login HOST takes a login that was made with :registry login",
                     Some(GENERIC) => "--from-setting KEY takes the value of a setting",
+                    _ if [DOCKER_REGISTRY, GENERIC].contains(&name) => {
+                        "the Secret's name comes after its type"
+                    }
                     _ => "for pulling images: --from-login HOST; for anything else: --from-setting KEY",
                 }));
             }

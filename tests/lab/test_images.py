@@ -64,6 +64,8 @@ def test_what_is_missing_is_named(lab):
     assert "no-such-folder" in lab.fails(":build no-such-folder -t x:1")
     (lab.directory / "empty").mkdir()
     assert "Dockerfile" in lab.fails(":build empty -t x:1")
+    listed, = lab.run(":images katlab/bse")
+    assert "did you mean katlab/base:" in listed
     text = lab.fails(":run katlab-test/helo:1")
     assert "katlab-test/helo:1" in text
     assert "katlab-test/Hello:1" in lab.fails(":tag katlab-test/hello:1 katlab-test/Hello:1")

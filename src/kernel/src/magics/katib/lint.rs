@@ -106,8 +106,10 @@ impl Checked {
             .show(diff.bundle(&format!("mended in {}", self.origin)));
         if let Some(file) = file {
             document::write(&ctx.session.resolve(file), &fixed.text)?;
-            ctx.output
-                .done(format!("{} findings mended in {file}", fixed.applied.len()));
+            ctx.output.done(format!(
+                "{} mended in {file}",
+                counted(fixed.applied.len(), "finding")
+            ));
         }
         *self = Self::new(&self.origin, fixed.text, options);
         Ok(())

@@ -122,10 +122,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
             "Progress",
             format!("{} {done}/{max}", bar(done.into(), max.into())),
         ),
-        None => details.row(
-            "Progress",
-            format!("{done} trials have ended; there is no limit"),
-        ),
+        None => details.row("Progress", format!("{done} ended; there is no limit")),
     };
     details.row("Trials", counts(&summary.counts));
     match (&summary.best, summary.best_value()) {
@@ -182,7 +179,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
     if ended && still > 0 {
         details.row(
             "Still running",
-            format!("{still} trials, which Katib lets end"),
+            format!("{}, which Katib lets end", counted(still, "trial")),
         );
     }
     if let Some(note) = note {

@@ -203,42 +203,32 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
 /// What keeps trials from starting, a line for each cause. Trials of one experiment share their
 /// template, so there are few; a failed pull goes by two names in turn, and counts as one.
 fn held_up(rows: &[TrialRow]) -> Vec<String> {
-    let mut causes: BTreeMap<(Option<&str>, &str), Vec<(&TrialRow, &Obstacle)>> = BTreeMap::new();
+    let mut causes: BTreeMap<&str, Vec<(&str, &Obstacle)>> = BTreeMap::new();
     for row in rows {
         if let Some(obstacle) = &row.obstacle {
-            let reason = if obstacle.image.is_some() {
-                ""
-            } else {
-                obstacle.reason.as_str()
-            };
-            let cause = (obstacle.image.as_deref(), reason);
-            causes.entry(cause).or_default().push((row, obstacle));
+            let cause = obstacle.image.as_ref().unwrap_or(&obstacle.reason);
+            causes.entry(cause).or_default().push((&row.name, obstacle));
         }
     }
-    let line = |((image, _), held): ((Option<&str>, &str), Vec<(&TrialRow, &Obstacle)>)| {
-        let (row, obstacle) = held.first()?;
-        let trials = counted(held.len(), "trial");
-        let verb = match (obstacle.is_roomless(), held.len()) {
+    let lines = causes.values().filter_map(|held| {
+        let (trial, obstacle) = held.first()?;
+        let what = match (obstacle.is_roomless(), held.len()) {
             (true, 1) => "waits for room",
             (true, _) => "wait for room",
             (false, _) => "cannot start",
         };
-        let more = match image {
-            Some(image) => format!("image {image}"),
-            None => obstacle.message.clone(),
+        let more = match &obstacle.image {
+            Some(image) => format!(" (image {image})"),
+            None if obstacle.message.is_empty() => String::new(),
+            None => format!(" ({})", obstacle.message),
         };
-        let more = if more.is_empty() {
-            more
-        } else {
-            format!(" ({more})")
-        };
-        let reason = &obstacle.reason;
         Some(format!(
-            "{trials} {verb}: {reason}{more}; `:why {}`",
-            row.name
+            "{} {what}: {}{more}; `:why {trial}`",
+            counted(held.len(), "trial"),
+            obstacle.reason
         ))
-    };
-    causes.into_iter().filter_map(line).collect()
+    });
+    lines.collect()
 }
 
 /// The best trial, those under way, then the youngest: as many as fit, in the order they were made.
@@ -260,4 +250,41 @@ fn chosen(all: &TrialTable) -> (TrialTable, usize) {
         rows,
     };
     (shown, hidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_held_up_by_one_cause_are_one_line() {
+        let trial = |name: &str, held: Option<(&str, Option<&str>)>| {
+            let trial = serde_json::json!({"metadata": {"name": name}, "spec": {}});
+            let trial = serde_json::from_value(trial).unwrap();
+            TrialRow {
+                obstacle: held.map(|(reason, image)| Obstacle {
+                    namespace: String::new(),
+                    trial: name.to_owned(),
+                    reason: reason.to_owned(),
+                    message: "no CPU is left".to_owned(),
+                    image: image.map(str::to_owned),
+                }),
+                ..TrialRow::of(&trial, &[])
+            }
+        };
+        let rows = [
+            trial("a", Some(("ErrImagePull", Some("i:1")))),
+            trial("b", None),
+            trial("c", Some(("Unschedulable", None))),
+            trial("d", Some(("ImagePullBackOff", Some("i:1")))),
+        ];
+        assert_eq!(
+            held_up(&rows),
+            [
+                "1 trial waits for room: Unschedulable (no CPU is left); `:why c`",
+                "2 trials cannot start: ErrImagePull (image i:1); `:why a`",
+            ]
+        );
+        assert!(held_up(&rows[1..2]).is_empty());
+    }
 }

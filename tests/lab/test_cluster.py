@@ -151,6 +151,17 @@ def test_secrets_are_made_listed_and_never_shown(lab):
                     ":get secret generic-one -o yaml", ":secret delete generic-one --yes")
     assert "generic-one" in shown[1] and "Opaque" in shown[1]
     assert all("s3cr3t-value" not in text and "czNjcjN0LXZhbHVl" not in text for text in shown)
+    login = ("--docker-server $REGISTRY --docker-username $REGISTRY_USERNAME "
+             "--docker-password $REGISTRY_PASSWORD")
+    made, again = lab.run(f":secret create docker-registry pulls {login}",
+                          ":secret create docker-registry pulls --docker-server $REGISTRY --docker-username me "
+                          "--docker-password written-out")
+    assert "created" in made and "stored with the notebook" not in made
+    assert "updated" in again and "stored with the notebook" in again and "written-out" not in again
+    for wrong in (":secret delete pull", ":secret delete pull --yes", ":secret delete pulls pull"):
+        refused = lab.fails(wrong)
+        assert "does not exist" in refused and "Did you mean pulls?" in refused
+    lab.run(":secret delete pulls --yes")
 
 
 def test_the_labs_own_template_is_rendered_explained_and_mended(lab):
@@ -165,8 +176,10 @@ def test_the_labs_own_template_is_rendered_explained_and_mended(lab):
     assert "--learning_rate=${trialParameters.learningRate}" in mended and "\\$" not in mended
     assert "loss" in linted
     lab.fails(":experiment create mended.yaml --dry-run -n kubeflow-user --no-such-flag")
-    created, = lab.run(":experiment create mended.yaml --dry-run")
-    assert "kubeflow" in created
+    created, = lab.run(":experiment create mended.yaml --dry-run --yes")
+    assert created.count("names the namespace kubeflow") == 1
+    # Advice is counted, not repeated.
+    assert "advice[" not in created and "of advice: `:experiment lint mended.yaml`" in created
 
 
 COURSE = r"""apiVersion: "kubeflow.org/v1beta1"

@@ -136,6 +136,10 @@ def test_wrong_pull_credentials_are_told_by_the_pod(lab, kubectl):  # noqa: F811
         return any("Failed to pull image" in (event.get("message") or "") for event in events)
 
     wait_until(told, 30)
+    refused = lab.fails(":logs nosecret")
+    assert "is an experiment" in refused and ":trials nosecret" in refused
+    shown, = lab.run(":trials nosecret")
+    assert "Running: " in shown and "ImagePull" in shown
     lab.run(":experiment delete nosecret --yes")
 
 

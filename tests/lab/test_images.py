@@ -23,6 +23,18 @@ def context(lab):
     return directory
 
 
+def test_a_silent_program_shows_that_it_runs_and_leaves_no_trace_of_that(lab):
+    notebook = lab.directory / "silent.ipynb"
+    notebook.write_text(json.dumps({
+        "cells": [{"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": [],
+                   "source": ":run katlab/base:1 sh -c 'sleep 2; echo over'"}],
+        "metadata": {"language_info": {"name": "rust"}}, "nbformat": 4, "nbformat_minor": 5}))
+    process, executed = lab.notebook(notebook)
+    assert "silent for 1 s" in process.stdout
+    outputs = executed["cells"][0]["outputs"]
+    assert "silent" not in str(outputs) and len(outputs) == 2, outputs
+
+
 def test_an_image_is_built_listed_run_tagged_and_removed(lab, context):
     build, images, run, tag, listed, removed = lab.run(
         ":build context -t katlab-test/hello:1",
@@ -52,6 +64,8 @@ def test_what_is_missing_is_named(lab):
     assert "no-such-folder" in lab.fails(":build no-such-folder -t x:1")
     (lab.directory / "empty").mkdir()
     assert "Dockerfile" in lab.fails(":build empty -t x:1")
+    listed, = lab.run(":images katlab/bse")
+    assert "did you mean katlab/base:" in listed
     text = lab.fails(":run katlab-test/helo:1")
     assert "katlab-test/helo:1" in text
     assert "katlab-test/Hello:1" in lab.fails(":tag katlab-test/hello:1 katlab-test/Hello:1")

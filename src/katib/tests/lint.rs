@@ -296,6 +296,49 @@ fn every_trap_has_its_rule() {
     }
 }
 
+/// The tutorial's own template.
+const TUTORIAL: &str = include_str!("../../../notebooks/hpt/Experiment.template.yaml");
+
+#[test]
+fn variables_of_one_value_are_one_finding() {
+    let found = found(TUTORIAL, "KL0003");
+    let (_, _, message) = &found[0];
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        message,
+        "${REGISTRY}, ${PROJECT_NAME}, ${IMAGE_NAME} and ${IMAGE_TAG} are not filled in"
+    );
+}
+
+#[test]
+fn the_tutorials_own_experiment_has_nothing_to_complain_about() {
+    let image = "${REGISTRY}/${PROJECT_NAME}/${IMAGE_NAME}:${IMAGE_TAG}";
+    assert!(TUTORIAL.contains(image));
+    let text = TUTORIAL.replace(image, "r.example/digits/hyperparam:1.0");
+    for target in [Target::Sandbox, Target::Cluster] {
+        let options = Options {
+            target,
+            ..Options::default()
+        };
+        assert_eq!(lint(&text, &options).findings, []);
+    }
+    // Its filter takes what its training writes, and small numbers whole.
+    let report = lint(&text, &Options::default());
+    let filter = report
+        .object
+        .as_ref()
+        .and_then(|object| {
+            object
+                .pointer("/spec/metricsCollectorSpec/source/filter/metricsFormat/0")?
+                .as_str()
+        })
+        .unwrap();
+    let filter = katlab_katib::re2::compile(filter).unwrap();
+    let line = "2026-11-24T17:30:00.123456Z {metricName: loss, metricValue: 1.5e-05}";
+    let taken = filter.captures(line).unwrap();
+    assert_eq!((&taken[1], &taken[2]), ("loss", "1.5e-05"));
+}
+
 #[test]
 fn what_can_be_mended_safely_is_gone_afterwards() {
     for (piece, other) in [

@@ -13,6 +13,16 @@ use serde_json::Value;
 pub struct Bundle(pub BTreeMap<String, Value>);
 
 impl Bundle {
+    /// What a display becomes whose time is over. An update cannot take a display away.
+    pub fn blank() -> Self {
+        Self::text("").with("text/html", "")
+    }
+
+    /// Whether there is nothing to see.
+    pub fn is_blank(&self) -> bool {
+        *self == Self::blank()
+    }
+
     /// A bundle of plain text, which every front end can show.
     pub fn text(text: impl Into<String>) -> Self {
         Self::default().with("text/plain", text.into())

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 const EXPERIMENTS: &str = "/apis/kubeflow.org/v1beta1/namespaces/lab/experiments";
 const TRIALS: &str = "/apis/kubeflow.org/v1beta1/namespaces/lab/trials";
+const PODS: &str = "/api/v1/namespaces/lab/pods";
 
 fn kubeconfig(folder: &Path, server: &str, user: &str) -> PathBuf {
     let path = folder.join("config");
@@ -443,6 +444,103 @@ async fn a_watch_that_is_not_allowed_fails_instead_of_trying_for_ever() {
         }
     };
     assert!(matches!(error, Error::Forbidden { .. }), "{error}");
+}
+
+/// A Trial that Katib calls Running, and a pod of it whose image cannot be pulled.
+fn held_up() -> (Value, Value) {
+    let labels = json!({"katib.kubeflow.org/experiment": "mnist", "katib.kubeflow.org/trial": "a"});
+    let trial = json!({
+        "metadata": {"name": "a", "namespace": "lab", "resourceVersion": "5", "labels": labels},
+        "spec": {"parameterAssignments": []},
+        "status": {"conditions": [{"type": "Running", "status": "True"}]}});
+    let pod = json!({
+        "metadata": {"name": "a-x", "namespace": "lab", "resourceVersion": "6", "labels": labels},
+        "spec": {"containers": [{"name": "main"}]},
+        "status": {"phase": "Pending", "containerStatuses": [
+            {"name": "main", "image": "i:1", "imageID": "", "ready": false, "restartCount": 0,
+             "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}});
+    (trial, pod)
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_a_pod_that_cannot_start_and_of_its_start() {
+    let started = Arc::new(AtomicUsize::new(0));
+    let is_started = Arc::clone(&started);
+    let (trial, pod) = held_up();
+    let server = Server::start(move |request| {
+        match (request.path(), request.query().contains("watch=true")) {
+            (PODS, false) => Answer::json(200, &list("PodList", "6", json!([pod]))),
+            // With a field selector, a pod that has started is one that went away.
+            (PODS, true) if is_started.load(Ordering::SeqCst) > 0 => {
+                let event = json!({"type": "DELETED", "object": pod});
+                Answer::text(200, &format!("{event}\n"))
+            }
+            (PODS, true) => Answer::text(200, ""),
+            (_, true) => Answer::Hang,
+            (EXPERIMENTS, _) => Answer::json(
+                200,
+                &list("ExperimentList", "10", json!([experiment("10", 0, false)])),
+            ),
+            (TRIALS, _) => Answer::json(200, &list("TrialList", "5", json!([trial]))),
+            _ => Answer::json(200, &experiment("10", 0, false)),
+        }
+    })
+    .await;
+    let cluster = connected(&server).await;
+    let mut watch = watch::open(&cluster, "lab", "mnist").await.unwrap();
+    let mut until = async |held: bool| {
+        loop {
+            let update = tokio::time::timeout(Duration::from_secs(20), watch.next());
+            let Update::Changed(snapshot) = update.await.unwrap().unwrap() else {
+                continue;
+            };
+            let row = &snapshot.trials.rows[0];
+            assert_eq!(row.status, "Running");
+            if row.obstacle.is_some() == held {
+                return row.obstacle.clone();
+            }
+        }
+    };
+    let obstacle = until(true).await.unwrap();
+    assert_eq!(obstacle.reason, "ImagePullBackOff");
+    assert_eq!(obstacle.image.as_deref(), Some("i:1"));
+    started.store(1, Ordering::SeqCst);
+    until(false).await;
+    let asked = server.requests();
+    let of_pods = asked.iter().find(|one| one.path() == PODS).unwrap();
+    let query = of_pods.query().replace("%3D", "=").replace("%2C", ",");
+    assert!(query.contains("status.phase=Pending"), "{query}");
+}
+
+#[tokio::test]
+async fn trials_are_listed_and_watched_where_pods_may_not_be_looked_at() {
+    let (trial, _) = held_up();
+    let server = Server::start(move |request| {
+        match (request.path(), request.query().contains("watch=true")) {
+            (PODS, _) => Answer::status(
+                403,
+                "Forbidden",
+                "pods is forbidden",
+                json!({"kind": "pods"}),
+            ),
+            (_, true) => Answer::Hang,
+            (EXPERIMENTS, _) => Answer::json(
+                200,
+                &list("ExperimentList", "10", json!([experiment("10", 0, false)])),
+            ),
+            (TRIALS, _) => Answer::json(200, &list("TrialList", "5", json!([trial]))),
+            _ => Answer::json(200, &experiment("10", 0, false)),
+        }
+    })
+    .await;
+    let cluster = connected(&server).await;
+    let table = katlab_lab::katib::trials::of_experiment(&cluster, "lab", "mnist")
+        .await
+        .unwrap();
+    assert_eq!(table.rows[0].obstacle, None);
+    let mut watch = watch::open(&cluster, "lab", "mnist").await.unwrap();
+    let update = tokio::time::timeout(Duration::from_secs(20), watch.next());
+    assert!(matches!(update.await.unwrap(), Ok(Update::Changed(_))));
 }
 
 fn pod(state: Value) -> Value {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 /// A usable Rust toolchain.
 #[derive(Clone, Debug)]
@@ -12,6 +13,17 @@ pub struct Toolchain {
     pub libraries: PathBuf,
     /// Whether the standard library's source is there; without it types cannot be inferred.
     pub has_source: bool,
+}
+
+impl Toolchain {
+    /// What the compiler calls itself, such as `rustc 1.90.0 (1159e78c4 2025-09-14)`.
+    pub async fn version(&self) -> Option<String> {
+        let mut rustc = tokio::process::Command::new("rustc");
+        rustc.arg("--version").env("PATH", &self.path);
+        let output = rustc.stdin(Stdio::null()).output().await.ok()?;
+        let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (output.status.success() && !text.is_empty()).then_some(text)
+    }
 }
 
 /// What a Rust cell lacks on this machine.
@@ -78,7 +90,7 @@ pub async fn find() -> Result<Toolchain, MissingToolchain> {
     let output = tokio::process::Command::new("rustc")
         .args(["--print", "sysroot", "--print", "target-libdir"])
         .env("PATH", &path)
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         .output()
         .await
         .map_err(|error| MissingToolchain::Rustc(error.to_string()))?;

@@ -92,6 +92,7 @@ static EXAMPLES: &[(&str, &[&str])] = &[
         &[
             ":secret create regcred --from-login $REGISTRY",
             ":secret create keys --from-setting API_KEY",
+            ":secret create docker-registry regcred --docker-server $REGISTRY --docker-username me --docker-password $PASSWORD",
         ],
     ),
     ("secret delete", &[":secret delete regcred --yes"]),

@@ -81,6 +81,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// The rest of the cell, for magics that take it.
     pub body: Option<String>,
+    /// The arguments that stand in the cell as they are, without a `$NAME` in them.
+    pub written: Vec<String>,
 }
 
 impl Context {
@@ -98,7 +100,14 @@ impl Context {
             output,
             cancel,
             body,
+            written: Vec::new(),
         }
+    }
+
+    /// Whether a value stands in the cell itself, and so in the notebook's file. One that came through
+    /// `$NAME` does not.
+    pub fn is_written(&self, value: &str) -> bool {
+        !value.is_empty() && self.written.iter().any(|word| word.ends_with(value))
     }
 
     /// Waits for something, unless the person interrupts first.
@@ -227,7 +236,15 @@ async fn run_line(line: &str, ctx: &Context) -> Result<(), MagicError> {
             explain: false,
         } => call,
     };
-    supervise(call, ctx).await
+    let plain = words.iter().filter(|word| {
+        let mut pieces = word.pieces.iter();
+        pieces.all(|piece| matches!(piece, line::Piece::Text(_)))
+    });
+    let ctx = Context {
+        written: plain.map(line::Word::raw).collect(),
+        ..ctx.clone()
+    };
+    supervise(call, &ctx).await
 }
 
 /// Runs a magic, and drops it when it goes on for too long after an interrupt.
@@ -308,4 +325,4 @@ fn unknown(words: &[String]) -> MagicError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! What changes between two texts, line by line, as `diff -u` shows it.
 
 use super::html::{self, Html};
-use super::status::Status;
+use super::{counted, status::Status};
 use crate::event::Bundle;
 
 /// Unchanged lines around a change.
@@ -55,7 +55,7 @@ impl Diff {
 
     /// How much changes, in words.
     pub fn summary(&self) -> String {
-        let lines = |count: usize| format!("{count} line{}", if count == 1 { "" } else { "s" });
+        let lines = |count| counted(count, "line");
         match (self.added, self.removed) {
             (0, 0) => "no change".to_owned(),
             (added, 0) => format!("{} added", lines(added)),

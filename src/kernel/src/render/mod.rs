@@ -16,3 +16,11 @@ pub mod live;
 pub mod progress;
 pub mod status;
 pub mod table;
+
+/// `1 trial`, `2 trials`.
+pub fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}

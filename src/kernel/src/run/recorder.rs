@@ -66,7 +66,8 @@ impl Recorder {
         let mut state = self.lock();
         for index in std::mem::take(&mut state.changed) {
             if let Some(outputs) = state.cells.get(&index) {
-                notebook.set_outputs(index, outputs.iter().map(Output::to_json).collect());
+                let shown = outputs.iter().filter(|output| !output.is_blank());
+                notebook.set_outputs(index, shown.map(Output::to_json).collect());
             }
         }
     }
@@ -118,6 +119,10 @@ impl State {
 }
 
 impl Output {
+    fn is_blank(&self) -> bool {
+        matches!(self, Self::Shown { bundle, .. } if bundle.is_blank())
+    }
+
     fn to_json(&self) -> Value {
         match self {
             Self::Text { stream, text } => {

@@ -270,6 +270,9 @@ impl Terminal {
 }
 
 fn block(bundle: &Bundle) -> String {
+    if bundle.is_blank() {
+        return String::new();
+    }
     let text = bundle.plain().trim_end_matches('\n');
     if text.is_empty() && !bundle.0.is_empty() {
         let kinds: Vec<&str> = bundle.0.keys().map(String::as_str).collect();

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Provider, Result, proxy};
+use super::provider::SETTINGS;
+use super::{Error, Provider, Result, near_misses, proxy};
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,10 +144,20 @@ impl Surroundings {
     }
 }
 
+/// The only cluster that is known is that of the settings, and it has another name.
+fn unknown(context: &str, provider: &Provider) -> Error {
+    Error::UnknownContext {
+        context: context.to_owned(),
+        path: SETTINGS.to_owned(),
+        near: near_misses(context, [provider.name.as_str()]),
+        known: vec![provider.name.clone()],
+    }
+}
+
 /// Decides which cluster to use.
 ///
 /// # Errors
-/// Only when a cluster was asked for and nothing describes one.
+/// Only when a cluster was asked for and nothing describes one, or only one of another name.
 pub fn choose(choice: &Choice, surroundings: &Surroundings) -> Result<Plan> {
     let asked = |source| {
         Ok(Plan {
@@ -175,7 +186,10 @@ pub fn choose(choice: &Choice, surroundings: &Surroundings) -> Result<Plan> {
                 .or_else(|| surroundings.files(context.clone()))
             {
                 Some(source) => asked(source),
-                None => Err(Error::NoCluster),
+                None => Err(match (context, &surroundings.provider) {
+                    (Some(context), Some(provider)) => unknown(context, provider),
+                    _ => Error::NoCluster,
+                }),
             }
         }
         Choice::Automatic if surroundings.in_cluster => Ok(Plan {
@@ -279,6 +293,19 @@ mod tests {
             let plan = choose(&Choice::Cluster { context }, &around).unwrap();
             assert!(matches!(plan.source, Source::Settings(_)));
         }
+    }
+
+    #[test]
+    fn another_name_than_the_settings_have_is_answered_with_theirs() {
+        let around = surroundings(&[
+            ("AUTH_DATA", "Y2E="),
+            ("API_SERVER", "https://api.example"),
+            ("CLUSTER_NAME", "lab-cluster"),
+        ]);
+        let context = Some("lab-clutser".to_owned());
+        let error = choose(&Choice::Cluster { context }, &around).unwrap_err();
+        assert!(error.to_string().contains("CLUSTER_NAME"), "{error}");
+        assert!(error.hint().unwrap().contains("mean lab-cluster?"));
     }
 
     #[test]

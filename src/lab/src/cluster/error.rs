@@ -5,6 +5,7 @@ use std::fmt;
 use kube::core::Status;
 
 use super::Cluster;
+use super::provider::SETTINGS;
 use super::reading::{forbidden_hint, list_magic, reading, webhook};
 
 /// The result of everything that talks to a cluster.
@@ -84,19 +85,19 @@ pub enum Error {
         path: String,
     },
     /// A kubeconfig that cannot be used.
-    #[error("the kubeconfig {path} cannot be used: {reason}")]
+    #[error("{path} cannot be used: {reason}")]
     Kubeconfig {
-        /// The file.
+        /// What it was read from: a file, or settings.
         path: String,
         /// Why.
         reason: String,
     },
     /// The kubeconfig has no such context.
-    #[error("the kubeconfig {path} has no context {context}")]
+    #[error("there is no context {context} in {path}")]
     UnknownContext {
         /// The name asked for.
         context: String,
-        /// The file.
+        /// What it was read from: a file, or settings.
         path: String,
         /// Similar names.
         near: Vec<String>,
@@ -244,6 +245,12 @@ pub enum Error {
         what: String,
         /// Why.
         reason: String,
+    },
+    /// A log was asked for of something that has none of its own.
+    #[error("{name} is an experiment, which has no log of its own; its trials have")]
+    LogOfExperiment {
+        /// The experiment.
+        name: String,
     },
     /// The condition waited for did not come in time.
     #[error("{what} after {seconds} s")]
@@ -395,10 +402,13 @@ impl Error {
             }
             Self::NoKubeconfig { .. } => "Check the path in KUBECONFIG, or :use sandbox.".into(),
             Self::UnknownContext { near, known, .. } => match (near.first(), known.is_empty()) {
-                (Some(near), _) => format!("Did you mean {near}? It has: {}.", known.join(", ")),
-                (None, false) => format!("It has: {}.", known.join(", ")),
+                (Some(near), _) => format!("Did you mean {near}? There are: {}.", known.join(", ")),
+                (None, false) => format!("There are: {}.", known.join(", ")),
                 (None, true) => "It has no contexts at all.".into(),
             },
+            Self::Kubeconfig { path, .. } if path == SETTINGS => {
+                "AUTH_DATA is the cluster's certificate authority, a PEM file in base64, as the provider's console shows it.".into()
+            }
             Self::CredentialPlugin { command, install, .. } => match install {
                 Some(text) if !text.trim().is_empty() => text.trim().to_owned(),
                 _ => format!("Install {command} where this kernel finds it on PATH, or log in with it in a terminal first."),
@@ -415,6 +425,10 @@ impl Error {
                 [] => format!("Choose another with -n or :use -n, or have somebody create {namespace}."),
                 near => format!("Did you mean {}?", near.join(" or ")),
             },
+            Self::Invalid { action, reason } if reason.contains("RFC 1123") => {
+                let name = super::valid_name(action.name.as_deref()?)?;
+                format!("Names hold small letters, digits and `-`, such as `{name}`.")
+            }
             Self::AlreadyExists { action } => match &action.name {
                 Some(name) if action.resource == "experiments" => format!(
                     "Choose another name, or remove the old one with :experiment delete {name} --yes."
@@ -427,6 +441,9 @@ impl Error {
                 [] => "List the kinds with :get kinds.".into(),
                 near => format!("Did you mean {}?", near.join(" or ")),
             },
+            Self::LogOfExperiment { name } => {
+                format!("List them with :trials {name}, then :logs TRIAL; :why {name} reads the log that matters.")
+            }
             Self::TimedOut { .. } => "It goes on without this cell; look again later, or raise --timeout.".into(),
             Self::Observations(_) => {
                 "Inside the cluster it is reached by name, from outside through a port-forward, which needs the right to pods/portforward where Katib runs.".into()

@@ -11,9 +11,10 @@ use kube::config::{AuthInfo, ExecAuthCluster, ExecInteractiveMode, Kubeconfig};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::provider::SETTINGS;
 use super::{Error, Result, near_misses, proxy};
 
-/// Files merged into one, with the path to name in errors.
+/// Files merged into one, with what to call them in errors.
 pub(super) struct Loaded {
     kubeconfig: Kubeconfig,
     path: String,
@@ -26,10 +27,11 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Loaded> {
         .map(|path| path.display().to_string())
         .collect::<Vec<_>>()
         .join(", ");
+    let called = |path: &str| format!("the kubeconfig {path}");
     let mut merged: Option<Kubeconfig> = None;
     for path in paths.iter().filter(|path| path.exists()) {
         let broken = |error: kube::config::KubeconfigError| Error::Kubeconfig {
-            path: path.display().to_string(),
+            path: called(&path.display().to_string()),
             reason: with_causes(&error),
         };
         let next = Kubeconfig::read_from(path).map_err(broken)?;
@@ -41,7 +43,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Loaded> {
     match merged {
         Some(kubeconfig) => Ok(Loaded {
             kubeconfig,
-            path: shown,
+            path: called(&shown),
         }),
         None => Err(Error::NoKubeconfig { path: shown }),
     }
@@ -155,7 +157,7 @@ impl AsLoaded for Loaded {
 
 impl AsLoaded for Kubeconfig {
     fn parts(&self) -> (&Kubeconfig, &str) {
-        (self, "the provider's settings")
+        (self, SETTINGS)
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 
 pub use choice::{Choice, Origin, Plan, Source, Surroundings, choose};
 pub use error::{Action, Error, Result};
-pub use near::near_misses;
+pub use near::{near_misses, valid_name};
 pub use provider::Provider;
 
 pub(crate) use kubeconfig::with_causes;
@@ -148,7 +148,9 @@ pub async fn connect(
         }
         Source::Files { paths, context } => {
             let loaded = kubeconfig::read(paths)?;
-            kubeconfig::configure(&loaded, context.as_deref(), &surroundings.proxy)?
+            let configured =
+                kubeconfig::configure(&loaded, context.as_deref(), &surroundings.proxy);
+            configured.map_err(|error| with_settings(error, surroundings.provider.as_ref()))?
         }
         Source::Settings(provider) => {
             let loaded = provider.kubeconfig()?;
@@ -199,6 +201,24 @@ pub async fn connect(
         sandbox,
         discovery: Arc::default(),
     })
+}
+
+/// The cluster of the settings can be asked for by its name as well, so it is among those there are.
+fn with_settings(mut error: Error, provider: Option<&Provider>) -> Error {
+    if let (
+        Error::UnknownContext {
+            context,
+            near,
+            known,
+            ..
+        },
+        Some(provider),
+    ) = (&mut error, provider)
+    {
+        known.push(provider.name.clone());
+        *near = near_misses(context, known.iter().map(String::as_str));
+    }
+    error
 }
 
 /// The sandbox writes its ports beside its kubeconfig.

@@ -26,6 +26,22 @@ pub fn near_misses<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .collect()
 }
 
+/// The valid object name nearest to one that Kubernetes refuses; nothing when it is valid (an RFC 1123
+/// subdomain, as most kinds want it) or when nothing is left of it.
+pub fn valid_name(name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let parts = lower.split('.').map(|part| {
+        let words = part.split(|c| !is_plain(c) && c != '-');
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        words.join("-").trim_matches('-').to_owned()
+    });
+    let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+    let mut valid = parts.join(".");
+    valid.truncate(253);
+    (valid != name && !valid.is_empty()).then_some(valid)
+}
+
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
@@ -48,6 +64,18 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_refused_comes_with_one_that_is_not() {
+        let near = |name| valid_name(name);
+        assert_eq!(near("reg_cred").as_deref(), Some("reg-cred"));
+        assert_eq!(near("-My Secret_").as_deref(), Some("my-secret"));
+        assert_eq!(near("a..b").as_deref(), Some("a.b"));
+        for valid in ["regcred", "a.b-c", "1"] {
+            assert_eq!(near(valid), None);
+        }
+        assert_eq!(near("___"), None);
+    }
 
     #[test]
     fn near_misses_are_close_and_few() {

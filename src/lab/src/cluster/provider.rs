@@ -16,6 +16,9 @@ use super::{Error, Result};
 /// The plug-in that makes tokens.
 const PLUGIN: &str = "kic-iam-auth";
 
+/// What the settings are called in errors.
+pub(super) const SETTINGS: &str = "the settings AUTH_DATA, API_SERVER and CLUSTER_NAME";
+
 /// The provider's settings.
 #[derive(Clone, Debug)]
 pub struct Provider {
@@ -57,7 +60,7 @@ impl Provider {
             .is_err()
         {
             return Err(Error::Kubeconfig {
-                path: "the settings AUTH_DATA, API_SERVER and CLUSTER_NAME".into(),
+                path: SETTINGS.into(),
                 reason: "AUTH_DATA is not base64".into(),
             });
         }

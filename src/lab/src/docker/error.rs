@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cluster::near_misses;
 use crate::{credentials, reference};
 
 /// Why something with the engine failed.
@@ -277,7 +278,7 @@ impl Error {
             Self::Ignore { .. } => "Mend the line; `\\` before a special character takes its meaning away.".to_owned(),
             Self::NeedsBuildKit { .. } => "Write the step without it, or build this one in a terminal with `DOCKER_BUILDKIT=1 docker build`.".to_owned(),
             Self::StepFailed { code, instruction, why, .. } => return step_hint(*code, instruction, why),
-            Self::BuildFailed { .. } => return None,
+            Self::BuildFailed { why } => return syntax_hint(why),
             Self::Option { hint, .. } => hint.clone(),
             Self::NotStarted { code: 127, .. } => "The command does not exist in the image; `:run IMAGE ls /bin` shows what does.".to_owned(),
             Self::NotStarted { code: 126, .. } => "The command is there but is not executable.".to_owned(),
@@ -286,6 +287,54 @@ impl Error {
             Self::Refused { .. } | Self::Interrupted => return None,
         })
     }
+}
+
+/// The instructions of a Dockerfile.
+const INSTRUCTIONS: [&str; 17] = [
+    "FROM",
+    "RUN",
+    "COPY",
+    "ADD",
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "ARG",
+    "WORKDIR",
+    "EXPOSE",
+    "LABEL",
+    "USER",
+    "VOLUME",
+    "SHELL",
+    "STOPSIGNAL",
+    "HEALTHCHECK",
+    "ONBUILD",
+];
+
+/// What to do about a Dockerfile that the engine cannot read.
+fn syntax_hint(why: &str) -> Option<String> {
+    if let Some((_, word)) = why.split_once("unknown instruction: ") {
+        let word = word.split_whitespace().next().unwrap_or_default();
+        let near = near_misses(word, INSTRUCTIONS);
+        return Some(match near.first() {
+            Some(near) => {
+                format!("Did you mean {near}? `:show FILE` shows the Dockerfile with line numbers.")
+            }
+            None => format!(
+                "A line begins with one of {}; one that goes on from the line before needs a `\\` at its end.",
+                INSTRUCTIONS.join(", ")
+            ),
+        });
+    }
+    if why.contains("no build stage in current context")
+        || why.contains("file with no instructions")
+    {
+        return Some(
+            "A Dockerfile begins with `FROM IMAGE`; only ARG may stand before it.".to_owned(),
+        );
+    }
+    let lower = why.to_ascii_lowercase();
+    (lower.contains("dockerfile parse error") || lower.contains("failed to parse dockerfile"))
+        .then(|| "`:show FILE` shows the Dockerfile with line numbers; mend it there with `:write FILE --force`.".to_owned())
 }
 
 fn step_hint(code: Option<i64>, instruction: &str, why: &str) -> Option<String> {
@@ -338,4 +387,45 @@ fn join(tried: &[(String, String)]) -> String {
         .map(|(place, why)| format!("{place} ({why})"))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dockerfile_that_cannot_be_read_comes_with_a_mend() {
+        for (why, mend) in [
+            (
+                "dockerfile parse error line 1: unknown instruction: FORM",
+                "Did you mean FROM?",
+            ),
+            (
+                "Dockerfile parse error line 2: unknown instruction: RUNN",
+                "Did you mean RUN?",
+            ),
+            (
+                "dockerfile parse error line 3: unknown instruction: --INSTALL",
+                "goes on",
+            ),
+            (
+                "no build stage in current context",
+                "begins with `FROM IMAGE`",
+            ),
+            (
+                "failed to parse Dockerfile: ENV must have two arguments",
+                ":show",
+            ),
+        ] {
+            let hint = Error::BuildFailed { why: why.into() }.hint().unwrap();
+            assert!(hint.contains(mend), "{why}: {hint}");
+        }
+        assert_eq!(
+            Error::BuildFailed {
+                why: "no space left on device".into()
+            }
+            .hint(),
+            None
+        );
+    }
 }

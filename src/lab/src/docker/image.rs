@@ -299,16 +299,20 @@ impl Engine {
 
     /// The error for an image that is not here, with the names that come near.
     pub async fn no_such_image(&self, image: &str) -> Error {
-        let near = match self.images(&Filter::default()).await {
+        Error::NoSuchImage {
+            image: image.to_owned(),
+            near: self.near(image).await,
+        }
+    }
+
+    /// The names of local images that come near a name, the nearest first.
+    pub async fn near(&self, image: &str) -> Vec<String> {
+        match self.images(&Filter::default()).await {
             Ok(images) => nearest(
                 image,
                 images.iter().filter(|i| i.tag.is_some()).map(Image::name),
             ),
             Err(_) => Vec::new(),
-        };
-        Error::NoSuchImage {
-            image: image.to_owned(),
-            near,
         }
     }
 
@@ -347,22 +351,26 @@ fn is_id(text: &str, id: &str) -> bool {
 
 /// Up to three names near to what was asked for: same repository, or few letters apart.
 pub fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Vec<String> {
-    let wanted_repository = wanted
-        .rsplit_once(':')
-        .map_or(wanted, |(repository, _)| repository);
+    // A colon before the last slash is a registry's port.
+    let untagged = |name: &str| match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository.to_owned(),
+        _ => name.to_owned(),
+    };
+    let wanted_repository = untagged(wanted);
+    let is_tagged = wanted_repository != wanted;
     let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
     let mut scored: Vec<(usize, String)> = names
         .filter_map(|name| {
-            let repository = name
-                .rsplit_once(':')
-                .map_or(name.as_str(), |(repository, _)| repository);
-            let whole = distance(wanted, &name);
+            let repository = untagged(&name);
+            // Who gave no tag mistyped none.
+            let compared = if is_tagged { &name } else { &repository };
+            let whole = distance(wanted, compared);
             let score = if repository == wanted_repository {
                 0
-            } else if last(repository) == last(wanted_repository) {
+            } else if last(&repository) == last(&wanted_repository) {
                 1
             } else {
-                2 + whole.min(distance(&last(wanted), &last(&name)))
+                2 + whole.min(distance(&last(wanted), &last(compared)))
             };
             let allowed = 2 + wanted.chars().count() / 4;
             (score <= allowed.max(3)).then_some((score * 1000 + whole, name))
@@ -409,6 +417,8 @@ mod tests {
             near("hyperparam")[..2],
             ["hyperparam:1.0", "hyperparam:1.1"]
         );
+        assert_eq!(near("hyperparm")[0], "hyperparam:1.0");
+        assert!(near("reg.io:5000/x/pyton").contains(&"python:3.11".to_owned()));
         assert!(near("hyperparam:1.9").contains(&"reg.io/x/hyperparam:1.0".to_owned()));
         assert!(near("completely-different-thing:1").is_empty());
     }

@@ -51,10 +51,33 @@ impl Check {
     }
 }
 
-/// Looks at namespace, name and pull secrets.
+/// Whether an experiment's name is free; nothing where we may not look, for creating may still be
+/// allowed.
 ///
 /// # Errors
-/// The namespace does not exist, the experiment does exist, or the cluster does not answer.
+/// The experiment does exist, the namespace does not, or the cluster does not answer.
+pub async fn name(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<Check>> {
+    match held::get::<held::Experiment>(cluster, namespace, name).await {
+        Ok(_) => Err(Error::AlreadyExists {
+            action: cluster
+                .action("create", "experiments")
+                .named(name)
+                .within(namespace),
+        }),
+        Err(Error::NotFound { .. }) => Ok(Some(Check::new(
+            "name",
+            Verdict::Good,
+            format!("{name} is free"),
+        ))),
+        Err(Error::Forbidden { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks at namespace and pull secrets.
+///
+/// # Errors
+/// The namespace does not exist, or the cluster does not answer.
 pub async fn run(
     cluster: &Cluster,
     namespace: &str,
@@ -73,25 +96,6 @@ pub async fn run(
         )),
         Standing::Hidden => Check::new("namespace", Verdict::Unknown, format!("we may not look at namespace {namespace}")),
     }];
-
-    let name = experiment.metadata.name();
-    if !name.is_empty() {
-        match held::get::<held::Experiment>(cluster, namespace, name).await {
-            Ok(_) => {
-                let action = cluster
-                    .action("create", "experiments")
-                    .named(name)
-                    .within(namespace);
-                return Err(Error::AlreadyExists { action });
-            }
-            Err(Error::NotFound { .. }) => {
-                checks.push(Check::new("name", Verdict::Good, format!("{name} is free")));
-            }
-            // Without the right to read, creating may still be allowed.
-            Err(Error::Forbidden { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
 
     if let Some(pod) = details::pod_spec(experiment) {
         let wanted = details::pull_secrets(pod);

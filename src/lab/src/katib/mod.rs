@@ -12,6 +12,7 @@ pub mod experiments;
 mod held;
 pub mod messages;
 pub mod observations;
+pub mod obstacles;
 pub mod suggestions;
 pub mod trials;
 pub mod value;

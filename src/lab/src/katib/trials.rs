@@ -1,5 +1,6 @@
 //! Trials as rows of numbers.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -9,6 +10,7 @@ use katlab_katib::types::{ObjectiveSpec, Trial};
 
 use super::experiments::{self, MetricValue, Objective, Summary};
 use super::held;
+use super::obstacles::{self, Obstacle};
 use super::value::Value;
 use crate::cluster::{Cluster, Result};
 use crate::kubernetes::Scope;
@@ -41,6 +43,8 @@ pub struct TrialRow {
     pub ended: Option<Timestamp>,
     /// Whether it is the experiment's best.
     pub best: bool,
+    /// Why its pod does not start, where that was looked up: to Katib such a trial is Running.
+    pub obstacle: Option<Obstacle>,
 }
 
 impl TrialRow {
@@ -135,7 +139,20 @@ impl TrialRow {
             // Katib sets no completionTime when a trial is stopped early.
             ended: held::time(status.completed_at()).or_else(|| transition(kinds::EARLY_STOPPED)),
             best: false,
+            obstacle: None,
         }
+    }
+}
+
+/// Notes what holds trials up on the rows of those that are under way.
+pub fn hold_up<'a>(rows: &mut [TrialRow], obstacles: impl IntoIterator<Item = &'a Obstacle>) {
+    let obstacles: HashMap<(&str, &str), &Obstacle> = obstacles
+        .into_iter()
+        .map(|one| ((one.namespace.as_str(), one.trial.as_str()), one))
+        .collect();
+    for row in rows.iter_mut().filter(|row| !row.is_ended()) {
+        let found = obstacles.get(&(row.namespace.as_str(), row.name.as_str()));
+        row.obstacle = found.copied().cloned();
     }
 }
 
@@ -240,13 +257,31 @@ pub async fn of_experiment(
     )
     .await;
     let trials = trials?;
-    match summary {
-        Ok(summary) => Ok(TrialTable::of(Some(summary), &trials)),
+    let mut table = match summary {
+        Ok(summary) => TrialTable::of(Some(summary), &trials),
         // Deleted with --orphan, or otherwise gone: its trials still tell the story.
-        Err(error) if error.is_not_found() && !trials.is_empty() => {
-            Ok(TrialTable::of(None, &trials))
-        }
-        Err(error) => Err(error),
+        Err(error) if error.is_not_found() && !trials.is_empty() => TrialTable::of(None, &trials),
+        Err(error) => return Err(error),
+    };
+    look_at_pods(
+        cluster,
+        &namespace.into(),
+        Some(experiment),
+        &mut table.rows,
+    )
+    .await;
+    Ok(table)
+}
+
+/// One more request, and only when a trial is under way.
+async fn look_at_pods(
+    cluster: &Cluster,
+    scope: &Scope,
+    experiment: Option<&str>,
+    rows: &mut [TrialRow],
+) {
+    if rows.iter().any(|row| row.status == kinds::RUNNING) {
+        hold_up(rows, &obstacles::list(cluster, scope, experiment).await);
     }
 }
 
@@ -289,6 +324,7 @@ pub async fn list(cluster: &Cluster, scope: &Scope) -> Result<Vec<TrialRow>> {
             &right.name,
         ))
     });
+    look_at_pods(cluster, scope, None, &mut rows).await;
     Ok(rows)
 }
 

@@ -1,24 +1,29 @@
 //! Following an experiment: snapshots from watches that survive dropped connections.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures::future::OptionFuture;
 use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use katlab_katib::names::LABEL_EXPERIMENT;
+use katlab_katib::names::{LABEL_EXPERIMENT, LABEL_TRIAL};
 use katlab_katib::types::{self, Trial};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
 use super::experiments::{self, Summary};
-use super::held::{self, Held};
-use super::trials::TrialTable;
+use super::held::{self, Held as _};
+use super::obstacles::{Obstacle, PENDING};
+use super::trials::{self, TrialTable};
 use crate::cluster::{Cluster, Error, Result};
-use crate::kubernetes::Scope;
+use crate::kubernetes::{Scope, pods};
 
 /// Changes that come together are shown together.
 const SETTLE: Duration = Duration::from_millis(60);
@@ -54,11 +59,15 @@ pub struct Watch {
     name: String,
     experiments: Events<held::Experiment>,
     trials: Events<held::Trial>,
+    /// Pods that have not started; ends where we may not look at pods.
+    pods: Events<Pod>,
     experiment: Option<types::Experiment>,
     known: BTreeMap<String, Trial>,
     /// Trials of a listing that is under way.
     listing: Option<BTreeMap<String, Trial>>,
     listed: bool,
+    /// What holds up which pod.
+    obstacles: BTreeMap<String, Option<Obstacle>>,
     gone: bool,
     troubled: bool,
     /// When to tell of what changed; kept here so that dropping `next` loses nothing. It does not move
@@ -75,26 +84,32 @@ pub async fn open(cluster: &Cluster, namespace: &str, name: &str) -> Result<Watc
     let scope = Scope::from(namespace);
     let experiments = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let trials = watcher::Config::default().labels(&format!("{LABEL_EXPERIMENT}={name}"));
+    let pending = watcher::Config::default()
+        .labels(&format!("{LABEL_TRIAL},{LABEL_EXPERIMENT}={name}"))
+        .fields(PENDING);
     Ok(Watch {
         cluster: cluster.clone(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        experiments: events::<held::Experiment>(cluster, &scope, experiments),
-        trials: events::<held::Trial>(cluster, &scope, trials),
+        experiments: events(held::api::<held::Experiment>(cluster, &scope), experiments),
+        trials: events(held::api::<held::Trial>(cluster, &scope), trials),
+        pods: events(pods::api(cluster, &scope), pending),
         experiment: None,
         known: BTreeMap::new(),
         listing: None,
         listed: false,
+        obstacles: BTreeMap::new(),
         gone: false,
         troubled: false,
         due: None,
     })
 }
 
-fn events<T: Held>(cluster: &Cluster, scope: &Scope, config: watcher::Config) -> Events<T> {
-    watcher(held::api::<T>(cluster, scope), config)
-        .backoff(Patience::default())
-        .boxed()
+fn events<T>(api: Api<T>, config: watcher::Config) -> Events<T>
+where
+    T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher(api, config).backoff(Patience::default()).boxed()
 }
 
 /// Grows to a few seconds only: somebody looks at the cell.
@@ -127,6 +142,7 @@ impl Backoff for Patience {
 enum Seen {
     Experiment(watcher::Result<Event<held::Experiment>>),
     Trial(watcher::Result<Event<held::Trial>>),
+    Pod(watcher::Result<Event<Pod>>),
     Settled,
 }
 
@@ -140,6 +156,7 @@ impl Watch {
             let seen = tokio::select! {
                 Some(event) = self.experiments.next() => Seen::Experiment(event),
                 Some(event) = self.trials.next() => Seen::Trial(event),
+                Some(event) = self.pods.next() => Seen::Pod(event),
                 Some(()) = OptionFuture::from(self.due.map(sleep_until)) => Seen::Settled,
             };
             let outcome = match seen {
@@ -160,6 +177,18 @@ impl Watch {
                 Seen::Trial(Ok(event)) => {
                     self.note_trial(event);
                     Ok(())
+                }
+                Seen::Pod(Ok(event)) => {
+                    self.note_pod(event);
+                    self.due.get_or_insert_with(|| Instant::now() + SETTLE);
+                    continue;
+                }
+                // Pods come on top: what breaks all three is told by the others.
+                Seen::Pod(Err(error)) => {
+                    if is_refused(&error) {
+                        self.pods = futures::stream::empty().boxed();
+                    }
+                    continue;
                 }
                 Seen::Experiment(Err(error)) | Seen::Trial(Err(error)) => Err(error),
             };
@@ -237,16 +266,42 @@ impl Watch {
         }
     }
 
+    fn note_pod(&mut self, event: Event<Pod>) {
+        let name = |pod: &Pod| pod.metadata.name.clone().unwrap_or_default();
+        match event {
+            Event::Init => self.obstacles.clear(),
+            Event::InitDone => {}
+            Event::Apply(pod) | Event::InitApply(pod) => {
+                self.obstacles.insert(name(&pod), Obstacle::of(&pod));
+            }
+            Event::Delete(pod) => {
+                self.obstacles.remove(&name(&pod));
+            }
+        }
+    }
+
     fn snapshot(&self) -> Option<Snapshot> {
         let experiment = self.experiment.as_ref().filter(|_| self.listed)?;
         let experiment = Summary::of(experiment);
         let trials: Vec<Trial> = self.known.values().cloned().collect();
-        let trials = TrialTable::of(Some(experiment.clone()), &trials);
+        let mut trials = TrialTable::of(Some(experiment.clone()), &trials);
+        trials::hold_up(&mut trials.rows, self.obstacles.values().flatten());
         Some(Snapshot {
             experiment,
             trials,
             at: Timestamp::now(),
         })
+    }
+}
+
+/// Whether we may not look at all.
+fn is_refused(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => matches!(status.code, 401 | 403),
+        _ => false,
     }
 }
 

@@ -152,6 +152,15 @@ async fn of_owner(cluster: &Cluster, api: &Api<Pod>, namespace: &str, name: &str
             },
         });
     }
+    if let Ok(kind) = cluster.discovery().await?.kind("experiments.kubeflow.org")
+        && super::objects::get(cluster, kind, namespace, name)
+            .await
+            .is_ok()
+    {
+        return Err(Error::LogOfExperiment {
+            name: name.to_owned(),
+        });
+    }
     let pods = api
         .list_metadata(&ListParams::default())
         .await

@@ -1,6 +1,6 @@
 //! Pods as rows, and what their containers say about themselves.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::ListParams;
@@ -144,17 +144,28 @@ fn container(status: &ContainerStatus) -> ContainerState {
     }
 }
 
+pub(crate) fn api(cluster: &Cluster, scope: &Scope) -> Api<Pod> {
+    match scope.namespace() {
+        Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
+        None => Api::all(cluster.client.clone()),
+    }
+}
+
+/// What the scheduler says of a pod that it found no node for.
+pub(crate) fn unscheduled(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+}
+
 /// Lists Pods, oldest first.
 pub async fn list(cluster: &Cluster, scope: &Scope, labels: Option<&str>) -> Result<Vec<PodRow>> {
-    let (api, action): (Api<Pod>, _) = match scope.namespace() {
-        Some(namespace) => (
-            Api::namespaced(cluster.client.clone(), namespace),
-            cluster.action("list", "pods").within(namespace),
-        ),
-        None => (
-            Api::all(cluster.client.clone()),
-            cluster.action("list", "pods"),
-        ),
+    let api = api(cluster, scope);
+    let action = cluster.action("list", "pods");
+    let action = match scope.namespace() {
+        Some(namespace) => action.within(namespace),
+        None => action,
     };
     let mut params = ListParams::default();
     if let Some(labels) = labels {
@@ -233,12 +244,7 @@ pub fn row(pod: &Pod) -> PodRow {
     {
         (waiting.state.word(), None)
     } else {
-        let unscheduled = status
-            .conditions
-            .iter()
-            .flatten()
-            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-        match unscheduled {
+        match unscheduled(pod) {
             Some(condition) => (
                 condition.reason.clone().unwrap_or_else(|| phase.clone()),
                 condition.message.clone(),

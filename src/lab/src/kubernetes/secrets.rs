@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Scope;
 use super::table::{self, Query};
-use crate::cluster::{Cluster, Error, Result};
+use crate::cluster::{Cluster, Error, Result, near_misses};
 
 /// The type of a Secret with registry credentials.
 pub const DOCKER_CONFIG: &str = "kubernetes.io/dockerconfigjson";
@@ -210,6 +210,25 @@ fn encode(content: &Content) -> Result<(&'static str, BTreeMap<String, ByteStrin
             Ok(("Opaque", data))
         }
     }
+}
+
+/// Lists those Secrets that are meant, in that order.
+///
+/// # Errors
+/// One of them does not exist; it comes with near misses.
+pub async fn named(cluster: &Cluster, namespace: &str, names: &[String]) -> Result<Vec<SecretRow>> {
+    let found = list(cluster, &namespace.into()).await?;
+    let find = |name: &String| {
+        let row = found.iter().find(|row| row.name == *name).cloned();
+        row.ok_or_else(|| Error::NotFound {
+            action: cluster
+                .action("get", "secrets")
+                .named(name)
+                .within(namespace),
+            near: near_misses(name, found.iter().map(|row| row.name.as_str())),
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 /// Deletes a Secret.

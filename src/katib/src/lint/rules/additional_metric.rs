@@ -23,6 +23,11 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     };
     let list = FieldPath::parse("spec.objective.additionalMetricNames");
     for (index, name) in objective.additional_metric_names.iter().enumerate() {
+        // Who says how a metric's value is taken from its log has thought of it.
+        let strategies = &objective.metric_strategies;
+        if strategies.iter().any(|strategy| strategy.name == *name) {
+            continue;
+        }
         findings.push(subject.at_value(
             &RULE,
             &list.index(index),

@@ -80,7 +80,8 @@ fn example(format: &str, value: &str) -> String {
                 if depth == 0 {
                     match escaped {
                         's' => line.push(' '),
-                        'd' | 'w' | 'S' | 'b' | 'B' => {}
+                        'd' | 'w' | 'S' => line.push('0'),
+                        'b' | 'B' => {}
                         other => line.push(other),
                     }
                 }
@@ -138,6 +139,8 @@ mod tests {
         );
         assert_eq!(reading(crate::names::DEFAULT_FILTER), None);
         assert_eq!(reading(r"([\w|-]+)\s*:\s*(.*)"), None);
+        let timed = r"\S+ {metricName: ([\w|-]+), metricValue: ((-?\d+)(\.\d+)?)}";
+        assert_eq!(reading(timed), Some(None));
         assert_eq!(reading("(["), None);
     }
 }

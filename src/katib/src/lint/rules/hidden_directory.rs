@@ -8,7 +8,7 @@ use crate::types::CollectorKind;
 pub(super) const RULE: Rule = Rule {
     code: "KL0405",
     name: "hidden-directory",
-    severity: Severity::Advice,
+    severity: Severity::Warning,
     what: "Which directory of the image the File collector covers.",
     why: "Katib mounts an empty volume over the directory of the metrics file: what the image has \
           there is hidden, and the training must create the file itself.",
@@ -39,7 +39,10 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let Some((directory, file)) = path.path.rsplit_once('/') else {
         return;
     };
-    if file.is_empty() || directory.starts_with("/var/log/katib") {
+    // Nobody misses anything in a directory for passing things.
+    let is_free =
+        directory.starts_with("/var/log/katib") || matches!(directory, "/tmp" | "/var/tmp");
+    if file.is_empty() || is_free {
         return;
     }
     let field = FieldPath::parse("spec.metricsCollectorSpec.source.fileSystemPath.path");
@@ -52,19 +55,9 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         );
         return;
     }
-    // Nobody misses anything in a directory for passing things.
-    let severity = if matches!(directory, "/tmp" | "/var/tmp") {
-        Severity::Advice
-    } else {
-        Severity::Warning
-    };
-    findings.push(
-        subject
-            .at_value(
-                &RULE,
-                &field,
-                format!("an empty volume covers the image's {directory}"),
-            )
-            .severity(severity),
-    );
+    findings.push(subject.at_value(
+        &RULE,
+        &field,
+        format!("an empty volume covers the image's {directory}"),
+    ));
 }

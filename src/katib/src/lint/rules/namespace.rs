@@ -12,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
     what: "Whether the file names another namespace than the one that is used.",
     why: "The dashboard replaces it without a word; kubectl refuses or writes somewhere else. \
           Secrets made in one namespace are not seen in the other.",
-    mend: "Remove metadata.namespace, or name the namespace you may write to.",
+    mend: "Remove metadata.namespace, or choose the other namespace with `-n` or `:use -n`.",
     example: "metadata:\n  name: tuning\n  namespace: kubeflow",
     instead: "metadata:\n  name: tuning",
 };
@@ -29,7 +29,7 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         findings.push(subject.at_value(
             &RULE,
             &path,
-            format!("the file names the namespace {written}; {used} is used"),
+            format!("the file names the namespace {written}; it goes to {used}, the one in use"),
         ));
     }
 }

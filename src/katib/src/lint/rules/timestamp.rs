@@ -11,7 +11,8 @@ pub(super) const RULE: Rule = Rule {
     what: "Whether a filter is made for lines that begin with something else than a time.",
     why: "The time of a metric is the text before the first space of its line. Without one all \
           values are of the year 1: there is no learning curve, and `latest` is the last line.",
-    mend: "Print lines like `2024-03-04T17:55:08Z accuracy=0.98`.",
+    mend: "Print lines like `2024-03-04T17:55:08Z accuracy=0.98`, and let the filter begin with \
+           `\\S+ `, which asks for the time.",
     example: "{metricName: accuracy, metricValue: 0.98}",
     instead: "2024-03-04T17:55:08Z {metricName: accuracy, metricValue: 0.98}",
 };

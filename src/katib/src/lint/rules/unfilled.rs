@@ -29,13 +29,19 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 fn walk(subject: &Subject<'_>, value: &Value, path: &FieldPath, findings: &mut Vec<Finding>) {
     match value {
         Value::String(text) => {
+            let mut names: Vec<String> = Vec::new();
             for name in variables(text) {
-                findings.push(subject.at_value(
-                    &RULE,
-                    path,
-                    format!("${{{name}}} is not filled in"),
-                ));
+                let name = format!("${{{name}}}");
+                if !names.contains(&name) {
+                    names.push(name);
+                }
             }
+            let message = match names.as_slice() {
+                [] => return,
+                [name] => format!("{name} is not filled in"),
+                [names @ .., last] => format!("{} and {last} are not filled in", names.join(", ")),
+            };
+            findings.push(subject.at_value(&RULE, path, message));
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {

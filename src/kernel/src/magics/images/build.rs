@@ -10,11 +10,11 @@ use katlab_lab::reference::Reference;
 
 use super::{EngineArgs, Explained, engine, short};
 use crate::magics::{Context, Magic, MagicError};
-use crate::render::age;
 use crate::render::key_values::Details;
 use crate::render::progress::Progress;
 use crate::render::status::Status;
 use crate::render::table::Cell;
+use crate::render::{age, counted};
 
 /// Build an image from a folder with a Dockerfile
 ///
@@ -195,7 +195,8 @@ impl Log<'_> {
                     0 => String::new(),
                     ignored => format!(", {ignored} left out"),
                 };
-                progress.detail(format!("{files} files, {}{left_out}", age::size(bytes)));
+                let files = counted(files, "file");
+                progress.detail(format!("{files}, {}{left_out}", age::size(bytes)));
             }
             Event::Warning(warning) => self.ctx.output.warn(warning),
             Event::Sending { sent } if sent > 1_000_000 => {

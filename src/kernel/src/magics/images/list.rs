@@ -34,9 +34,20 @@ impl Magic for Images {
         };
         let images = ctx.or_interrupted(engine.images(&filter)).await?;
         let empty = match &self.reference {
-            Some(reference) => format!(
-                "there is no image {reference} here; `:build` makes one, `:pull` fetches one"
-            ),
+            Some(reference) => {
+                let near = match images.is_empty() {
+                    true => engine.near(reference).await,
+                    false => Vec::new(),
+                };
+                match near.first() {
+                    Some(near) => {
+                        format!("there is no image {reference} here; did you mean {near}?")
+                    }
+                    None => format!(
+                        "there is no image {reference} here; `:build` makes one, `:pull` fetches one"
+                    ),
+                }
+            }
             None => "there are no images here; `:build` makes one, `:pull` fetches one".to_owned(),
         };
         ctx.output.list(

@@ -111,9 +111,11 @@ impl Magic for Login {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let host = host_of(self.host.as_deref())?;
-        if self.password.is_some() {
+        if let Some(password) = &self.password
+            && ctx.is_written(password)
+        {
             ctx.output.warn(
-                "a password on the command line is stored with the notebook when it is written out; `--password-from NAME` takes it from a setting, and without either you are asked",
+                "a password that is written out in a cell is stored with the notebook; `--password-from NAME` takes it from a setting, and without either you are asked",
             );
         }
         let username = match self.username {

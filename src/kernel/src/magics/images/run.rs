@@ -1,15 +1,20 @@
 //! `:run`: a container, to its end.
 
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use katlab_lab::docker;
 use katlab_lab::docker::run::{Event, Ran, Run as Wanted, parse_memory};
 
 use super::{EngineArgs, Explained, engine, short};
-use crate::event::Stream;
+use crate::event::{Bundle, Stream};
 use crate::magics::{Context, Magic, MagicError};
+use crate::output::Output;
 use crate::render::age;
+use crate::render::live::Live;
+use crate::render::status::Status;
 
 /// Run a container of an image and show what it prints
 ///
@@ -99,17 +104,33 @@ impl Magic for Run {
         };
         let engine = engine(ctx, &self.engine).await?;
         let mut container = None;
-        let outcome = engine
-            .run(
-                &wanted,
-                &mut |event| match event {
-                    Event::Started { name, .. } => container = Some(name),
-                    Event::Stdout(text) => ctx.output.stream(Stream::Stdout, text),
-                    Event::Stderr(text) => ctx.output.stream(Stream::Stderr, text),
-                },
-                &ctx.cancel,
-            )
-            .await;
+        let silence = Silence::default();
+        let mut report = |event| match event {
+            Event::Started { name, .. } => {
+                silence.begin(&self.image, &name);
+                container = Some(name);
+            }
+            Event::Stdout(text) => {
+                silence.end();
+                ctx.output.stream(Stream::Stdout, text);
+            }
+            Event::Stderr(text) => {
+                silence.end();
+                ctx.output.stream(Stream::Stderr, text);
+            }
+        };
+        let outcome = {
+            let mut run = pin!(engine.run(&wanted, &mut report, &ctx.cancel));
+            let mut ticks = tokio::time::interval(TICK);
+            loop {
+                tokio::select! {
+                    biased;
+                    outcome = &mut run => break outcome,
+                    _ = ticks.tick() => silence.tell(&ctx.output),
+                }
+            }
+        };
+        drop(silence);
         match outcome {
             Ok(ran) => finish(ctx, &ran),
             Err(docker::Error::Interrupted) => {
@@ -145,6 +166,55 @@ impl Magic for Run {
             .words([&self.image])
             .words(&self.command);
         line.line()
+    }
+}
+
+/// How often a silent program's sign of life is renewed.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a program may be silent before a sign of life is shown in its place.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// A line that says that a program runs, from a second after its start to its first own word.
+#[derive(Default)]
+struct Silence(Mutex<Option<(String, Instant, Option<Live>)>>);
+
+impl Silence {
+    fn lock(&self) -> MutexGuard<'_, Option<(String, Instant, Option<Live>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, image: &str, name: &str) {
+        *self.lock() = Some((format!("{image} runs as {name}"), Instant::now(), None));
+    }
+
+    fn tell(&self, output: &Output) {
+        let mut state = self.lock();
+        let Some((what, started, live)) = &mut *state else {
+            return;
+        };
+        let silent = started.elapsed();
+        if silent < SILENT {
+            return;
+        }
+        let text = format!("{what}, silent for {} s", silent.as_secs());
+        let bundle = Bundle::text(Status::Running.label(&text))
+            .with("text/html", Status::Running.label_html(&text).into_string());
+        match live {
+            Some(live) => live.update(bundle),
+            None => *live = Some(Live::start(output, bundle)),
+        }
+    }
+
+    fn end(&self) {
+        if let Some((.., Some(live))) = self.lock().take() {
+            live.finish(Bundle::blank());
+        }
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -192,4 +262,34 @@ fn finish(ctx: &Context, ran: &Ran) -> Result<(), MagicError> {
         ran.image
     ))
     .hint("what it printed above tells more"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::output::testing::Recorder;
+    use crate::redaction::Redactor;
+
+    #[test]
+    fn a_silent_program_shows_a_sign_of_life_until_its_first_word() {
+        let recorder = Arc::new(Recorder::default());
+        let output = Output::new(recorder.clone(), Arc::new(Redactor::default()));
+        let silence = Silence::default();
+        silence.tell(&output);
+        silence.begin("a:1", "busy_box");
+        silence.tell(&output);
+        assert!(recorder.events().is_empty(), "too early");
+        let earlier = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
+        silence.lock().as_mut().unwrap().1 = earlier;
+        silence.tell(&output);
+        assert_eq!(
+            recorder.plain().trim(),
+            "● a:1 runs as busy_box, silent for 3 s"
+        );
+        silence.end();
+        silence.tell(&output);
+        assert!(recorder.displays()[0].is_blank() && recorder.displays().len() == 1);
+    }
 }

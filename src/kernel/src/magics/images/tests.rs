@@ -114,6 +114,28 @@ async fn a_login_to_nobody_says_so_and_keeps_nothing() {
 }
 
 #[tokio::test]
+async fn a_password_is_warned_about_only_where_the_cell_holds_it() {
+    let place = Place::new(&[]);
+    let set = |name: &str, value: &str| place.session.set_here(name, value.into()).unwrap();
+    set("REGISTRY_PASSWORD", "s3cret-word");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = free.local_addr().unwrap();
+    drop(free);
+    let login = async |password: &str| {
+        let line = format!(":registry login {host} -u kim {password}");
+        place.run(&line).await.unwrap_err();
+        place.recorder.plain()
+    };
+    for password in ["-p $REGISTRY_PASSWORD", "--password=${REGISTRY_PASSWORD}"] {
+        let shown = login(password).await;
+        assert!(!shown.contains("stored with the notebook"), "{shown}");
+    }
+    let shown = login("-p 'plain word'").await;
+    assert!(shown.contains("stored with the notebook"), "{shown}");
+    assert!(!shown.contains("plain word"), "{shown}");
+}
+
+#[tokio::test]
 async fn every_magic_explains_itself_as_a_docker_command() {
     let place = Place::new(&[]);
     for (line, command) in [

@@ -5,14 +5,13 @@ use std::time::Duration;
 use clap::Parser;
 use katlab_katib::lint::Severity;
 use katlab_katib::types::Experiment;
-use katlab_lab::cluster::Cluster;
+use katlab_lab::cluster::{Cluster, valid_name};
 use katlab_lab::katib::checks::{self, Check, Verdict};
 use katlab_lab::katib::creation::{self, Mode};
 use katlab_lab::katib::details;
 use katlab_lab::katib::experiments::Summary;
 use katlab_lab::reference::Reference;
 use katlab_lab::registry::{Options, Registry};
-use serde_json::Value;
 
 use super::goal;
 use super::lint::{Checked, options};
@@ -66,9 +65,27 @@ impl Magic for Create {
                 &options,
             )?;
         }
+        // Whatever else is to be said of a file is of no use while its name is taken.
+        let name = checked.report.object.as_ref();
+        let name = name.and_then(|object| object.pointer("/metadata/name")?.as_str());
+        let free = match name.filter(|name| valid_name(name).is_none()) {
+            Some(name) => {
+                ctx.or_interrupted(checks::name(&cluster, &cluster.namespace, name))
+                    .await?
+            }
+            None => None,
+        };
         // Advice belongs to `:experiment lint`; here it would stand between a person and the deed.
         if checked.report.count(Severity::Error) + checked.report.count(Severity::Warning) > 0 {
             ctx.output.show(checked.bundle(Severity::Warning));
+        }
+        let advice = checked.report.count(Severity::Advice);
+        if advice > 0 {
+            let pieces = if advice == 1 { "piece" } else { "pieces" };
+            ctx.output.note(format!(
+                "{advice} {pieces} of advice: `:experiment lint {}`",
+                quoted(&self.file)
+            ));
         }
         checked.judge(false)?;
         let manifest = checked
@@ -79,20 +96,10 @@ impl Magic for Create {
         let experiment: Experiment = serde_json::from_value(manifest.clone())
             .map_err(|error| MagicError::new(format!("{origin} is no Experiment: {error}")))?;
 
-        if let Some(own) = manifest
-            .pointer("/metadata/namespace")
-            .and_then(Value::as_str)
-            && own != cluster.namespace
-        {
-            ctx.output.note(format!(
-                "{origin} names the namespace {own}; it goes to {}, the one in use (-n {own} would take the other)",
-                cluster.namespace
-            ));
-        }
-
         let mut found = ctx
             .or_interrupted(checks::run(&cluster, &cluster.namespace, &experiment))
             .await?;
+        found.splice(1..1, free);
         found.extend(
             ctx.or_interrupted(async {
                 Ok::<_, MagicError>(images(ctx, &cluster, &experiment).await)

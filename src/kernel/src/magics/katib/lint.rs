@@ -8,6 +8,7 @@ use crate::event::Bundle;
 use crate::magics::kubernetes::apply::text_of;
 use crate::magics::kubernetes::quoted;
 use crate::magics::{Body, Context, Magic, MagicError};
+use crate::render::counted;
 use crate::render::diff::Diff;
 use crate::render::findings;
 
@@ -105,8 +106,10 @@ impl Checked {
             .show(diff.bundle(&format!("mended in {}", self.origin)));
         if let Some(file) = file {
             document::write(&ctx.session.resolve(file), &fixed.text)?;
-            ctx.output
-                .done(format!("{} findings mended in {file}", fixed.applied.len()));
+            ctx.output.done(format!(
+                "{} mended in {file}",
+                counted(fixed.applied.len(), "finding")
+            ));
         }
         *self = Self::new(&self.origin, fixed.text, options);
         Ok(())
@@ -132,17 +135,9 @@ impl Checked {
         let errors = self.report.count(Severity::Error);
         let warnings = self.report.count(Severity::Warning);
         let wrong = if errors > 0 {
-            format!(
-                "{} has {errors} error{}",
-                self.origin,
-                if errors == 1 { "" } else { "s" }
-            )
+            format!("{} has {}", self.origin, counted(errors, "error"))
         } else if deny_warnings && warnings > 0 {
-            format!(
-                "{} has {warnings} warning{}",
-                self.origin,
-                if warnings == 1 { "" } else { "s" }
-            )
+            format!("{} has {}", self.origin, counted(warnings, "warning"))
         } else {
             return Ok(());
         };

@@ -10,6 +10,7 @@ use katlab_lab::document;
 use crate::magics::kubernetes::quoted;
 use crate::magics::{Context, Magic, MagicError, nearest};
 use crate::render::code::Listing;
+use crate::render::counted;
 use crate::render::diff::Diff;
 use crate::render::table::{Cell, Column, Table};
 
@@ -104,8 +105,8 @@ impl Magic for Render {
         }
         if rendered.kept > 0 {
             ctx.output.note(format!(
-                "{} placeholders of Katib's own left alone",
-                rendered.kept
+                "{} of Katib's own left alone",
+                counted(rendered.kept, "placeholder")
             ));
         }
         let diff = Diff::between(&template, &rendered.text);

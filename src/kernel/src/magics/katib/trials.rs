@@ -8,6 +8,7 @@ use super::{assignment, cell, metric_cell};
 use crate::magics::kubernetes::{ScopeArgs, age, jobs::took, place, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::list::ListArgs;
+use crate::render::status::Status;
 use crate::render::table::{Align, Cell, Column, Table};
 
 /// List trials with their parameters and metrics, the best one marked
@@ -131,8 +132,8 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
         cells.extend([
             took(trial.started, trial.duration(now).and(trial.ended), now),
             age(trial.created, now),
-            Cell::text(&trial.reason),
-            Cell::text(&trial.message),
+            Cell::text(why(trial).0),
+            Cell::text(why(trial).1),
         ]);
         let row = table.row(cells);
         row.name.clone_from(&trial.name);
@@ -178,7 +179,7 @@ fn overview(found: &[TrialRow], namespaces: bool, now: jiff::Timestamp) -> Table
             Cell::text(assignment(&trial.parameters)),
             took(trial.started, trial.ended, now),
             age(trial.created, now),
-            Cell::text(&trial.message),
+            Cell::text(why(trial).1),
         ];
         if namespaces {
             cells.insert(0, Cell::text(&trial.namespace));
@@ -191,8 +192,24 @@ fn overview(found: &[TrialRow], namespaces: bool, now: jiff::Timestamp) -> Table
     table
 }
 
+/// Reason and message: what holds its pod up says more than Katib's `Job is running`.
+fn why(trial: &TrialRow) -> (&str, &str) {
+    match &trial.obstacle {
+        Some(obstacle) => (&obstacle.reason, &obstacle.message),
+        None => (&trial.reason, &trial.message),
+    }
+}
+
 fn status(trial: &TrialRow) -> Cell {
-    Cell::status(&trial.status).hover(trial.message.clone())
+    let cell = Cell::status(&trial.status).hover(why(trial).1);
+    match &trial.obstacle {
+        // The value stays Katib's word: conditions and exports go by it.
+        Some(obstacle) => Cell {
+            text: format!("{}: {}", trial.status, obstacle.reason),
+            ..cell.with_status(Status::Warn)
+        },
+        None => cell,
+    }
 }
 
 /// A trial as JSON.
@@ -208,8 +225,12 @@ pub fn object(trial: &TrialRow) -> Json {
         .map(|metric| (metric.name.clone(), super::metric_json(metric)))
         .collect();
     let time = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
+    let obstacle = trial
+        .obstacle
+        .as_ref()
+        .map(|one| json!({"reason": one.reason, "message": one.message, "image": one.image}));
     json!({
-        "namespace": trial.namespace, "name": trial.name, "experiment": trial.experiment,
+        "obstacle": obstacle, "namespace": trial.namespace, "name": trial.name, "experiment": trial.experiment,
         "status": trial.status, "reason": trial.reason, "message": trial.message,
         "parameters": parameters, "metrics": metrics, "best": trial.best,
         "created": time(trial.created), "started": time(trial.started), "ended": time(trial.ended),

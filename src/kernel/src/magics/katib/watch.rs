@@ -1,15 +1,18 @@
 //! `:experiment watch`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Parser;
-use katlab_lab::katib::trials::TrialTable;
+use katlab_lab::katib::obstacles::Obstacle;
+use katlab_lab::katib::trials::{TrialRow, TrialTable};
 use katlab_lab::katib::watch::{self, Snapshot, Update};
 
 use super::{assignment, counts, goal, stacked};
 use crate::event::Bundle;
 use crate::magics::kubernetes::{NamespaceArgs, jobs::took, quoted};
 use crate::magics::{Context, Magic, MagicError};
+use crate::render::counted;
 use crate::render::key_values::Details;
 use crate::render::live::Live;
 use crate::render::progress::bar;
@@ -119,10 +122,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
             "Progress",
             format!("{} {done}/{max}", bar(done.into(), max.into())),
         ),
-        None => details.row(
-            "Progress",
-            format!("{done} trials have ended; there is no limit"),
-        ),
+        None => details.row("Progress", format!("{done} ended; there is no limit")),
     };
     details.row("Trials", counts(&summary.counts));
     match (&summary.best, summary.best_value()) {
@@ -145,6 +145,9 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
                 if ended { "none" } else { "none yet" },
             );
         }
+    }
+    for line in held_up(&snapshot.trials.rows) {
+        details.row("Held up", Cell::text(line).with_status(Status::Warn));
     }
     let reached = match summary.goal_reached() {
         Some(true) => " (reached)",
@@ -176,7 +179,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
     if ended && still > 0 {
         details.row(
             "Still running",
-            format!("{still} trials, which Katib lets end"),
+            format!("{}, which Katib lets end", counted(still, "trial")),
         );
     }
     if let Some(note) = note {
@@ -195,6 +198,37 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
         .collect();
     table.select(&narrow);
     stacked([details.bundle(), table.bundle()])
+}
+
+/// What keeps trials from starting, a line for each cause. Trials of one experiment share their
+/// template, so there are few; a failed pull goes by two names in turn, and counts as one.
+fn held_up(rows: &[TrialRow]) -> Vec<String> {
+    let mut causes: BTreeMap<&str, Vec<(&str, &Obstacle)>> = BTreeMap::new();
+    for row in rows {
+        if let Some(obstacle) = &row.obstacle {
+            let cause = obstacle.image.as_ref().unwrap_or(&obstacle.reason);
+            causes.entry(cause).or_default().push((&row.name, obstacle));
+        }
+    }
+    let lines = causes.values().filter_map(|held| {
+        let (trial, obstacle) = held.first()?;
+        let what = match (obstacle.is_roomless(), held.len()) {
+            (true, 1) => "waits for room",
+            (true, _) => "wait for room",
+            (false, _) => "cannot start",
+        };
+        let more = match &obstacle.image {
+            Some(image) => format!(" (image {image})"),
+            None if obstacle.message.is_empty() => String::new(),
+            None => format!(" ({})", obstacle.message),
+        };
+        Some(format!(
+            "{} {what}: {}{more}; `:why {trial}`",
+            counted(held.len(), "trial"),
+            obstacle.reason
+        ))
+    });
+    lines.collect()
 }
 
 /// The best trial, those under way, then the youngest: as many as fit, in the order they were made.
@@ -216,4 +250,41 @@ fn chosen(all: &TrialTable) -> (TrialTable, usize) {
         rows,
     };
     (shown, hidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_held_up_by_one_cause_are_one_line() {
+        let trial = |name: &str, held: Option<(&str, Option<&str>)>| {
+            let trial = serde_json::json!({"metadata": {"name": name}, "spec": {}});
+            let trial = serde_json::from_value(trial).unwrap();
+            TrialRow {
+                obstacle: held.map(|(reason, image)| Obstacle {
+                    namespace: String::new(),
+                    trial: name.to_owned(),
+                    reason: reason.to_owned(),
+                    message: "no CPU is left".to_owned(),
+                    image: image.map(str::to_owned),
+                }),
+                ..TrialRow::of(&trial, &[])
+            }
+        };
+        let rows = [
+            trial("a", Some(("ErrImagePull", Some("i:1")))),
+            trial("b", None),
+            trial("c", Some(("Unschedulable", None))),
+            trial("d", Some(("ImagePullBackOff", Some("i:1")))),
+        ];
+        assert_eq!(
+            held_up(&rows),
+            [
+                "1 trial waits for room: Unschedulable (no CPU is left); `:why c`",
+                "2 trials cannot start: ErrImagePull (image i:1); `:why a`",
+            ]
+        );
+        assert!(held_up(&rows[1..2]).is_empty());
+    }
 }

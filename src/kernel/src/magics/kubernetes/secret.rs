@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Parser;
+use katlab_lab::cluster::valid_name;
 use katlab_lab::credentials::Credential;
 use katlab_lab::kubernetes::secrets::{self, Content, Login, Outcome};
 use katlab_lab::settings::dotenv;
@@ -11,9 +12,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{NamespaceArgs, ScopeArgs, age, place, quoted, show_plan, target};
 use crate::magics::images::store;
-use crate::magics::{Context, Magic, MagicError};
+use crate::magics::{Context, Magic, MagicError, nearest};
 use crate::render::list::ListArgs;
 use crate::render::table::{Cell, Column, Table};
+
+/// kubectl's words for the two types that can be made here.
+const DOCKER_REGISTRY: &str = "docker-registry";
+const GENERIC: &str = "generic";
 
 /// List Secrets: name, type, number of keys, age
 ///
@@ -30,12 +35,13 @@ pub struct Secrets {
 ///
 /// For pulling images: `--from-login HOST` takes the login that `:registry login` kept, or give
 /// `--docker-server`, `--docker-username` and `--docker-password-from`. For anything else: `--from-setting`,
-/// `--from-env-file`, `--from-file`, `--from-literal`. Values are never shown.
-#[derive(Debug, Parser)]
+/// `--from-env-file`, `--from-file`, `--from-literal`. Values are never shown. The type may stand before the
+/// name, as kubectl wants it: `docker-registry` or `generic`.
+#[derive(Parser)]
 pub struct Create {
     /// The Secret's name
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[arg(value_name = "[TYPE] NAME", required = true, num_args = 1..=2)]
+    words: Vec<String>,
     /// The registry whose login it holds; may be given several times
     #[arg(long, value_name = "HOST", help_heading = "For pulling images")]
     from_login: Vec<String>,
@@ -60,9 +66,18 @@ pub struct Create {
         long,
         value_name = "NAME",
         requires = "docker_server",
+        conflicts_with = "docker_password",
         help_heading = "For pulling images"
     )]
     docker_password_from: Option<String>,
+    /// The password itself. A cell is stored in the notebook: `--docker-password-from NAME` is better
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        requires = "docker_server",
+        help_heading = "For pulling images"
+    )]
+    docker_password: Option<String>,
     /// An email address, which some old registries want
     #[arg(long, value_name = "ADDRESS", help_heading = "For pulling images")]
     docker_email: Option<String>,
@@ -139,11 +154,46 @@ impl Magic for Create {
     const NAME: &'static str = "secret create";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        let (kind, name) = self.kind_and_name();
         let pulls = !self.from_login.is_empty() || self.docker_server.is_some();
         let generic = !(self.from_setting.is_empty()
             && self.from_env_file.is_empty()
             && self.from_file.is_empty()
             && self.from_literal.is_empty());
+        if let Some(near) = valid_name(name) {
+            return Err(MagicError::usage(format!(
+                "a Secret cannot be called `{name}`: names hold small letters, digits, `-` and `.`"
+            ))
+            .hint(format!("did you mean `{near}`?")));
+        }
+        match kind {
+            Some(DOCKER_REGISTRY) if generic => {
+                return Err(MagicError::usage(
+                    "a Secret of type docker-registry holds a registry's login, nothing else",
+                )
+                .hint(format!(
+                    "`:secret create generic {name} …` holds other values"
+                )));
+            }
+            Some(GENERIC) if pulls => {
+                return Err(MagicError::usage(
+                    "a Secret of type generic is not used for pulling images",
+                )
+                .hint(format!(
+                    "`:secret create docker-registry {name} …` holds a registry's login"
+                )));
+            }
+            None | Some(DOCKER_REGISTRY | GENERIC) => {}
+            Some(kind) => {
+                let error = MagicError::usage(format!(
+                    "`{kind}` is no type of Secret that can be made here"
+                ));
+                return Err(match nearest::to(kind, [DOCKER_REGISTRY, GENERIC]).first() {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error.hint("there are docker-registry and generic; `:apply` takes a Secret of any type from a file"),
+                });
+            }
+        }
         let content = match (pulls, generic) {
             (true, true) => {
                 return Err(MagicError::usage(
@@ -153,12 +203,16 @@ impl Magic for Create {
             }
             (false, false) => {
                 return Err(MagicError::usage(format!(
-                    "nothing was said about what {} is to hold",
-                    self.name
+                    "nothing was said about what {name} is to hold"
                 ))
-                .hint(
-                    "for pulling images: --from-login HOST; for anything else: --from-setting KEY",
-                ));
+                .hint(match kind {
+                    Some(DOCKER_REGISTRY) => "--from-login HOST takes a login that was made with :registry login",
+                    Some(GENERIC) => "--from-setting KEY takes the value of a setting",
+                    _ if [DOCKER_REGISTRY, GENERIC].contains(&name) => {
+                        "the Secret's name comes after its type"
+                    }
+                    _ => "for pulling images: --from-login HOST; for anything else: --from-setting KEY",
+                }));
             }
             (true, false) => Content::Registry(self.logins(ctx).await?),
             (false, true) => Content::Generic(self.values(ctx).await?),
@@ -168,7 +222,7 @@ impl Magic for Create {
             .or_interrupted(secrets::create(
                 &cluster,
                 &cluster.namespace,
-                &self.name,
+                name,
                 &content,
             ))
             .await?;
@@ -196,8 +250,7 @@ impl Magic for Create {
             Outcome::Unchanged => "unchanged",
         };
         ctx.output.done(format!(
-            "secret {} {word} in {}: {holds}",
-            self.name,
+            "secret {name} {word} in {}: {holds}",
             target(&cluster)
         ));
         Ok(())
@@ -205,7 +258,7 @@ impl Magic for Create {
 
     fn explain(&self) -> Vec<String> {
         let place = self.place.kubectl();
-        let name = quoted(&self.name);
+        let name = quoted(self.kind_and_name().1);
         if !self.from_login.is_empty() || self.docker_server.is_some() {
             let mut servers: Vec<&String> = self.from_login.iter().collect();
             servers.extend(&self.docker_server);
@@ -248,6 +301,14 @@ impl Magic for Create {
 }
 
 impl Create {
+    /// The type, when it was said, and the name.
+    fn kind_and_name(&self) -> (Option<&str>, &str) {
+        match self.words.as_slice() {
+            [kind, name] => (Some(kind), name),
+            words => (None, words.first().map_or("", String::as_str)),
+        }
+    }
+
     async fn logins(&self, ctx: &Context) -> Result<Vec<Login>, MagicError> {
         let mut logins = Vec::new();
         if !self.from_login.is_empty() {
@@ -274,9 +335,18 @@ impl Create {
             }
         }
         if let (Some(server), Some(username)) = (&self.docker_server, &self.docker_username) {
-            let password = match &self.docker_password_from {
-                Some(name) => value(ctx, name).await?,
-                None => {
+            let password = match (&self.docker_password, &self.docker_password_from) {
+                (Some(password), _) => {
+                    ctx.session
+                        .redactor()
+                        .learn(&SecretString::from(password.as_str()));
+                    if ctx.is_written(password) {
+                        ctx.output.warn("a password that is written out in a cell is stored with the notebook; `--docker-password-from NAME` takes it from a setting, and without either you are asked");
+                    }
+                    SecretString::from(password.as_str())
+                }
+                (None, Some(name)) => value(ctx, name).await?,
+                (None, None) => {
                     ctx.output
                         .ask_secret(&format!("Password of {username} at {server}: "))
                         .await?
@@ -367,7 +437,7 @@ impl Magic for Delete {
         let cluster = self.place.cluster(ctx).await?;
         if !self.yes {
             let found = ctx
-                .or_interrupted(secrets::list(&cluster, &cluster.namespace.as_str().into()))
+                .or_interrupted(secrets::named(&cluster, &cluster.namespace, &self.names))
                 .await?;
             let mut plan = Table::new([
                 Column::new("SECRET"),
@@ -375,19 +445,12 @@ impl Magic for Delete {
                 Column::number("KEYS"),
             ])
             .title(format!("this would be deleted in {}", target(&cluster)));
-            for name in &self.names {
-                match found.iter().find(|secret| secret.name == *name) {
-                    Some(secret) => {
-                        plan.row([
-                            Cell::text(name),
-                            Cell::text(&secret.kind),
-                            Cell::count(secret.keys),
-                        ]);
-                    }
-                    None => {
-                        plan.row([Cell::text(name), Cell::text("is not there"), Cell::none()]);
-                    }
-                }
+            for secret in &found {
+                plan.row([
+                    Cell::text(&secret.name),
+                    Cell::text(&secret.kind),
+                    Cell::count(secret.keys),
+                ]);
             }
             show_plan(ctx, plan);
             return Ok(());
@@ -408,5 +471,57 @@ impl Magic for Delete {
             names.join(" "),
             self.place.kubectl()
         )]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::magics::tests::{run, session};
+
+    #[tokio::test]
+    async fn what_cannot_be_made_is_said_before_anything_is_asked() {
+        let (_dir, session) = session();
+        for (line, message, hint) in [
+            (
+                "reg_cred --from-literal a=b",
+                "`reg_cred`",
+                "did you mean `reg-cred`?",
+            ),
+            (
+                "docker-registry x --from-literal a=b",
+                "docker-registry holds a registry's login",
+                ":secret create generic x",
+            ),
+            (
+                "generic x --docker-server r.io --docker-username me --docker-password hush-hush",
+                "not used for pulling",
+                ":secret create docker-registry x",
+            ),
+            ("generc x --from-literal a=b", "`generc`", "`generic`"),
+            ("tls x --from-literal a=b", "`tls`", ":apply"),
+            ("docker-registry x", "nothing was said", "--from-login"),
+        ] {
+            let line = format!(":secret create {line}");
+            let (result, recorder) = run(&session, &line).await;
+            let error = result.unwrap_err();
+            assert!(error.message.contains(message), "{line}: {error}");
+            let said = error.hint.unwrap_or_default();
+            assert!(said.contains(hint), "{line}: {said}");
+            assert!(!recorder.plain().contains("hush"), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn kubectls_spelling_is_explained_without_the_password() {
+        let (_dir, session) = session();
+        let line = ":secret create docker-registry regcred --docker-server r.io --docker-username me \
+                    --docker-password hush-hush -n lab --explain";
+        let (result, recorder) = run(&session, line).await;
+        result.unwrap();
+        let shown = recorder.plain();
+        assert!(
+            shown.contains("kubectl create secret docker-registry regcred --docker-server r.io")
+        );
+        assert!(!shown.contains("hush"), "{shown}");
     }
 }

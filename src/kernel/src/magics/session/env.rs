@@ -6,7 +6,7 @@ use clap::Parser;
 use katlab_lab::settings::{Change, Setting, dotenv, is_secret_name};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::magics::{Context, Magic, MagicError};
+use crate::magics::{Context, Magic, MagicError, nearest};
 use crate::redaction::{MASK, SHORTEST};
 use crate::render::list::ListArgs;
 use crate::render::table::{Cell, Column, Table};
@@ -254,10 +254,9 @@ fn export(values: &[String]) -> Vec<String> {
 
 fn set(ctx: &Context, values: Vec<String>, secret: bool) -> Result<(), MagicError> {
     let mut changes = Vec::new();
-    for value in values {
+    for value in &values {
         let Some((name, value)) = value.split_once('=') else {
-            return Err(MagicError::usage(format!("{value:?} has no `=`"))
-                .hint(format!("write NAME=VALUE without blanks around the `=`, or `:env ask {value}` to be asked for it")));
+            return Err(no_value(ctx, &values, value));
         };
         let change = Change::Set {
             name: name.to_owned(),
@@ -285,6 +284,27 @@ fn set(ctx: &Context, values: Vec<String>, secret: bool) -> Result<(), MagicErro
         ));
     }
     Ok(())
+}
+
+/// What people write where NAME=VALUE is wanted: another magic's verb, a name to look at, a blank.
+fn no_value(ctx: &Context, values: &[String], value: &str) -> MagicError {
+    let look =
+        |name: &str| format!("`:env list --where name={name}` shows {name}, `:env` shows all");
+    if ["show", "get", "print", "ls"].contains(&value) {
+        let name = values.iter().find(|other| *other != value);
+        return MagicError::usage(format!("there is no magic `:env {value}`")).hint(match name {
+            Some(name) => look(name),
+            None => "`:env` shows all values".to_owned(),
+        });
+    }
+    let error = MagicError::usage(format!("`{value}` has no `=`"));
+    if ctx.session.names().iter().any(|name| name == value) {
+        return error.hint(look(value));
+    }
+    match nearest::to(value, ["set", "load", "ask", "list", "unset"]).first() {
+        Some(verb) => error.hint(format!("did you mean `:env {verb}`?")),
+        None => error.hint(format!("write NAME=VALUE without blanks around the `=`, or `:env ask {value}` to be asked for it")),
+    }
 }
 
 /// Keeps values, and shows them as they were taken.

@@ -18,7 +18,7 @@ use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
 use crate::render::status::Status;
 use crate::render::table::Cell;
-use crate::render::{age, error};
+use crate::render::{age, counted, error};
 
 /// How long each part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -286,10 +286,15 @@ async fn docker(ctx: &Context) -> Part {
                     format!("{cpus} CPUs, {} of memory", age::binary_size(memory)),
                 );
             }
-            if let (Some(images), Some(running)) = (facts.images, facts.running) {
+            let count = |number: Option<i64>| usize::try_from(number?).ok();
+            if let (Some(images), Some(running)) = (count(facts.images), count(facts.running)) {
                 part.row(
                     "Holds",
-                    format!("{images} images, {running} running containers"),
+                    format!(
+                        "{}, {}",
+                        counted(images, "image"),
+                        counted(running, "running container")
+                    ),
                 );
             }
         }
@@ -360,11 +365,18 @@ fn kernel(ctx: &Context) -> Part {
 
 async fn rust() -> Part {
     let mut part = Part::default();
-    match tokio::time::timeout(PATIENCE, toolchain::find()).await {
-        Ok(Ok(toolchain)) => {
+    let found = async {
+        let toolchain = toolchain::find().await?;
+        let version = toolchain.version().await;
+        Ok::<_, toolchain::MissingToolchain>((toolchain, version))
+    };
+    match tokio::time::timeout(PATIENCE, found).await {
+        Ok(Ok((toolchain, version))) => {
+            let libraries = toolchain.libraries.display().to_string();
+            let version = version.unwrap_or_else(|| libraries.clone());
             part.row(
                 "Toolchain",
-                Cell::text(toolchain.libraries.display().to_string()).with_status(Status::Ok),
+                Cell::text(version).with_status(Status::Ok).hover(libraries),
             );
             if !toolchain.has_source {
                 part.row(

@@ -8,6 +8,7 @@ use katlab_lab::settings::{dotenv, is_secret_name};
 
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::code::Listing;
+use crate::render::counted;
 
 /// How many lines are shown when nobody says how many.
 const LINES: usize = 500;
@@ -72,8 +73,10 @@ impl Magic for Show {
         let total = all.len();
         let (from, to) = self.lines.unwrap_or((1, LINES));
         if from > total && total > 0 {
-            return Err(MagicError::new(format!("{shown} has only {total} lines"))
-                .hint(format!("ask for lines up to {total}")));
+            return Err(
+                MagicError::new(format!("{shown} has only {}", counted(total, "line")))
+                    .hint(format!("ask for lines up to {total}")),
+            );
         }
         let lines: Vec<&str> = all
             .into_iter()

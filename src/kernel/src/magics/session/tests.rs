@@ -308,3 +308,20 @@ async fn the_sandboxs_secrets_are_masked_before_anybody_asks_for_them() {
     ctx.output.flush();
     assert_eq!(recorder.stdout(), "the file says ••••••, and ••••••\n");
 }
+
+#[tokio::test]
+async fn a_word_without_a_value_is_read_as_what_was_probably_meant() {
+    let (_dir, session) = session();
+    run(&session, ":env set PROJECT=demo").await.0.unwrap();
+    for (line, hint) in [
+        (":env show PROJECT", "`:env list --where name=PROJECT`"),
+        (":env show", "`:env` shows all"),
+        (":env PROJECT", "`:env list --where name=PROJECT`"),
+        (":env lod x.env", "`:env load`"),
+        (":env OTHER", "`:env ask OTHER`"),
+    ] {
+        let error = run(&session, line).await.0.unwrap_err();
+        let said = error.hint.unwrap_or_default();
+        assert!(said.contains(hint), "{line}: {said}");
+    }
+}

@@ -6,8 +6,8 @@ use clap::Parser;
 use katlab_lab::document;
 
 use crate::magics::{Body, Context, Magic, MagicError};
-use crate::render::age;
 use crate::render::diff::Diff;
+use crate::render::{age, counted};
 
 /// Write the rest of the cell to a file
 ///
@@ -54,8 +54,8 @@ impl Magic for Write {
         };
         let lines = content.lines().count();
         let size = format!(
-            "{lines} line{}, {}",
-            if lines == 1 { "" } else { "s" },
+            "{}, {}",
+            counted(lines, "line"),
             age::size(content.len() as u64)
         );
         let Some(old) = old else {

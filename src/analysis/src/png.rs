@@ -28,11 +28,22 @@ static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
     Arc::new(fonts)
 });
 
-/// Draws an SVG text as a PNG of twice its size, so that it stays sharp on dense screens.
+/// A PNG and the size at which it is meant to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The file's bytes; it has twice as many pixels each way, so that it stays sharp on dense screens.
+    pub png: Vec<u8>,
+    /// Width to be shown at, in CSS pixels.
+    pub width: u32,
+    /// Height to be shown at, in CSS pixels.
+    pub height: u32,
+}
+
+/// Draws an SVG text as a PNG.
 ///
 /// # Errors
 /// [`PngError`]: the text is no SVG, or the picture has no size.
-pub fn from_svg(svg: &str) -> Result<Vec<u8>, PngError> {
+pub fn from_svg(svg: &str) -> Result<Picture, PngError> {
     const SCALE: f32 = 2.0;
     let options = usvg::Options {
         fontdb: FONTS.clone(),
@@ -48,7 +59,11 @@ pub fn from_svg(svg: &str) -> Result<Vec<u8>, PngError> {
         tiny_skia::Transform::from_scale(SCALE, SCALE),
         &mut pixels.as_mut(),
     );
-    pixels.encode_png().map_err(|_| failed())
+    Ok(Picture {
+        png: pixels.encode_png().map_err(|_| failed())?,
+        width: size.width(),
+        height: size.height(),
+    })
 }
 
 #[cfg(test)]
@@ -61,8 +76,10 @@ mod tests {
         let words = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"90\" height=\"30\">\
                      <text x=\"5\" y=\"20\" font-family=\"sans-serif\">accuracy</text></svg>";
         let ink = |svg: &str| {
-            let png = from_svg(svg).unwrap();
-            let pixels = tiny_skia::Pixmap::decode_png(&png).unwrap();
+            let picture = from_svg(svg).unwrap();
+            assert_eq!((picture.width, picture.height), (90, 30));
+            let pixels = tiny_skia::Pixmap::decode_png(&picture.png).unwrap();
+            assert_eq!((pixels.width(), pixels.height()), (180, 60));
             pixels
                 .pixels()
                 .iter()

@@ -199,11 +199,9 @@ fn bundle(request: &Request) -> Bundle {
         .arguments
         .iter()
         .filter(|(mime, _)| mime.contains('/'));
-    Bundle(
-        entries
-            .map(|(mime, text)| (mime.clone(), content(mime, text)))
-            .collect(),
-    )
+    entries
+        .map(|(mime, text)| (mime.clone(), content(mime, text)))
+        .collect()
 }
 
 /// Compares in a time that does not tell how much was right.

@@ -6,11 +6,16 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A MIME bundle: the same content in one or more representations, keyed by MIME type.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Bundle(pub BTreeMap<String, Value>);
+pub struct Bundle {
+    /// The representations.
+    pub data: BTreeMap<String, Value>,
+    /// What a front end should know about one of them, under the same key.
+    pub metadata: BTreeMap<String, Value>,
+}
 
 impl Bundle {
     /// What a display becomes whose time is over. An update cannot take a display away.
@@ -30,16 +35,33 @@ impl Bundle {
 
     /// Adds or replaces one representation.
     pub fn with(mut self, mime: &str, content: impl Into<Value>) -> Self {
-        self.0.insert(mime.to_owned(), content.into());
+        self.data.insert(mime.to_owned(), content.into());
         self
+    }
+
+    /// Adds a PNG picture, base64-encoded, that is to be shown at this size, whatever the number of
+    /// its pixels.
+    pub fn with_png(mut self, picture: impl Into<Value>, width: u32, height: u32) -> Self {
+        let size = json!({ "width": width, "height": height });
+        self.metadata.insert("image/png".to_owned(), size);
+        self.with("image/png", picture)
     }
 
     /// The plain-text representation, or the empty string when there is none.
     pub fn plain(&self) -> &str {
-        self.0
+        self.data
             .get("text/plain")
             .and_then(Value::as_str)
             .unwrap_or_default()
+    }
+}
+
+impl FromIterator<(String, Value)> for Bundle {
+    fn from_iter<T: IntoIterator<Item = (String, Value)>>(representations: T) -> Self {
+        Self {
+            data: representations.into_iter().collect(),
+            ..Self::default()
+        }
     }
 }
 

@@ -115,11 +115,18 @@ impl Redactor {
             }
             _ => self.value(content),
         };
-        let content = bundle
-            .0
+        let data = bundle
+            .data
             .iter()
             .map(|(mime, content)| (mime.clone(), clean(mime, content)));
-        Bundle(content.collect())
+        let metadata = bundle
+            .metadata
+            .iter()
+            .map(|(mime, about)| (mime.clone(), self.value(about)));
+        Bundle {
+            data: data.collect(),
+            metadata: metadata.collect(),
+        }
     }
 
     /// Markup with every known secret masked. The names of elements stay: a password such as `table`

@@ -270,6 +270,7 @@ mod tests {
         assert!(
             crate::png::from_svg(&chart.svg)
                 .unwrap()
+                .png
                 .starts_with(b"\x89PNG")
         );
     }

@@ -219,11 +219,10 @@ impl Cell {
                 if let (Some(output), Some(data)) =
                     (&self.output, message.content["data"].as_object())
                 {
-                    let bundle = Bundle(
-                        data.iter()
-                            .map(|(mime, value)| (mime.clone(), value.clone()))
-                            .collect(),
-                    );
+                    let bundle: Bundle = data
+                        .iter()
+                        .map(|(mime, value)| (mime.clone(), value.clone()))
+                        .collect();
                     // A second one is the engine's note on how long the cell took.
                     if self.results == 1 {
                         output.result(bundle)

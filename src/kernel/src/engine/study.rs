@@ -41,11 +41,11 @@ impl Engine {
             return None;
         }
         let data = reply["data"].as_object()?;
-        Some(Bundle(
+        Some(
             data.iter()
                 .map(|(mime, content)| (mime.clone(), content.clone()))
                 .collect(),
-        ))
+        )
     }
 
     async fn consult(&self, kind: &str, code: &str, cursor: usize) -> Option<Value> {

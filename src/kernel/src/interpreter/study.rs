@@ -90,7 +90,7 @@ impl Interpreter {
         };
         match found {
             Some(bundle) => {
-                json!({ "status": "ok", "found": true, "data": bundle.0, "metadata": {} })
+                json!({ "status": "ok", "found": true, "data": bundle.data, "metadata": bundle.metadata })
             }
             None => json!({ "status": "ok", "found": false, "data": {}, "metadata": {} }),
         }

@@ -248,7 +248,10 @@ async fn evaluate(
             .execute(code, capture.clone(), cancel, when_busy)
             .await;
         let answer = match outcome {
-            Ok(()) => json!({ "status": "ok", "data": capture.value().0, "metadata": {} }),
+            Ok(()) => {
+                let Bundle { data, metadata } = capture.value();
+                json!({ "status": "ok", "data": data, "metadata": metadata })
+            }
             Err(failure) => {
                 let mut answer = error(&failure);
                 answer["status"] = json!("error");

@@ -70,7 +70,7 @@ impl CellSink {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages
             .iter()
-            .map(|page| json!({ "source": "page", "data": page.0, "start": 0 }))
+            .map(|page| json!({ "source": "page", "data": page.data, "start": 0 }))
             .collect()
     }
 }
@@ -85,18 +85,18 @@ impl Sink for CellSink {
                     display_id.map_or_else(|| json!({}), |id| json!({ "display_id": id }));
                 send(
                     "display_data",
-                    json!({ "data": bundle.0, "metadata": {}, "transient": transient }),
+                    json!({ "data": bundle.data, "metadata": bundle.metadata, "transient": transient }),
                 );
             }
             Event::Update { display_id, bundle } => send(
                 "update_display_data",
-                json!({ "data": bundle.0, "metadata": {}, "transient": { "display_id": display_id } }),
+                json!({ "data": bundle.data, "metadata": bundle.metadata, "transient": { "display_id": display_id } }),
             ),
             Event::Result { bundle } => {
                 if !self.silent {
                     send(
                         "execute_result",
-                        json!({ "execution_count": self.count, "data": bundle.0, "metadata": {} }),
+                        json!({ "execution_count": self.count, "data": bundle.data, "metadata": bundle.metadata }),
                     );
                 }
             }

@@ -121,10 +121,10 @@ fn pictures_and_the_names_of_elements_stay_whole() {
     let shown = redactor.bundle(bundle);
     assert_eq!(shown.plain(), format!("a {MASK}"));
     assert_eq!(
-        shown.0["text/html"],
+        shown.data["text/html"],
         format!("<table title=\"{MASK}\"><td>{MASK}</td></table>")
     );
-    assert_eq!(shown.0["image/png"], "iVBORtableRw0KGgo=");
+    assert_eq!(shown.data["image/png"], "iVBORtableRw0KGgo=");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn keys_and_nested_values_of_a_bundle_are_masked() {
         serde_json::json!({"swordfish": ["a swordfish", 1]}),
     );
     assert_eq!(
-        redactor.bundle(bundle).0["application/x"],
+        redactor.bundle(bundle).data["application/x"],
         serde_json::json!({MASK: [format!("a {MASK}"), 1]})
     );
 }

@@ -10,6 +10,11 @@ use crate::event::Bundle;
 use crate::magics::MagicError;
 use crate::magics::nearest;
 
+/// A table of more than twice as many rows shows this many from each of its ends.
+const END: usize = 100;
+/// So many rows that stand out are shown wherever they are.
+const MARKED: usize = 10;
+
 /// How a list is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -68,7 +73,7 @@ pub struct ListArgs {
         help_heading = "List"
     )]
     pub columns: Vec<String>,
-    /// Show at most this many rows
+    /// Show at most this many rows; without it, of a table of more than 200 rows the first and last 100
     #[arg(long, value_name = "N", help_heading = "List")]
     pub limit: Option<usize>,
 }
@@ -134,6 +139,7 @@ impl ListArgs {
         let selected = !self.columns.is_empty();
         let table = self.arrange(table)?;
         Ok(match self.output {
+            Format::Table | Format::Wide if self.limit.is_none() => abridged(table).bundle(),
             Format::Table | Format::Wide => table.bundle(),
             Format::Json => Bundle::text(table.json_text(selected)),
             Format::Yaml => Bundle::text(table.yaml_text(selected)?),
@@ -141,6 +147,32 @@ impl ListArgs {
             Format::Name => Bundle::text(table.names()),
         })
     }
+}
+
+/// A table is for reading, and stays in the notebook: of a long one its two ends and what stands out.
+fn abridged(mut table: Table) -> Table {
+    let all = table.rows.len();
+    if all <= 2 * END {
+        return table;
+    }
+    let marked = table.rows.iter().filter(|row| row.marked).count();
+    let mut left_out = 0;
+    let rows = std::mem::take(&mut table.rows);
+    for (at, row) in rows.into_iter().enumerate() {
+        // In a list of many experiments each has a best trial, and they would be a long table again.
+        let stands_out = row.marked && marked <= MARKED;
+        if (END..all - END).contains(&at) && !stands_out {
+            left_out += 1;
+            continue;
+        }
+        if std::mem::take(&mut left_out) > 0 {
+            table.row(vec![Cell::of(Value::Null, "…"); table.columns.len()]);
+        }
+        table.rows.push(row);
+    }
+    table.footer(format!(
+        "the first and last {END} of {all} rows; --sort and --where choose, --limit {all} shows all, -o csv gives the numbers"
+    ))
 }
 
 fn find_column(table: &Table, name: &str) -> Result<usize, MagicError> {

@@ -135,11 +135,15 @@ impl Output {
             }
             Self::Shown { kind, bundle, .. } => {
                 let data: Map<String, Value> = bundle
-                    .0
+                    .data
                     .iter()
                     .map(|(mime, content)| (mime.clone(), content_of(mime, content)))
                     .collect();
-                let mut output = json!({ "data": data, "metadata": {}, "output_type": kind });
+                let mut output = json!({
+                    "data": data,
+                    "metadata": bundle.metadata,
+                    "output_type": kind,
+                });
                 if *kind == "execute_result" {
                     output["execution_count"] = Value::Null;
                 }
@@ -225,7 +229,7 @@ mod tests {
         });
         recorder.emit(Event::Update {
             display_id: "d".into(),
-            bundle: Bundle::text("100%"),
+            bundle: Bundle::text("100%").with_png("iVBORw0KGgo=", 90, 30),
         });
         let outputs = |recorder: &Recorder| -> Vec<Value> {
             recorder.lock().cells[&0]
@@ -237,6 +241,10 @@ mod tests {
         assert_eq!(shown.len(), 2);
         assert_eq!(shown[0]["text"], json!(["a\n", "b\n"]));
         assert_eq!(shown[1]["data"]["text/plain"], json!(["100%"]));
+        assert_eq!(
+            shown[1]["metadata"],
+            json!({"image/png": {"width": 90, "height": 30}})
+        );
         recorder.emit(Event::Clear { wait: true });
         assert_eq!(outputs(&recorder).len(), 2);
         recorder.emit(text("new"));

@@ -274,8 +274,8 @@ fn block(bundle: &Bundle) -> String {
         return String::new();
     }
     let text = bundle.plain().trim_end_matches('\n');
-    if text.is_empty() && !bundle.0.is_empty() {
-        let kinds: Vec<&str> = bundle.0.keys().map(String::as_str).collect();
+    if text.is_empty() && !bundle.data.is_empty() {
+        let kinds: Vec<&str> = bundle.data.keys().map(String::as_str).collect();
         return format!("({})\n", kinds.join(", "));
     }
     format!("{text}\n")

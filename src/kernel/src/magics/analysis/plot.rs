@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use clap::{Parser, ValueEnum};
-use katlab_analysis::{Chart, TrialTable, chart, png};
+use katlab_analysis::png::{self, Picture};
+use katlab_analysis::{Chart, TrialTable, chart};
 use katlab_lab::file;
 use katlab_lab::katib::{experiments, trials};
 
@@ -81,24 +82,23 @@ impl Magic for Plot {
     }
 }
 
-fn picture(chart: &Chart) -> Result<Vec<u8>, MagicError> {
+fn picture(chart: &Chart) -> Result<Picture, MagicError> {
     png::from_svg(&chart.svg).map_err(|error| MagicError::new(error.to_string()))
 }
 
 /// No text/html and no SVG here: JupyterLab would show either instead of the interactive chart.
 fn bundle(chart: &Chart) -> Result<Bundle, MagicError> {
+    let Picture { png, width, height } = picture(chart)?;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(png);
     Ok(Bundle::text(&chart.text)
         .with("application/vnd.vegalite.v5+json", chart.vega_lite.clone())
-        .with(
-            "image/png",
-            base64::engine::general_purpose::STANDARD.encode(picture(chart)?),
-        ))
+        .with_png(encoded, width, height))
 }
 
 fn save(ctx: &Context, path: &std::path::Path, chart: &Chart) -> Result<(), MagicError> {
     let content = match path.extension().and_then(|extension| extension.to_str()) {
         Some("svg") => chart.svg.clone().into_bytes(),
-        Some("png") => picture(chart)?,
+        Some("png") => picture(chart)?.png,
         Some("json") => format!("{:#}\n", chart.vega_lite).into_bytes(),
         _ => {
             return Err(MagicError::usage(format!(
@@ -113,4 +113,24 @@ fn save(ctx: &Context, path: &std::path::Path, chart: &Chart) -> Result<(), Magi
     })?;
     ctx.output.done(format!("wrote {}", path.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_picture_says_at_what_size_it_is_meant_to_be_shown() {
+        let chart = Chart {
+            vega_lite: json!({}),
+            svg: "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"90\" height=\"30\"></svg>"
+                .into(),
+            text: "one trial".into(),
+        };
+        let metadata = bundle(&chart).unwrap().metadata;
+        let size = json!({ "width": 90, "height": 30 });
+        assert_eq!(metadata, [("image/png".to_owned(), size)].into());
+    }
 }

@@ -141,7 +141,7 @@ pub fn stacked(parts: impl IntoIterator<Item = Bundle>) -> Bundle {
     for part in parts {
         plain.push(part.plain().to_owned());
         html.push_str(
-            part.0
+            part.data
                 .get("text/html")
                 .and_then(Json::as_str)
                 .unwrap_or_default(),

@@ -126,10 +126,48 @@ fn formats_other_than_tables_are_plain_text_only() {
             .render(table())
             .unwrap();
         assert_eq!(
-            bundle.0.keys().collect::<Vec<_>>(),
+            bundle.data.keys().collect::<Vec<_>>(),
             ["text/plain"],
             "{format}"
         );
         assert!(bundle.plain().contains("t10"), "{format}");
     }
+}
+
+fn shown(rows: usize, marked: &[usize], line: &[&str]) -> Vec<String> {
+    let mut table = Table::new([Column::new("NAME"), Column::number("accuracy")]);
+    for at in 0..rows {
+        let row = table.row([Cell::text(format!("t{at}")), Cell::number(0.5)]);
+        row.marked = marked.contains(&at);
+    }
+    let bundle = Line::try_parse_from(line)
+        .unwrap()
+        .list
+        .render(table)
+        .unwrap();
+    let html = bundle.data["text/html"].as_str().unwrap_or_default();
+    let plain: Vec<String> = bundle.plain().lines().map(str::to_owned).collect();
+    // The header is a row of HTML; the rule and the footer are lines of text.
+    let footer = plain.iter().filter(|line| line.contains(" rows; ")).count();
+    assert_eq!(html.matches("<tr").count() + 1 + footer, plain.len());
+    plain
+}
+
+#[test]
+fn of_a_long_table_the_ends_and_the_best_row_are_shown_and_the_way_to_the_rest() {
+    let lines = shown(5000, &[2500], &[]);
+    let at = |what: &str| lines.iter().position(|line| line.contains(what)).unwrap();
+    assert_eq!(lines.len(), 2 + 100 + 1 + 1 + 1 + 100 + 1);
+    assert!(lines[at("★")].contains("t2500"));
+    assert_eq!(at("★") + 2, at("t4900"));
+    assert_eq!(at("…"), at("t99") + 1);
+    let footer = lines.last().unwrap();
+    assert!(footer.starts_with("the first and last 100 of 5000 rows"));
+    assert!(footer.contains("--limit 5000 shows all"));
+    // Best trials of many experiments are no reason for a long table.
+    let all: Vec<usize> = (0..5000).collect();
+    assert_eq!(shown(5000, &all, &[]).len(), 2 + 100 + 1 + 100 + 1);
+    // What was asked for by number, and what is not long, is shown whole.
+    assert_eq!(shown(5000, &[], &["--limit", "5000"]).len(), 2 + 5000);
+    assert_eq!(shown(200, &[], &[]).len(), 2 + 200);
 }

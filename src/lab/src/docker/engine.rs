@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::{BollardRequest, Docker};
+use bollard::Docker;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
@@ -166,20 +166,13 @@ impl Engine {
             Some(version) if version >= (1, 40) => version,
             _ => return Err(OpenError::Version(api)),
         };
-        let typed = transport.clone();
-        let docker = Docker::connect_with_custom_transport(
-            move |request: BollardRequest| {
-                let transport = typed.clone();
-                Box::pin(async move { transport.send_typed(request).await })
-            },
-            Some("http://engine"),
-            ANSWER_TIMEOUT.as_secs(),
-            bollard::API_DEFAULT_VERSION,
-        )
-        .map_err(|error| OpenError::Connect {
-            why: error.to_string(),
-            kind: None,
-        })?;
+        let docker =
+            transport
+                .typed_client(ANSWER_TIMEOUT)
+                .map_err(|error| OpenError::Connect {
+                    why: error.to_string(),
+                    kind: None,
+                })?;
         let inner = Inner {
             docker,
             transport,
@@ -227,6 +220,11 @@ impl Engine {
     /// bollard's client for this engine, for calls that this module has no word for.
     pub fn bollard(&self) -> &Docker {
         &self.inner.docker
+    }
+
+    /// The way to this engine, for what bollard does not read as Podman writes it.
+    pub fn transport(&self) -> &Transport {
+        &self.inner.transport
     }
 
     /// The credentials used for this engine's pulls and pushes.
@@ -434,7 +432,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 }
 
 /// The engine's own words in the body of a refusal.
-fn message_of(body: &[u8]) -> Option<String> {
+pub(super) fn message_of(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let message = value["message"]
         .as_str()

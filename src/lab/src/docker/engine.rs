@@ -13,11 +13,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Result;
-use super::endpoint::{Candidate, Surroundings};
+use super::endpoint::{Candidate, Endpoint, Surroundings};
 use super::error::Error;
 use super::stream::{Messages, root_cause};
 use super::transport::Transport;
 use crate::credentials::Store;
+use crate::tls;
 
 /// How long an engine may think before it answers an ordinary question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -105,6 +106,14 @@ impl Engine {
                         version,
                     });
                 }
+                Err(OpenError::Tls(trouble)) => {
+                    return Err(Error::Tls {
+                        endpoint: candidate.endpoint.to_string(),
+                        source_name: candidate.source,
+                        why: trouble.why,
+                        hint: trouble.hint,
+                    });
+                }
                 Err(OpenError::Connect { why, kind }) => {
                     if candidate.named {
                         return Err(Error::Unreachable {
@@ -140,9 +149,14 @@ impl Engine {
                 why: "no answer within 15 seconds".to_owned(),
                 kind: None,
             })?
-            .map_err(|error| OpenError::Connect {
-                kind: io_kind(&error),
-                why: root_cause(&error),
+            .map_err(|error| match (tls_error(&error), &candidate.endpoint) {
+                (Some(error), Endpoint::Tls { files, .. }) => {
+                    OpenError::Tls(tls::trouble(error, files))
+                }
+                _ => OpenError::Connect {
+                    kind: io_kind(&error),
+                    why: root_cause(&error),
+                },
             })?;
         let header = |name: &str| {
             response
@@ -157,6 +171,14 @@ impl Engine {
             Product::Docker
         };
         let Some(api) = header("api-version") else {
+            let plain = matches!(candidate.endpoint, Endpoint::Tcp { .. });
+            if plain && response.status() == StatusCode::BAD_REQUEST {
+                // What a server written in Go answers on a port for TLS.
+                return Err(OpenError::Tls(tls::Trouble {
+                    why: "it seems to want TLS, and was asked without".to_owned(),
+                    hint: "Set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem.".to_owned(),
+                }));
+            }
             return Err(OpenError::Connect {
                 why: "what answers there is not a Docker Engine".to_owned(),
                 kind: None,
@@ -356,11 +378,8 @@ impl Engine {
                 during: action,
                 why: format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs()),
             },
-            B::JsonDataError { message, .. } => Error::Refused {
-                action,
-                status: None,
-                why: format!("its answer does not read as expected: {message}"),
-            },
+            B::JsonDataError { message, .. } => unreadable(action, &message),
+            B::JsonSerdeError { err } => unreadable(action, &err),
             other => Error::Gone {
                 during: action,
                 why: root_cause(&other),
@@ -369,7 +388,16 @@ impl Engine {
     }
 }
 
+fn unreadable(action: String, why: &dyn std::fmt::Display) -> Error {
+    Error::Refused {
+        action,
+        status: None,
+        why: format!("its answer does not read as expected: {why}"),
+    }
+}
+
 enum OpenError {
+    Tls(tls::Trouble),
     Connect {
         why: String,
         kind: Option<io::ErrorKind>,
@@ -413,6 +441,21 @@ enum SendError {
     Request(#[source] http::Error),
     #[error("cannot send")]
     Send(#[source] hyper_util::client::legacy::Error),
+}
+
+/// What TLS had against a connection. An I/O error hides what it wraps from `source`.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        let wrapped = current
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if let Some(found) = wrapped.and_then(|wrapped| wrapped.downcast_ref()) {
+            return Some(found);
+        }
+        cause = current.source();
+    }
+    None
 }
 
 fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {

@@ -150,7 +150,14 @@ impl Context {
             return Ok(endpoint);
         }
         let started = std::time::Instant::now();
-        let endpoint = lifecycle::ensure(home, &self.session.executable()?).await?;
+        // Its pods run on the engine that this session builds images on.
+        let mut variables = Vec::new();
+        for name in VARIABLES {
+            if let Some(value) = self.session.own_value(name)? {
+                variables.push((name.to_owned(), value));
+            }
+        }
+        let endpoint = lifecycle::ensure(home, &self.session.executable()?, &variables).await?;
         let took = crate::render::age::took(started.elapsed());
         self.output
             .note(format!("the sandbox was started ({took})"));

@@ -173,12 +173,18 @@ impl Surroundings {
     ///
     /// # Errors
     /// As [`Surroundings::candidates`].
-    pub fn lasting(&self, host: Option<&str>) -> Result<Option<Candidate>, Error> {
+    pub fn lasting(&self, host: Option<&str>) -> Result<Candidate, Error> {
         let mut candidates = self.candidates(host)?;
         let there = candidates.iter().position(|candidate| {
             matches!(&candidate.endpoint, Endpoint::Unix(path) if candidate.named || path.exists())
         });
-        Ok((!candidates.is_empty()).then(|| candidates.swap_remove(there.unwrap_or(0))))
+        if candidates.is_empty() {
+            return Err(Error::NoEngine {
+                tried: Vec::new(),
+                forbidden: false,
+            });
+        }
+        Ok(candidates.swap_remove(there.unwrap_or(0)))
     }
 
     fn named(&self, host: &str, source: &str) -> Result<Candidate, Error> {
@@ -358,6 +364,20 @@ mod tests {
         let s = s.with("DOCKER_HOST", "tcp://env");
         assert_eq!(only(&s, None), "tcp://env:2375");
         assert_eq!(only(&s, Some("unix:///x")), "unix:///x");
+    }
+
+    #[test]
+    fn a_lasting_engine_is_that_of_the_first_socket_there_unless_one_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("b.sock");
+        std::fs::write(&socket, "").unwrap();
+        let mut s = bare();
+        let address = |s: &Surroundings| s.lasting(None).unwrap().endpoint.to_string();
+        assert_eq!(address(&s), "unix:///a.sock", "none is there");
+        s.sockets[1] = socket.clone();
+        assert_eq!(address(&s), format!("unix://{}", socket.display()));
+        let s = s.with("DOCKER_HOST", "unix:///named.sock");
+        assert_eq!(address(&s), "unix:///named.sock");
     }
 
     #[test]

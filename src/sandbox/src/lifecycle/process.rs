@@ -59,7 +59,11 @@ impl Started {
 }
 
 /// Starts `EXE sandbox serve` in a session of its own.
-pub(super) fn start(home: &Path, exe: &Path) -> Result<Started, LifecycleError> {
+pub(super) fn start(
+    home: &Path,
+    exe: &Path,
+    variables: &[(String, String)],
+) -> Result<Started, LifecycleError> {
     let dir = state_dir(home);
     private_dir(&dir).map_err(io_error(&dir))?;
     let path = log_file(home);
@@ -73,6 +77,7 @@ pub(super) fn start(home: &Path, exe: &Path) -> Result<Started, LifecycleError> 
     let mut command = Command::new(exe);
     command
         .args(["sandbox", "serve"])
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .env("KATLAB_HOME", home)
         .current_dir("/")
         .stdin(Stdio::null())

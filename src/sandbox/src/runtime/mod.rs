@@ -37,8 +37,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    EventsOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+    EventsOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveVolumeOptionsBuilder,
 };
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -86,11 +86,12 @@ pub fn sandbox_id(state_dir: &Path) -> String {
 }
 
 impl Runtime {
-    /// A runtime for the pods of one API server, on the engine that `DOCKER_HOST` names or the usual one. The engine
+    /// A runtime for the pods of one API server, on the engine that `DOCKER_HOST` or the docker
+    /// context names, or the usual one. The engine
     /// is not asked anything yet.
     ///
     /// # Errors
-    /// [`Error::Address`] when `DOCKER_HOST` names no address of an engine.
+    /// [`Error::Address`] when what names the engine makes no sense.
     pub fn new(
         client: Client,
         state_dir: &Path,
@@ -395,12 +396,7 @@ async fn containers_of(
         .chain(labels)
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let filters: HashMap<&str, Vec<String>> = [("label", wanted)].into();
-    let query = ListContainersOptionsBuilder::default()
-        .all(true)
-        .filters(&filters)
-        .build();
-    let found = engine.docker().list_containers(Some(query)).await;
+    let found = engine.transport().list_containers("label", &wanted).await;
     let found = found.map_err(|source| engine.failed("listing containers", source))?;
     Ok(found
         .into_iter()

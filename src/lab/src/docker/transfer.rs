@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::build::auth_config;
 use super::engine::{empty, encode};
-use super::{Engine, Error, Result};
+use super::{Engine, Error, Product, Result};
 use crate::reference::{HUB, Reference};
 
 /// Where one layer stands.
@@ -169,7 +169,7 @@ impl Engine {
             None => (json!({}), None),
         };
         let headers = [("x-registry-auth", URL_SAFE.encode(auth.to_string()))];
-        let failed = |why: &str| failure(action, image, why, user.clone());
+        let failed = |why: &str| failure(self.product(), action, image, why, user.clone());
         let mut messages = match self.stream(path, &headers, empty(), cancel).await {
             Ok(messages) => messages,
             Err(Error::Refused { why, .. }) => return Err(failed(&why)),
@@ -253,7 +253,13 @@ impl Engine {
 }
 
 /// The engine's sentence, sorted into what a person can do about it.
-fn failure(action: &'static str, image: &Reference, why: &str, user: Option<String>) -> Error {
+fn failure(
+    product: Product,
+    action: &'static str,
+    image: &Reference,
+    why: &str,
+    user: Option<String>,
+) -> Error {
     let host = image.host().to_owned();
     let why = why.trim().to_owned();
     let lower = why.to_ascii_lowercase();
@@ -268,12 +274,19 @@ fn failure(action: &'static str, image: &Reference, why: &str, user: Option<Stri
         return Error::RegistryCertificate { host, why };
     }
     if has(&["server gave http response to https client"]) {
+        // Docker allows it on loopback by itself, Podman nowhere.
+        let allowed = match product {
+            Product::Docker => "in its `insecure-registries`".to_owned(),
+            Product::Podman => format!(
+                "that a file in /etc/containers/registries.conf.d has as `[[registry]]`, `location = \"{host}\"`, `insecure = true`"
+            ),
+        };
         return Error::RegistryUnreachable {
-            host: host.clone(),
+            host,
             action,
             image: name,
             why: format!(
-                "it speaks plain HTTP, which the engine allows only for hosts in its `insecure-registries` ({why})"
+                "it speaks plain HTTP, which the engine allows only for hosts {allowed} ({why})"
             ),
         };
     }
@@ -331,7 +344,7 @@ mod tests {
     #[test]
     fn what_the_engine_says_is_sorted_into_what_can_be_done() {
         let image = Reference::parse("127.0.0.1:5000/a:1").unwrap();
-        let sort = |action, why| failure(action, &image, why, None);
+        let sort = |action, why| failure(Product::Docker, action, &image, why, None);
         assert!(matches!(
             sort("push", "no basic auth credentials"),
             Error::PushRefused {
@@ -363,6 +376,19 @@ mod tests {
         ));
         let plain = sort("push", "http: server gave HTTP response to HTTPS client");
         assert!(plain.to_string().contains("insecure-registries"));
+        let on_podman = failure(
+            Product::Podman,
+            "push",
+            &image,
+            "http: server gave HTTP response to HTTPS client",
+            None,
+        );
+        assert!(
+            on_podman
+                .to_string()
+                .contains("location = \"127.0.0.1:5000\""),
+            "{on_podman}"
+        );
         for error in [plain, sort("push", "denied"), sort("pull", "x")] {
             assert!(error.hint().is_some());
         }

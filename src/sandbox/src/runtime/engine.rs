@@ -104,3 +104,9 @@ pub(super) fn is_taken(error: &BollardError) -> bool {
     refusal(error)
         .is_some_and(|(status, message)| status == 409 || message.contains("is already in use"))
 }
+
+/// Whether a container stays because of another one that shares its network, in Podman's words.
+pub(super) fn is_depended_on(error: &Error) -> bool {
+    matches!(error, Error::Engine { source, .. }
+        if refusal(source).is_some_and(|(_, message)| message.contains("dependent containers")))
+}

@@ -25,7 +25,7 @@ use super::node::{self, Amount, Seat};
 use super::puller::{Failure, Image, Outcome};
 use super::status::{Report, State, Termination, View, condition, restart_policy};
 use super::volume::{self, Owner, Volumes, mounts, open_paths, writable_for_all};
-use super::{ENGINE_PAUSE, Runtime, remove_container, remove_volumes};
+use super::{ENGINE_PAUSE, Runtime, remove_containers, remove_volumes};
 use crate::controllers::events::Recorder;
 
 /// The node's address as pods' status shows it.
@@ -996,9 +996,8 @@ impl Life {
     async fn remove(&self) -> Result<(), super::Error> {
         let uid = self.uid();
         let engine = self.runtime.engine();
-        for container in self.runtime.containers(&[(label::UID, &uid)]).await? {
-            remove_container(engine, &container.id).await?;
-        }
+        let found = self.runtime.containers(&[(label::UID, &uid)]).await?;
+        remove_containers(engine, found.into_iter().map(|found| found.id).collect()).await?;
         let volumes = self
             .pod
             .spec

@@ -346,13 +346,13 @@ impl Runtime {
         let Some(known) = self.know(|known| known.clone()) else {
             return;
         };
-        for stranger in found {
-            let uid = stranger.labels.get(label::UID).cloned().unwrap_or_default();
-            if !known.contains(&uid)
-                && let Err(error) = remove_container(self.engine(), &stranger.id).await
-            {
-                tracing::warn!(%error, container = stranger.id, "removing a container left behind");
-            }
+        let strangers = found.into_iter().filter(|found| {
+            let uid = found.labels.get(label::UID);
+            !uid.is_some_and(|uid| known.contains(uid))
+        });
+        let strangers = strangers.map(|stranger| stranger.id).collect();
+        if let Err(error) = remove_containers(self.engine(), strangers).await {
+            tracing::warn!(%error, "removing containers left behind");
         }
         for (name, labels) in volumes {
             if !labels
@@ -409,6 +409,32 @@ async fn containers_of(
             ),
         })
         .collect())
+}
+
+/// Removes containers, all that can be removed; tells the first failure. Podman removes none whose
+/// network another one shares, so those come last.
+async fn remove_containers(engine: &Engine, ids: Vec<String>) -> Result<(), Error> {
+    let mut left = ids;
+    let mut failed = None;
+    loop {
+        let (mut held, mut holding) = (Vec::new(), None);
+        for id in &left {
+            match remove_container(engine, id).await {
+                Ok(()) => {}
+                Err(error) if engine::is_depended_on(&error) => {
+                    held.push(id.clone());
+                    holding.get_or_insert(error);
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        if held.is_empty() || held.len() == left.len() {
+            return failed.or(holding).map_or(Ok(()), Err);
+        }
+        left = held;
+    }
 }
 
 async fn remove_container(engine: &Engine, id: &str) -> Result<(), Error> {
@@ -474,9 +500,8 @@ pub async fn remove_everything(state_dir: &Path) -> Result<usize, Error> {
     let engine = Engine::connect(None)?;
     let id = sandbox_id(state_dir);
     let found = containers_of(&engine, &id, &[]).await?;
-    for container in &found {
-        remove_container(&engine, &container.id).await?;
-    }
+    let count = found.len();
+    remove_containers(&engine, found.into_iter().map(|found| found.id).collect()).await?;
     remove_volumes(&engine, &id, &[]).await?;
-    Ok(found.len())
+    Ok(count)
 }

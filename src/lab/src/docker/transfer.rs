@@ -141,6 +141,17 @@ impl Engine {
         self.transfer(&tagged, "push", &path, report, cancel).await
     }
 
+    /// What its registry calls a local image; Podman does not tell it while pulling.
+    async fn digest_of(&self, image: &Reference) -> Option<String> {
+        let name = image.with_tag_written().to_string();
+        let found = self.bollard().inspect_image(&name).await.ok()?;
+        let mut digests = found.repo_digests?.into_iter();
+        digests.find_map(|pinned| {
+            let (repository, digest) = pinned.split_once('@')?;
+            (Reference::parse(repository).ok()?.name() == image.name()).then(|| digest.to_owned())
+        })
+    }
+
     async fn transfer(
         &self,
         image: &Reference,
@@ -218,6 +229,9 @@ impl Engine {
                 .unwrap_or_default();
             if let Some(digest) = status.strip_prefix("Digest: ") {
                 outcome.digest = Some(digest.to_owned());
+            } else if let Some((digest, size)) = pushed(status) {
+                outcome.digest = Some(digest.to_owned());
+                outcome.manifest_size = Some(size);
             } else if status.contains("Image is up to date") {
                 outcome.up_to_date = true;
             }
@@ -238,6 +252,9 @@ impl Engine {
                 _ => {}
             }
         }
+        if action == "pull" && outcome.digest.is_none() {
+            outcome.digest = self.digest_of(image).await;
+        }
         if action == "push" && outcome.digest.is_none() {
             return Err(Error::Gone {
                 during: format!("the push of {image}"),
@@ -250,6 +267,13 @@ impl Engine {
         outcome.duration = started.elapsed();
         Ok(outcome)
     }
+}
+
+/// Reads `TAG: digest: sha256:… size: N`, where Podman tells what others tell in fields.
+fn pushed(status: &str) -> Option<(&str, u64)> {
+    let (_, told) = status.split_once(": digest: ")?;
+    let (digest, size) = told.split_once(" size: ")?;
+    Some((digest, size.parse().ok()?))
 }
 
 /// The engine's sentence, sorted into what a person can do about it.
@@ -340,6 +364,15 @@ fn failure(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn podmans_last_word_on_a_push_has_the_digest() {
+        assert_eq!(
+            pushed("1.0: digest: sha256:1a29 size: 420"),
+            Some(("sha256:1a29", 420))
+        );
+        assert_eq!(pushed("The push refers to repository [r/a:1]"), None);
+    }
 
     #[test]
     fn what_the_engine_says_is_sorted_into_what_can_be_done() {

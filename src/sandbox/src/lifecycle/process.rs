@@ -106,7 +106,7 @@ pub(super) fn start(
     Ok(Started { ended })
 }
 
-/// The last line of the log that says something.
+/// The last line of the log that says something, as the process said it: what to do next comes after it.
 pub(super) fn last_words(home: &Path) -> String {
     let text = std::fs::read(log_file(home)).unwrap_or_default();
     let tail = &text[text.len().saturating_sub(16 << 10)..];
@@ -114,7 +114,8 @@ pub(super) fn last_words(home: &Path) -> String {
         .lines()
         .rev()
         .map(str::trim)
-        .find(|l| !l.is_empty())
+        .find(|l| !l.is_empty() && !l.starts_with("hint:"))
+        .map(|l| l.strip_prefix("katlab: ").unwrap_or(l))
         .unwrap_or("it left no message")
         .to_owned()
 }

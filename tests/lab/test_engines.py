@@ -8,7 +8,6 @@ import pathlib
 import resource
 import select
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -264,7 +263,7 @@ def within_network(pid, action):
 class Podman:
     """Podman's service with storage and a network of its own, so that nothing of the machine is touched."""
 
-    def __init__(self):
+    def __init__(self, insecure):
         # A Unix socket's path has little room.
         self.directory = pathlib.Path(f"/tmp/katlab-podman-{os.getpid()}")
         self.directory.mkdir()
@@ -272,8 +271,9 @@ class Podman:
         # Podman wants more than a container may have that may not raise its limits.
         files, processes = (min(resource.getrlimit(kind)[1] % 2**63, 4096)
                             for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
+        # Podman is not told later: a SIGHUP makes it lose its storage settings.
         self.registries = self.directory / "registries.conf"
-        self.registries.write_text("")
+        self.registries.write_text(f'[[registry]]\nlocation = "{insecure}"\ninsecure = true\n')
         (self.directory / "containers.conf").write_text(
             f'[containers]\ndefault_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]\n'
             '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
@@ -294,17 +294,20 @@ class Podman:
         return subprocess.run(["docker", *arguments], env={**os.environ, "DOCKER_HOST": self.address},
                               capture_output=True, text=True, **options)
 
-    def lead_to(self, port):
-        """Lets Podman reach a port of this machine's loopback under the same number."""
-        listener = within_network(self.process.pid, lambda: socket.create_server(("127.0.0.1", port)))
+    def lead_to(self, port, within=0):
+        """Lets Podman reach a port of this machine's loopback; returns the port there."""
+        listener = within_network(self.process.pid, lambda: socket.create_server(("127.0.0.1", within)))
         self.fronts.append(Front(listener, lambda: socket.create_connection(("127.0.0.1", port))))
+        return self.fronts[-1].port
 
     def stop(self):
         for front in self.fronts:
             front.close()
-        for identity in self.docker("ps", "-aq").stdout.split():
-            self.docker("rm", "-f", identity)
-        self.process.terminate()
+        while left := self.docker("ps", "-aq").stdout.split():
+            # Those that share a network go one after the other.
+            self.docker("rm", "-f", *left)
+        # Asked to end, it would wait for connections that are open.
+        self.process.kill()
         self.process.wait(30)
         self.log.close()
         subprocess.run(["umount", self.directory / "root/overlay"], capture_output=True)
@@ -313,9 +316,9 @@ class Podman:
 
 
 @pytest.fixture(scope="module")
-def podman():
+def podman(registry):
     # `make setup-test` installs it, so its absence is a failure.
-    podman = Podman()
+    podman = Podman(insecure=registry.host)
     try:
         image = subprocess.Popen(["docker", "save", "katlab/base:1"], stdout=subprocess.PIPE)
         loaded = subprocess.run(["docker", "load"], stdin=image.stdout, capture_output=True, text=True,
@@ -383,13 +386,12 @@ def test_what_goes_wrong_on_podman_reads_as_on_docker(podman_lab):
 
 def test_podman_pushes_and_pulls_with_a_login_where_the_registry_is_allowed(podman_lab, podman, registry):
     (podman_lab.directory / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-    podman.lead_to(registry.port)
+    refused = f"127.0.0.1:{podman.lead_to(registry.port)}"
+    text = podman_lab.fails(f":build . -t {refused}/project/tiny:1", f":push {refused}/project/tiny:1")
+    assert "/etc/containers/registries.conf.d" in text and f'location = "{refused}"' in text
+    podman.lead_to(registry.port, within=registry.port)
     image = f"{registry.host}/project/tiny:1"
     podman_lab.run(f":build . -t {image}")
-    text = podman_lab.fails(f":push {image}")
-    assert "/etc/containers/registries.conf.d" in text and f'location = "{registry.host}"' in text
-    podman.registries.write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
-    podman.process.send_signal(signal.SIGHUP)
     assert f":registry login {registry.host}" in podman_lab.fails(f":push {image}")
     login = f":registry login {registry.host} --username {registry.user} --password-from REGISTRY_SECRET"
     _, pushed, _, pulled, listed = podman_lab.run(
@@ -415,6 +417,12 @@ def test_an_experiment_runs_on_podman_and_leaves_nothing(podman_lab, podman):
     podman_lab.run(":experiment create several.json", ":experiment wait several --timeout 60")
     names = podman.docker("ps", "-a", "--format", "{{.Names}}").stdout
     assert "several" in names and "on-podman" in names
+    kubeconfig = podman_lab.command("sandbox", "kubeconfig").stdout.strip()
+    address = subprocess.run(
+        ["kubectl", "--kubeconfig", kubeconfig, "get", "pods", "-n", manifest["metadata"]["namespace"],
+         "-l", "katib.kubeflow.org/experiment=several", "-o", "jsonpath={.items[*].status.podIP}"],
+        check=True, capture_output=True, text=True).stdout
+    assert address.startswith("10."), address
     podman_lab.run(":experiment delete several --yes", ":experiment delete on-podman --yes")
     wait_until(lambda: not podman.docker("ps", "-aq").stdout.strip(), 30, "Podman without containers")
     assert not podman.docker("volume", "ls", "-q").stdout.strip()

@@ -148,16 +148,21 @@ impl Engine {
             .map_err(|_| OpenError::Connect {
                 why: "no answer within 15 seconds".to_owned(),
                 kind: None,
-            })?
-            .map_err(|error| match (tls_error(&error), &candidate.endpoint) {
-                (Some(error), Endpoint::Tls { files, .. }) => {
-                    OpenError::Tls(tls::trouble(error, files))
+            })?;
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => {
+                if let Endpoint::Tls { files, .. } = &candidate.endpoint
+                    && let Some(error) = transport.tls_refusal().await
+                {
+                    return Err(OpenError::Tls(tls::trouble(&error, files)));
                 }
-                _ => OpenError::Connect {
+                return Err(OpenError::Connect {
                     kind: io_kind(&error),
                     why: root_cause(&error),
-                },
-            })?;
+                });
+            }
+        };
         let header = |name: &str| {
             response
                 .headers()
@@ -441,21 +446,6 @@ enum SendError {
     Request(#[source] http::Error),
     #[error("cannot send")]
     Send(#[source] hyper_util::client::legacy::Error),
-}
-
-/// What TLS had against a connection. An I/O error hides what it wraps from `source`.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        let wrapped = current
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|wrapped| wrapped.downcast_ref()) {
-            return Some(found);
-        }
-        cause = current.source();
-    }
-    None
 }
 
 fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {

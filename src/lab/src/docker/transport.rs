@@ -24,7 +24,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::endpoint::Endpoint;
@@ -41,6 +41,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Transport {
     typed: Client<Connector, <BollardRequest as RequestBody>::Body>,
     raw: Client<Connector, BoxBody<Bytes, io::Error>>,
+    target: Arc<Target>,
 }
 
 /// Names the body type of a request type, which bollard does not export.
@@ -58,12 +59,14 @@ impl Transport {
     /// # Errors
     /// When the endpoint's certificates cannot be read.
     pub fn new(endpoint: &Endpoint) -> io::Result<Self> {
+        let target = Arc::new(Target::of(endpoint)?);
         let connector = Connector {
-            target: Arc::new(Target::of(endpoint)?),
+            target: Arc::clone(&target),
         };
         Ok(Self {
             typed: Client::builder(TokioExecutor::new()).build(connector.clone()),
             raw: Client::builder(TokioExecutor::new()).build(connector),
+            target,
         })
     }
 
@@ -99,6 +102,24 @@ impl Transport {
         request: Request<BoxBody<Bytes, io::Error>>,
     ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
         self.raw.request(request).await
+    }
+
+    /// What TLS has against a connection, found by making one and asking something on it.
+    ///
+    /// An engine refuses our certificate only after we took the handshake for done; the HTTP client
+    /// then knows no more than that its connection is gone.
+    pub(super) async fn tls_refusal(&self) -> Option<rustls::Error> {
+        let asking = async {
+            let mut stream = self.target.connect().await?;
+            stream.write_all(b"GET /_ping HTTP/1.0\r\n\r\n").await?;
+            stream.flush().await?;
+            stream.read_u8().await
+        };
+        let refused = tokio::time::timeout(CONNECT_TIMEOUT, asking)
+            .await
+            .ok()?
+            .err()?;
+        refused.into_inner()?.downcast().ok().map(|error| *error)
     }
 
     /// bollard's client on this transport. An answer must begin within the timeout.
@@ -221,6 +242,24 @@ impl Target {
     }
 }
 
+impl Target {
+    async fn connect(&self) -> io::Result<Box<dyn Duplex>> {
+        Ok(match self {
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            Self::Tls {
+                address,
+                name,
+                config,
+            } => {
+                let stream = TcpStream::connect(address).await?;
+                let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+                Box::new(connector.connect(name.clone(), stream).await?)
+            }
+        })
+    }
+}
+
 #[derive(Clone)]
 struct Connector {
     target: Arc<Target>,
@@ -244,25 +283,7 @@ impl tower::Service<Uri> for Connector {
     fn call(&mut self, _: Uri) -> Self::Future {
         let target = Arc::clone(&self.target);
         Box::pin(async move {
-            let connect = async {
-                Ok::<Box<dyn Duplex>, io::Error>(match &*target {
-                    Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
-                    Target::Tcp(address) => Box::new(TcpStream::connect(address).await?),
-                    Target::Tls {
-                        address,
-                        name,
-                        config,
-                    } => {
-                        let stream = TcpStream::connect(address).await?;
-                        Box::new(
-                            tokio_rustls::TlsConnector::from(Arc::clone(config))
-                                .connect(name.clone(), stream)
-                                .await?,
-                        )
-                    }
-                })
-            };
-            match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            match tokio::time::timeout(CONNECT_TIMEOUT, target.connect()).await {
                 Ok(stream) => Ok(Wire(TokioIo::new(stream?))),
                 Err(_) => Err(io::Error::new(
                     io::ErrorKind::TimedOut,

@@ -283,8 +283,12 @@ class Podman:
         wait_until(lambda: self.docker("version").returncode == 0, 30, f"Podman's service ({self.directory}/log)")
 
     def start(self):
-        options = [f"--{name}={self.directory / name}" for name in ("root", "runroot", "tmpdir")]
-        command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", "podman", *options,
+        # Its images are in memory, and gone with its mounts: taking them off a disk may take half a minute.
+        root = self.directory / "root"
+        root.mkdir()
+        command = ["unshare", "--net", "--mount", "sh", "-c",
+                   f'ip link set lo up && mount -t tmpfs tmpfs {root} && exec "$@"', "sh",
+                   "podman", "--root", root, "--runroot", self.directory / "run", "--tmpdir", self.directory / "tmp",
                    "system", "service", "--time", "0", self.address]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env={
             **os.environ, "CONTAINERS_CONF": str(self.directory / "containers.conf"),
@@ -310,8 +314,7 @@ class Podman:
         self.process.kill()
         self.process.wait(30)
         self.log.close()
-        subprocess.run(["umount", self.directory / "root/overlay"], capture_output=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

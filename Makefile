@@ -43,7 +43,7 @@ lab: build machine
 	    --notebook-dir notebooks notebooks/executed.ipynb; fi
 
 setup-test: build machine
-	@.ci/packages docker-registry=docker-registry htpasswd=apache2-utils openssl=openssl chromium=chromium kubectl=kubernetes-client
+	@.ci/packages docker-registry=docker-registry htpasswd=apache2-utils openssl=openssl chromium=chromium kubectl=kubernetes-client podman=podman ip=iproute2
 	@.ci/venv $(TEST_VENV) tests/requirements.txt
 
 unit: machine

@@ -108,7 +108,7 @@ fn sandbox(command: Sandbox) -> Result<ExitCode, Complaint> {
         }
         Sandbox::Up => {
             let exe = std::env::current_exe().map_err(|error| (error.to_string(), None))?;
-            let endpoint = on_runtime(lifecycle::ensure(home, &exe))?.map_err(complain)?;
+            let endpoint = on_runtime(lifecycle::ensure(home, &exe, &[]))?.map_err(complain)?;
             print!("{}", running(&endpoint));
         }
         Sandbox::Down => {
@@ -180,8 +180,12 @@ async fn cancel_on_signals(stop: CancellationToken) {
 
 fn running(endpoint: &Endpoint) -> String {
     format!(
-        "The sandbox runs (process {}).\n  API server  https://127.0.0.1:{}\n  registry    {}\n  DB manager  127.0.0.1:{}\n",
-        endpoint.pid, endpoint.api_port, endpoint.registry_host, endpoint.dbmanager_port
+        "The sandbox runs (process {}).\n  API server  https://127.0.0.1:{}\n  registry    {}\n  DB manager  127.0.0.1:{}\n  pods        {}\n",
+        endpoint.pid,
+        endpoint.api_port,
+        endpoint.registry_host,
+        endpoint.dbmanager_port,
+        endpoint.engine
     )
 }
 

@@ -12,7 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("suggestion", &["katib"]),
     ("analysis", &["katib"]),
     ("lab", &["katib"]),
-    ("sandbox", &["katib", "suggestion"]),
+    // `lab` for the way to the engine: pods must run where images are built.
+    ("sandbox", &["katib", "suggestion", "lab"]),
     // `cells` for the bridge's messages; `katib` comes with what lab, sandbox and analysis hand over.
     ("kernel", &["katib", "lab", "sandbox", "analysis", "cells"]),
     ("cells", &[]),

@@ -11,7 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
 };
 
 use crate::docker::endpoint::TlsFiles;
@@ -48,6 +49,67 @@ pub fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     }
 }
 
+/// What keeps two sides from talking by TLS, and what a person can do about it.
+pub(crate) struct Trouble {
+    pub(crate) why: String,
+    pub(crate) hint: String,
+}
+
+/// Words for what TLS had against an engine.
+pub(crate) fn trouble(error: &rustls::Error, files: &TlsFiles) -> Trouble {
+    use AlertDescription as Alert;
+    use rustls::Error as E;
+    let folder = files.folder.as_ref().map_or_else(
+        || "the folder of its certificates".to_owned(),
+        |path| path.display().to_string(),
+    );
+    let (why, hint) = match error {
+        E::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => (
+            "its certificate is not signed by the authority in ca.pem".to_owned(),
+            format!("Copy the ca.pem of that engine to {folder}."),
+        ),
+        E::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => (
+            format!("its certificate is out of date ({error})"),
+            "Give the engine a new certificate, and look at the clocks of both machines.".to_owned(),
+        ),
+        E::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => (
+            format!("its certificate is for another host ({error})"),
+            "Write the host as the certificate has it, or give the engine a certificate with this name or address in its subjectAltName.".to_owned(),
+        ),
+        E::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::HandshakeFailure
+            | Alert::UnknownCA
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::AccessDenied,
+        ) => match (&files.cert, &files.key) {
+            (Some(_), Some(_)) => (
+                format!("it does not accept the certificate we show ({error})"),
+                format!("Put a cert.pem and key.pem that the engine's authority signed, and that are not out of date, into {folder}."),
+            ),
+            _ => (
+                "it wants to see a certificate of ours, and there is none".to_owned(),
+                format!("Put cert.pem and key.pem, signed by the engine's authority, into {folder}."),
+            ),
+        },
+        E::InvalidMessage(_) => (
+            "what listens there does not speak TLS".to_owned(),
+            "Name the port for TLS, usually 2376, or unset DOCKER_TLS_VERIFY and DOCKER_TLS.".to_owned(),
+        ),
+        other => (
+            other.to_string(),
+            format!("Compare ca.pem, cert.pem and key.pem in {folder} with those of the engine."),
+        ),
+    };
+    Trouble { why, hint }
+}
+
 /// A client configuration for an engine's TLS endpoint.
 ///
 /// # Errors
@@ -82,7 +144,16 @@ pub(crate) fn client_config(files: &TlsFiles) -> io::Result<Arc<ClientConfig>> {
                 .with_client_auth_cert(certificates(cert)?, key)
                 .map_err(io::Error::other)?
         }
-        _ => builder.with_no_client_auth(),
+        (Some(one), None) | (None, Some(one)) => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "cert.pem and key.pem belong together, and there is only {}",
+                    one.display()
+                ),
+            ));
+        }
+        (None, None) => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))
 }

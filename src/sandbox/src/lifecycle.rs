@@ -37,6 +37,9 @@ pub struct Endpoint {
     pub registry_host: String,
     /// The port of Katib's DBManager service.
     pub dbmanager_port: u16,
+    /// The engine that its pods run on, as an address.
+    #[serde(default)]
+    pub engine: String,
 }
 
 /// Whether a sandbox runs.
@@ -175,8 +178,13 @@ pub async fn running(home: &Path) -> Option<Endpoint> {
     }
 }
 
-/// The running sandbox; started, detached from this process, if there is none.
-pub async fn ensure(home: &Path, exe: &Path) -> Result<Endpoint, LifecycleError> {
+/// The running sandbox; started, detached from this process, if there is none. A new process has
+/// these variables besides those of this one.
+pub async fn ensure(
+    home: &Path,
+    exe: &Path,
+    variables: &[(String, String)],
+) -> Result<Endpoint, LifecycleError> {
     let deadline = Instant::now() + START;
     let mut child = None;
     loop {
@@ -185,7 +193,7 @@ pub async fn ensure(home: &Path, exe: &Path) -> Result<Endpoint, LifecycleError>
             // Somebody else starts it, or the old one is still going: wait for either.
             Status::Running(_) | Status::Changing => {}
             Status::Stopped => match &mut child {
-                None => child = Some(process::start(home, exe)?),
+                None => child = Some(process::start(home, exe, variables)?),
                 Some(child) => {
                     if child.ended() {
                         return Err(LifecycleError::Ended {

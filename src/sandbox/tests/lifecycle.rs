@@ -58,8 +58,8 @@ async fn one_sandbox_is_started_found_killed_started_again_and_removed() {
 
     // Two that need it at the same time get the same one.
     let (a, b) = tokio::join!(
-        lifecycle::ensure(&home, &exe),
-        lifecycle::ensure(&home, &exe)
+        lifecycle::ensure(&home, &exe, &[]),
+        lifecycle::ensure(&home, &exe, &[])
     );
     let (a, b) = (a.expect("it starts"), b.expect("it is found"));
     assert_eq!(a, b);
@@ -88,7 +88,9 @@ async fn one_sandbox_is_started_found_killed_started_again_and_removed() {
             .args(["-9", &killed.to_string()])
             .status();
         assert!(status.expect("kill runs").success());
-        let again = lifecycle::ensure(&home, &exe).await.expect("it comes back");
+        let again = lifecycle::ensure(&home, &exe, &[])
+            .await
+            .expect("it comes back");
         assert_ne!(again.pid, killed);
         // Ports are part of image references and kubeconfigs.
         assert_eq!(again.api_port, a.api_port);
@@ -99,7 +101,9 @@ async fn one_sandbox_is_started_found_killed_started_again_and_removed() {
     assert!(lifecycle::down(&home).await.expect("it stops"));
     assert_eq!(lifecycle::status(&home), Status::Stopped);
     assert!(lifecycle::kubeconfig(&home).exists());
-    lifecycle::ensure(&home, &exe).await.expect("it starts");
+    lifecycle::ensure(&home, &exe, &[])
+        .await
+        .expect("it starts");
     lifecycle::reset(&home).await.expect("it is removed");
     assert!(!lifecycle::state_dir(&home).exists());
 }
@@ -110,13 +114,13 @@ async fn a_start_that_fails_tells_why() {
     let dir = tempfile::tempdir().expect("a directory");
     let home = dir.path().join("home");
     let exe = script(dir.path(), "echo 'no space left on device' >&2; exit 1");
-    let error = lifecycle::ensure(&home, &exe)
+    let error = lifecycle::ensure(&home, &exe, &[])
         .await
         .expect_err("it cannot start");
     assert!(
         matches!(&error, LifecycleError::Ended { reason } if reason == "no space left on device")
     );
     assert!(error.hint().is_some());
-    let missing = lifecycle::ensure(&home, &dir.path().join("nothing")).await;
+    let missing = lifecycle::ensure(&home, &dir.path().join("nothing"), &[]).await;
     assert!(matches!(missing, Err(LifecycleError::Spawn { .. })));
 }

@@ -7,18 +7,8 @@ use super::{Session, sandbox};
 use crate::magics::{Context, MagicError};
 use katlab_lab::cluster::{self, Choice, Cluster, Plan, Source};
 use katlab_lab::docker::Engine;
-use katlab_lab::docker::endpoint::Surroundings;
+use katlab_lab::docker::endpoint::{Surroundings, VARIABLES};
 use katlab_sandbox::lifecycle;
-
-/// What decides on the Docker Engine, in the settings or the environment.
-const DOCKER: [&str; 6] = [
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "DOCKER_CONFIG",
-    "DOCKER_CERT_PATH",
-    "DOCKER_TLS_VERIFY",
-    "DOCKER_TLS",
-];
 
 /// What `:use` chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +71,7 @@ impl Session {
     /// When none answers.
     pub async fn docker(&self) -> Result<Engine, MagicError> {
         let mut surroundings = Surroundings::of_process();
-        for name in DOCKER {
+        for name in VARIABLES {
             if let Some(value) = self.own_value(name)? {
                 surroundings.variables.insert(name.to_owned(), value);
             }
@@ -160,7 +150,14 @@ impl Context {
             return Ok(endpoint);
         }
         let started = std::time::Instant::now();
-        let endpoint = lifecycle::ensure(home, &self.session.executable()?).await?;
+        // Its pods run on the engine that this session builds images on.
+        let mut variables = Vec::new();
+        for name in VARIABLES {
+            if let Some(value) = self.session.own_value(name)? {
+                variables.push((name.to_owned(), value));
+            }
+        }
+        let endpoint = lifecycle::ensure(home, &self.session.executable()?, &variables).await?;
         let took = crate::render::age::took(started.elapsed());
         self.output
             .note(format!("the sandbox was started ({took})"));

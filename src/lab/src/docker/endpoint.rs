@@ -31,6 +31,8 @@ pub enum Endpoint {
 /// The certificates of a TLS endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
+    /// Where they are looked for; nothing when no place was named.
+    pub folder: Option<PathBuf>,
     /// The authority that signed the engine's certificate; the system's authorities when absent.
     pub ca: Option<PathBuf>,
     /// Our certificate.
@@ -39,6 +41,20 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
     /// Accept whatever certificate the engine shows.
     pub skip_verify: bool,
+}
+
+impl TlsFiles {
+    /// Those of a folder that are there, by docker's names.
+    fn of(folder: PathBuf, skip_verify: bool) -> Self {
+        let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+        Self {
+            ca: file("ca.pem"),
+            cert: file("cert.pem"),
+            key: file("key.pem"),
+            skip_verify,
+            folder: Some(folder),
+        }
+    }
 }
 
 /// An endpoint and who named it.
@@ -61,6 +77,16 @@ impl std::fmt::Display for Endpoint {
         }
     }
 }
+
+/// The variables that decide on the engine and on where credentials lie.
+pub const VARIABLES: [&str; 6] = [
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_TLS",
+];
 
 /// What of the process's surroundings decides on the engine. Read once, so that tests and
 /// notebooks with settings of their own can differ from the process's environment.
@@ -128,15 +154,37 @@ impl Surroundings {
         if let Some(name) = context.filter(|name| name != "default") {
             return self.context(&name, source).map(|candidate| vec![candidate]);
         }
-        Ok(self
-            .sockets
+        Ok(self.usual())
+    }
+
+    fn usual(&self) -> Vec<Candidate> {
+        self.sockets
             .iter()
             .map(|path| Candidate {
                 endpoint: Endpoint::Unix(path.clone()),
                 source: "the usual place".to_owned(),
                 named: false,
             })
-            .collect())
+            .collect()
+    }
+
+    /// The one engine for a program that outlives many engines: the named one, else that of the
+    /// first socket which is there, else that of the first usual socket. Nothing is dialled.
+    ///
+    /// # Errors
+    /// As [`Surroundings::candidates`].
+    pub fn lasting(&self, host: Option<&str>) -> Result<Candidate, Error> {
+        let mut candidates = self.candidates(host)?;
+        let there = candidates.iter().position(|candidate| {
+            matches!(&candidate.endpoint, Endpoint::Unix(path) if candidate.named || path.exists())
+        });
+        if candidates.is_empty() {
+            return Err(Error::NoEngine {
+                tried: Vec::new(),
+                forbidden: false,
+            });
+        }
+        Ok(candidates.swap_remove(there.unwrap_or(0)))
     }
 
     fn named(&self, host: &str, source: &str) -> Result<Candidate, Error> {
@@ -147,16 +195,28 @@ impl Surroundings {
                 .map(PathBuf::from)
                 .or_else(|| self.config_folder())
                 .unwrap_or_default();
-            let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
-            TlsFiles {
-                ca: file("ca.pem"),
-                cert: file("cert.pem"),
-                key: file("key.pem"),
-                skip_verify: self.get("DOCKER_TLS_VERIFY").is_none(),
-            }
+            TlsFiles::of(folder, self.get("DOCKER_TLS_VERIFY").is_none())
         });
+        let endpoint = endpoint(host, files, source)?;
+        if let Endpoint::Tls { files, .. } = &endpoint
+            && let Some(folder) = &files.folder
+            && files.ca.is_none()
+            && !files.skip_verify
+        {
+            // As docker: whoever wants the engine verified this way says by which authority.
+            return Err(Error::Tls {
+                endpoint: endpoint.to_string(),
+                source_name: source.to_owned(),
+                why: format!(
+                    "DOCKER_TLS_VERIFY is set, and there is no ca.pem in {}",
+                    folder.display()
+                ),
+                hint: "Set DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem."
+                    .to_owned(),
+            });
+        }
         Ok(Candidate {
-            endpoint: endpoint(host, files, source)?,
+            endpoint,
             source: source.to_owned(),
             named: true,
         })
@@ -197,13 +257,8 @@ impl Surroundings {
         let host = host.ok_or_else(|| bad("it names no Docker host".to_owned()))?;
         let certificates = folder.join("contexts/tls").join(&id).join("docker");
         let skip_verify = docker["SkipTLSVerify"].as_bool().unwrap_or(false);
-        let file = |name: &str| Some(certificates.join(name)).filter(|path| path.is_file());
-        let files = (certificates.is_dir() || skip_verify).then(|| TlsFiles {
-            ca: file("ca.pem"),
-            cert: file("cert.pem"),
-            key: file("key.pem"),
-            skip_verify,
-        });
+        let files =
+            (certificates.is_dir() || skip_verify).then(|| TlsFiles::of(certificates, skip_verify));
         Ok(Candidate {
             endpoint: endpoint(host, files, &source)?,
             source,
@@ -312,6 +367,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lasting_engine_is_that_of_the_first_socket_there_unless_one_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("b.sock");
+        std::fs::write(&socket, "").unwrap();
+        let mut s = bare();
+        let address = |s: &Surroundings| s.lasting(None).unwrap().endpoint.to_string();
+        assert_eq!(address(&s), "unix:///a.sock", "none is there");
+        s.sockets[1] = socket.clone();
+        assert_eq!(address(&s), format!("unix://{}", socket.display()));
+        let s = s.with("DOCKER_HOST", "unix:///named.sock");
+        assert_eq!(address(&s), "unix:///named.sock");
+    }
+
+    #[test]
     fn the_context_named_default_is_no_context() {
         assert_eq!(
             bare()
@@ -343,6 +412,10 @@ mod tests {
         assert!(
             matches!(candidate.endpoint, Endpoint::Tls { files, .. } if files.ca.is_some() && files.cert.is_none() && !files.skip_verify)
         );
+        let verified = s.clone().with("DOCKER_TLS_VERIFY", "1");
+        let error = verified.candidates(Some("tcp://h")).unwrap_err();
+        assert!(error.to_string().contains("no ca.pem in"), "{error}");
+        assert!(verified.candidates(Some("unix:///h")).is_ok());
         let s = s
             .with("DOCKER_TLS_VERIFY", "1")
             .with("DOCKER_CERT_PATH", folder.to_str().unwrap());

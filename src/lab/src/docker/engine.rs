@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::{BollardRequest, Docker};
+use bollard::Docker;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
@@ -13,11 +13,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Result;
-use super::endpoint::{Candidate, Surroundings};
+use super::endpoint::{Candidate, Endpoint, Surroundings};
 use super::error::Error;
 use super::stream::{Messages, root_cause};
 use super::transport::Transport;
 use crate::credentials::Store;
+use crate::tls;
 
 /// How long an engine may think before it answers an ordinary question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -105,6 +106,14 @@ impl Engine {
                         version,
                     });
                 }
+                Err(OpenError::Tls(trouble)) => {
+                    return Err(Error::Tls {
+                        endpoint: candidate.endpoint.to_string(),
+                        source_name: candidate.source,
+                        why: trouble.why,
+                        hint: trouble.hint,
+                    });
+                }
                 Err(OpenError::Connect { why, kind }) => {
                     if candidate.named {
                         return Err(Error::Unreachable {
@@ -139,11 +148,21 @@ impl Engine {
             .map_err(|_| OpenError::Connect {
                 why: "no answer within 15 seconds".to_owned(),
                 kind: None,
-            })?
-            .map_err(|error| OpenError::Connect {
-                kind: io_kind(&error),
-                why: root_cause(&error),
             })?;
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => {
+                if let Endpoint::Tls { files, .. } = &candidate.endpoint
+                    && let Some(error) = transport.tls_refusal().await
+                {
+                    return Err(OpenError::Tls(tls::trouble(&error, files)));
+                }
+                return Err(OpenError::Connect {
+                    kind: io_kind(&error),
+                    why: root_cause(&error),
+                });
+            }
+        };
         let header = |name: &str| {
             response
                 .headers()
@@ -157,6 +176,14 @@ impl Engine {
             Product::Docker
         };
         let Some(api) = header("api-version") else {
+            let plain = matches!(candidate.endpoint, Endpoint::Tcp { .. });
+            if plain && response.status() == StatusCode::BAD_REQUEST {
+                // What a server written in Go answers on a port for TLS.
+                return Err(OpenError::Tls(tls::Trouble {
+                    why: "it seems to want TLS, and was asked without".to_owned(),
+                    hint: "Set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder of ca.pem, cert.pem and key.pem.".to_owned(),
+                }));
+            }
             return Err(OpenError::Connect {
                 why: "what answers there is not a Docker Engine".to_owned(),
                 kind: None,
@@ -166,20 +193,13 @@ impl Engine {
             Some(version) if version >= (1, 40) => version,
             _ => return Err(OpenError::Version(api)),
         };
-        let typed = transport.clone();
-        let docker = Docker::connect_with_custom_transport(
-            move |request: BollardRequest| {
-                let transport = typed.clone();
-                Box::pin(async move { transport.send_typed(request).await })
-            },
-            Some("http://engine"),
-            ANSWER_TIMEOUT.as_secs(),
-            bollard::API_DEFAULT_VERSION,
-        )
-        .map_err(|error| OpenError::Connect {
-            why: error.to_string(),
-            kind: None,
-        })?;
+        let docker =
+            transport
+                .typed_client(ANSWER_TIMEOUT)
+                .map_err(|error| OpenError::Connect {
+                    why: error.to_string(),
+                    kind: None,
+                })?;
         let inner = Inner {
             docker,
             transport,
@@ -227,6 +247,11 @@ impl Engine {
     /// bollard's client for this engine, for calls that this module has no word for.
     pub fn bollard(&self) -> &Docker {
         &self.inner.docker
+    }
+
+    /// The way to this engine, for what bollard does not read as Podman writes it.
+    pub fn transport(&self) -> &Transport {
+        &self.inner.transport
     }
 
     /// The credentials used for this engine's pulls and pushes.
@@ -358,11 +383,8 @@ impl Engine {
                 during: action,
                 why: format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs()),
             },
-            B::JsonDataError { message, .. } => Error::Refused {
-                action,
-                status: None,
-                why: format!("its answer does not read as expected: {message}"),
-            },
+            B::JsonDataError { message, .. } => unreadable(action, &message),
+            B::JsonSerdeError { err } => unreadable(action, &err),
             other => Error::Gone {
                 during: action,
                 why: root_cause(&other),
@@ -371,7 +393,16 @@ impl Engine {
     }
 }
 
+fn unreadable(action: String, why: &dyn std::fmt::Display) -> Error {
+    Error::Refused {
+        action,
+        status: None,
+        why: format!("its answer does not read as expected: {why}"),
+    }
+}
+
 enum OpenError {
+    Tls(tls::Trouble),
     Connect {
         why: String,
         kind: Option<io::ErrorKind>,
@@ -434,7 +465,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 }
 
 /// The engine's own words in the body of a refusal.
-fn message_of(body: &[u8]) -> Option<String> {
+pub(super) fn message_of(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let message = value["message"]
         .as_str()

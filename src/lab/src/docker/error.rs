@@ -27,6 +27,18 @@ pub enum Error {
         /// What happened.
         why: String,
     },
+    /// The engine that was named cannot be talked to by TLS.
+    #[error("no TLS with the Docker Engine at {endpoint} (named by {source_name}): {why}")]
+    Tls {
+        /// Where it is.
+        endpoint: String,
+        /// Who named it.
+        source_name: String,
+        /// What is wrong.
+        why: String,
+        /// What to do.
+        hint: String,
+    },
     /// The engine went away in the middle.
     #[error("the Docker Engine went away during {during}: {why}")]
     Gone {
@@ -243,6 +255,7 @@ impl Error {
             Self::Unreachable { source_name, .. } => {
                 format!("Start that engine, or change what names it ({source_name}).")
             }
+            Self::Tls { hint, .. } => hint.clone(),
             Self::Gone { .. } => "Look at its log (`journalctl -u docker` or the terminal it runs in), start it again, and repeat.".to_owned(),
             Self::TooOld { .. } => "Install Docker Engine 19.03 or newer.".to_owned(),
             Self::BadHost { why, .. } if why.contains("ssh") => {

@@ -83,7 +83,8 @@ impl Engine {
         let options = ListImagesOptions {
             all: filter.all,
             filters: Some(filters),
-            digests: true,
+            // Podman answers nothing at all when asked for digests, and tells them anyway.
+            digests: self.product() == Product::Docker,
             ..Default::default()
         };
         let summaries = self
@@ -186,17 +187,11 @@ impl Engine {
             .unwrap_or_else(|_| image.to_owned());
         let (untagged, kept): (Vec<String>, Vec<String>) = names
             .into_iter()
-            .partition(|name| by_id || shown_name(self.product(), name) == meant);
+            .map(|name| shown_name(self.product(), &name))
+            .partition(|name| by_id || *name == meant);
         let containers = self
-            .bollard()
-            .list_containers(Some(bollard::query_parameters::ListContainersOptions {
-                all: true,
-                filters: Some(std::collections::HashMap::from([(
-                    "ancestor".to_owned(),
-                    vec![id.clone()],
-                )])),
-                ..Default::default()
-            }))
+            .transport()
+            .list_containers("ancestor", std::slice::from_ref(&id))
             .await
             .map_err(|e| self.refused("list the containers", e))?;
         let mut users: Vec<(String, String)> = containers
@@ -262,8 +257,9 @@ impl Engine {
         };
         removal.untagged = items
             .iter()
-            .filter_map(|item| item.untagged.clone())
-            .filter(|n| !n.contains('@'))
+            .filter_map(|item| item.untagged.as_deref())
+            .filter(|name| !name.contains('@'))
+            .map(|name| shown_name(self.product(), name))
             .collect();
         removal.deleted = items.into_iter().filter_map(|item| item.deleted).collect();
         removal.deletes = !removal.deleted.is_empty();
@@ -331,12 +327,13 @@ impl Engine {
     }
 }
 
-/// Podman puts `localhost/` before names that have no host; there it is not part of them.
+/// Podman puts `localhost/` or `docker.io/` before names that have no host, where Docker leaves them
+/// as they were given.
 fn shown_name(product: Product, name: &str) -> String {
     match product {
-        Product::Podman => name
-            .strip_prefix("localhost/")
-            .or_else(|| name.strip_prefix("docker.io/library/"))
+        Product::Podman => ["localhost/", "docker.io/library/", "docker.io/"]
+            .iter()
+            .find_map(|added| name.strip_prefix(added))
             .unwrap_or(name),
         Product::Docker => name,
     }
@@ -430,6 +427,7 @@ mod tests {
             shown_name(Product::Podman, "docker.io/library/python"),
             "python"
         );
+        assert_eq!(shown_name(Product::Podman, "docker.io/a/b:1"), "a/b:1");
         assert_eq!(
             shown_name(Product::Podman, "localhost:5000/a"),
             "localhost:5000/a"

@@ -19,6 +19,7 @@ pub mod transport;
 
 pub use engine::{Engine, Facts, Product};
 pub use error::Error;
+pub use stream::root_cause;
 
 /// What can be asked of the engine, or fails with a docker [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

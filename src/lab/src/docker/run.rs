@@ -201,7 +201,8 @@ impl Engine {
                 docker
                     .attach_container(id, Some(options))
                     .await
-                    .map_err(|e| self.refused("attach to the container", e))?
+                    // Podman prepares the container now, and finds that there is no such command.
+                    .map_err(|e| not_started(run, self.refused("attach to the container", e)))?
                     .output,
             ),
         };
@@ -209,8 +210,9 @@ impl Engine {
         if let Err(error) = docker.start_container(id, None).await {
             return Err(not_started(run, self.refused("start the container", error)));
         }
-        let inspected = docker
-            .inspect_container(id, None)
+        let inspected = self
+            .transport()
+            .inspect_container(id)
             .await
             .map_err(|e| self.refused("inspect the container", e))?;
         let name = inspected
@@ -292,8 +294,9 @@ impl Engine {
             },
         }
         ran.duration = started.elapsed();
-        let inspected = docker
-            .inspect_container(id, None)
+        let inspected = self
+            .transport()
+            .inspect_container(id)
             .await
             .map_err(|e| self.refused("inspect the container", e))?;
         if let Some(state) = inspected.state {
@@ -329,10 +332,11 @@ impl Engine {
             } if message.to_ascii_lowercase().contains("no such image") => {
                 self.no_such_image(&run.image).await
             }
+            // Podman says 500 where Docker says 409.
             bollard::errors::Error::DockerResponseServerError {
-                status_code: 409,
+                status_code,
                 message,
-            } => Error::Option {
+            } if status_code == 409 || message.contains("is already in use") => Error::Option {
                 option: format!("--name {}", run.name.as_deref().unwrap_or_default()),
                 why: message,
                 hint: "Choose another name, or remove the container that has it.".to_owned(),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::build::auth_config;
 use super::engine::{empty, encode};
-use super::{Engine, Error, Result};
+use super::{Engine, Error, Product, Result};
 use crate::reference::{HUB, Reference};
 
 /// Where one layer stands.
@@ -141,6 +141,17 @@ impl Engine {
         self.transfer(&tagged, "push", &path, report, cancel).await
     }
 
+    /// What its registry calls a local image; Podman does not tell it while pulling.
+    async fn digest_of(&self, image: &Reference) -> Option<String> {
+        let name = image.with_tag_written().to_string();
+        let found = self.bollard().inspect_image(&name).await.ok()?;
+        let mut digests = found.repo_digests?.into_iter();
+        digests.find_map(|pinned| {
+            let (repository, digest) = pinned.split_once('@')?;
+            (Reference::parse(repository).ok()?.name() == image.name()).then(|| digest.to_owned())
+        })
+    }
+
     async fn transfer(
         &self,
         image: &Reference,
@@ -169,7 +180,7 @@ impl Engine {
             None => (json!({}), None),
         };
         let headers = [("x-registry-auth", URL_SAFE.encode(auth.to_string()))];
-        let failed = |why: &str| failure(action, image, why, user.clone());
+        let failed = |why: &str| failure(self.product(), action, image, why, user.clone());
         let mut messages = match self.stream(path, &headers, empty(), cancel).await {
             Ok(messages) => messages,
             Err(Error::Refused { why, .. }) => return Err(failed(&why)),
@@ -218,6 +229,9 @@ impl Engine {
                 .unwrap_or_default();
             if let Some(digest) = status.strip_prefix("Digest: ") {
                 outcome.digest = Some(digest.to_owned());
+            } else if let Some((digest, size)) = pushed(status) {
+                outcome.digest = Some(digest.to_owned());
+                outcome.manifest_size = Some(size);
             } else if status.contains("Image is up to date") {
                 outcome.up_to_date = true;
             }
@@ -238,6 +252,9 @@ impl Engine {
                 _ => {}
             }
         }
+        if action == "pull" && outcome.digest.is_none() {
+            outcome.digest = self.digest_of(image).await;
+        }
         if action == "push" && outcome.digest.is_none() {
             return Err(Error::Gone {
                 during: format!("the push of {image}"),
@@ -252,8 +269,21 @@ impl Engine {
     }
 }
 
+/// Reads `TAG: digest: sha256:… size: N`, where Podman tells what others tell in fields.
+fn pushed(status: &str) -> Option<(&str, u64)> {
+    let (_, told) = status.split_once(": digest: ")?;
+    let (digest, size) = told.split_once(" size: ")?;
+    Some((digest, size.parse().ok()?))
+}
+
 /// The engine's sentence, sorted into what a person can do about it.
-fn failure(action: &'static str, image: &Reference, why: &str, user: Option<String>) -> Error {
+fn failure(
+    product: Product,
+    action: &'static str,
+    image: &Reference,
+    why: &str,
+    user: Option<String>,
+) -> Error {
     let host = image.host().to_owned();
     let why = why.trim().to_owned();
     let lower = why.to_ascii_lowercase();
@@ -268,12 +298,19 @@ fn failure(action: &'static str, image: &Reference, why: &str, user: Option<Stri
         return Error::RegistryCertificate { host, why };
     }
     if has(&["server gave http response to https client"]) {
+        // Docker allows it on loopback by itself, Podman nowhere.
+        let allowed = match product {
+            Product::Docker => "in its `insecure-registries`".to_owned(),
+            Product::Podman => format!(
+                "that a file in /etc/containers/registries.conf.d has as `[[registry]]`, `location = \"{host}\"`, `insecure = true`"
+            ),
+        };
         return Error::RegistryUnreachable {
-            host: host.clone(),
+            host,
             action,
             image: name,
             why: format!(
-                "it speaks plain HTTP, which the engine allows only for hosts in its `insecure-registries` ({why})"
+                "it speaks plain HTTP, which the engine allows only for hosts {allowed} ({why})"
             ),
         };
     }
@@ -329,9 +366,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn podmans_last_word_on_a_push_has_the_digest() {
+        assert_eq!(
+            pushed("1.0: digest: sha256:1a29 size: 420"),
+            Some(("sha256:1a29", 420))
+        );
+        assert_eq!(pushed("The push refers to repository [r/a:1]"), None);
+    }
+
+    #[test]
     fn what_the_engine_says_is_sorted_into_what_can_be_done() {
         let image = Reference::parse("127.0.0.1:5000/a:1").unwrap();
-        let sort = |action, why| failure(action, &image, why, None);
+        let sort = |action, why| failure(Product::Docker, action, &image, why, None);
         assert!(matches!(
             sort("push", "no basic auth credentials"),
             Error::PushRefused {
@@ -363,6 +409,19 @@ mod tests {
         ));
         let plain = sort("push", "http: server gave HTTP response to HTTPS client");
         assert!(plain.to_string().contains("insecure-registries"));
+        let on_podman = failure(
+            Product::Podman,
+            "push",
+            &image,
+            "http: server gave HTTP response to HTTPS client",
+            None,
+        );
+        assert!(
+            on_podman
+                .to_string()
+                .contains("location = \"127.0.0.1:5000\""),
+            "{on_podman}"
+        );
         for error in [plain, sort("push", "denied"), sort("pull", "x")] {
             assert!(error.hint().is_some());
         }

@@ -1,7 +1,8 @@
 //! One HTTP client for the engine, used by bollard and by our raw calls alike.
 //!
-//! It also mends one thing on the way: bollard encodes registry credentials in the standard
-//! base64 alphabet where the engine wants the URL-safe one, so that some passwords fail.
+//! It also mends two things on the way: bollard encodes registry credentials in the standard
+//! base64 alphabet where the engine wants the URL-safe one, so that some passwords fail; and it
+//! refuses the states that Podman has beyond Docker's, so containers are asked for here.
 
 use std::future::Future;
 use std::io;
@@ -10,27 +11,37 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bollard::BollardRequest;
+use bollard::errors::Error as BollardError;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::{BollardRequest, Docker};
 use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::endpoint::Endpoint;
+use super::engine::{empty, encode, message_of};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an engine may think about one container.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client for one engine. Cheap to clone; connections are shared.
 #[derive(Clone)]
 pub struct Transport {
     typed: Client<Connector, <BollardRequest as RequestBody>::Body>,
     raw: Client<Connector, BoxBody<Bytes, io::Error>>,
+    target: Arc<Target>,
 }
 
 /// Names the body type of a request type, which bollard does not export.
@@ -48,12 +59,14 @@ impl Transport {
     /// # Errors
     /// When the endpoint's certificates cannot be read.
     pub fn new(endpoint: &Endpoint) -> io::Result<Self> {
+        let target = Arc::new(Target::of(endpoint)?);
         let connector = Connector {
-            target: Arc::new(Target::of(endpoint)?),
+            target: Arc::clone(&target),
         };
         Ok(Self {
             typed: Client::builder(TokioExecutor::new()).build(connector.clone()),
             raw: Client::builder(TokioExecutor::new()).build(connector),
+            target,
         })
     }
 
@@ -64,7 +77,7 @@ impl Transport {
     pub async fn send_typed(
         &self,
         mut request: BollardRequest,
-    ) -> Result<Response<Incoming>, bollard::errors::Error> {
+    ) -> Result<Response<Incoming>, BollardError> {
         for name in ["x-registry-auth", "x-registry-config"] {
             if let Some(value) = request
                 .headers()
@@ -90,6 +103,111 @@ impl Transport {
     ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
         self.raw.request(request).await
     }
+
+    /// What TLS has against a connection, found by making one and asking something on it.
+    ///
+    /// An engine refuses our certificate only after we took the handshake for done; the HTTP client
+    /// then knows no more than that its connection is gone.
+    pub(super) async fn tls_refusal(&self) -> Option<rustls::Error> {
+        let asking = async {
+            let mut stream = self.target.connect().await?;
+            stream.write_all(b"GET /_ping HTTP/1.0\r\n\r\n").await?;
+            stream.flush().await?;
+            stream.read_u8().await
+        };
+        let refused = tokio::time::timeout(CONNECT_TIMEOUT, asking)
+            .await
+            .ok()?
+            .err()?;
+        refused.into_inner()?.downcast().ok().map(|error| *error)
+    }
+
+    /// bollard's client on this transport. An answer must begin within the timeout.
+    ///
+    /// # Errors
+    /// bollard's own; none is known.
+    pub fn typed_client(&self, timeout: Duration) -> Result<Docker, BollardError> {
+        let transport = self.clone();
+        Docker::connect_with_custom_transport(
+            move |request: BollardRequest| {
+                let transport = transport.clone();
+                Box::pin(async move { transport.send_typed(request).await })
+            },
+            Some("http://engine"),
+            timeout.as_secs(),
+            bollard::API_DEFAULT_VERSION,
+        )
+    }
+
+    /// A container, by name or id, as `docker inspect` shows it.
+    ///
+    /// # Errors
+    /// bollard's, as from its own call: the engine does not answer, or has no such container.
+    pub async fn inspect_container(
+        &self,
+        name: &str,
+    ) -> Result<ContainerInspectResponse, BollardError> {
+        let path = format!("/containers/{}/json", encode(name));
+        self.get(&path, |container| {
+            as_docker_says(&mut container["State"]["Status"])
+        })
+        .await
+    }
+
+    /// The containers that a filter lets through, also those that ended.
+    ///
+    /// # Errors
+    /// bollard's, as from its own call.
+    pub async fn list_containers(
+        &self,
+        filter: &str,
+        values: &[String],
+    ) -> Result<Vec<ContainerSummary>, BollardError> {
+        let filters = serde_json::json!({ filter: values }).to_string();
+        let path = format!("/containers/json?all=true&filters={}", encode(&filters));
+        self.get(&path, |list| {
+            for container in list.as_array_mut().into_iter().flatten() {
+                as_docker_says(&mut container["State"]);
+            }
+        })
+        .await
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mend: impl FnOnce(&mut Value),
+    ) -> Result<T, BollardError> {
+        let request = Request::get(format!("http://engine{path}")).body(empty())?;
+        let asking = async {
+            let response = self.send(request).await?;
+            let status = response.status();
+            Ok::<_, BollardError>((status, response.into_body().collect().await?.to_bytes()))
+        };
+        let (status, body) = tokio::time::timeout(ANSWER_TIMEOUT, asking)
+            .await
+            .map_err(|_| BollardError::RequestTimeoutError)??;
+        if !status.is_success() {
+            return Err(BollardError::DockerResponseServerError {
+                status_code: status.as_u16(),
+                message: message_of(&body).unwrap_or_else(|| status.to_string()),
+            });
+        }
+        let mut value = serde_json::from_slice(&body)?;
+        mend(&mut value);
+        Ok(serde_json::from_value(value)?)
+    }
+}
+
+/// Podman's words for a container's state that Docker's API has not.
+fn as_docker_says(state: &mut Value) {
+    let docker = match state.as_str() {
+        // Ended, and its mounts and network are not put away yet.
+        Some("stopped") => "exited",
+        Some("configured" | "initialized") => "created",
+        _ => return,
+    };
+    *state = Value::from(docker);
 }
 
 enum Target {
@@ -124,6 +242,24 @@ impl Target {
     }
 }
 
+impl Target {
+    async fn connect(&self) -> io::Result<Box<dyn Duplex>> {
+        Ok(match self {
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            Self::Tls {
+                address,
+                name,
+                config,
+            } => {
+                let stream = TcpStream::connect(address).await?;
+                let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+                Box::new(connector.connect(name.clone(), stream).await?)
+            }
+        })
+    }
+}
+
 #[derive(Clone)]
 struct Connector {
     target: Arc<Target>,
@@ -147,25 +283,7 @@ impl tower::Service<Uri> for Connector {
     fn call(&mut self, _: Uri) -> Self::Future {
         let target = Arc::clone(&self.target);
         Box::pin(async move {
-            let connect = async {
-                Ok::<Box<dyn Duplex>, io::Error>(match &*target {
-                    Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
-                    Target::Tcp(address) => Box::new(TcpStream::connect(address).await?),
-                    Target::Tls {
-                        address,
-                        name,
-                        config,
-                    } => {
-                        let stream = TcpStream::connect(address).await?;
-                        Box::new(
-                            tokio_rustls::TlsConnector::from(Arc::clone(config))
-                                .connect(name.clone(), stream)
-                                .await?,
-                        )
-                    }
-                })
-            };
-            match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            match tokio::time::timeout(CONNECT_TIMEOUT, target.connect()).await {
                 Ok(stream) => Ok(Wire(TokioIo::new(stream?))),
                 Err(_) => Err(io::Error::new(
                     io::ErrorKind::TimedOut,
@@ -207,5 +325,23 @@ impl Write for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn podmans_states_become_dockers_and_others_stay() {
+        for (podman, docker) in [
+            ("stopped", "exited"),
+            ("initialized", "created"),
+            ("running", "running"),
+        ] {
+            let mut state = Value::from(podman);
+            as_docker_says(&mut state);
+            assert_eq!(state, docker);
+        }
     }
 }

@@ -59,7 +59,11 @@ impl Started {
 }
 
 /// Starts `EXE sandbox serve` in a session of its own.
-pub(super) fn start(home: &Path, exe: &Path) -> Result<Started, LifecycleError> {
+pub(super) fn start(
+    home: &Path,
+    exe: &Path,
+    variables: &[(String, String)],
+) -> Result<Started, LifecycleError> {
     let dir = state_dir(home);
     private_dir(&dir).map_err(io_error(&dir))?;
     let path = log_file(home);
@@ -73,6 +77,7 @@ pub(super) fn start(home: &Path, exe: &Path) -> Result<Started, LifecycleError> 
     let mut command = Command::new(exe);
     command
         .args(["sandbox", "serve"])
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .env("KATLAB_HOME", home)
         .current_dir("/")
         .stdin(Stdio::null())
@@ -101,7 +106,7 @@ pub(super) fn start(home: &Path, exe: &Path) -> Result<Started, LifecycleError> 
     Ok(Started { ended })
 }
 
-/// The last line of the log that says something.
+/// The last line of the log that says something, as the process said it: what to do next comes after it.
 pub(super) fn last_words(home: &Path) -> String {
     let text = std::fs::read(log_file(home)).unwrap_or_default();
     let tail = &text[text.len().saturating_sub(16 << 10)..];
@@ -109,7 +114,8 @@ pub(super) fn last_words(home: &Path) -> String {
         .lines()
         .rev()
         .map(str::trim)
-        .find(|l| !l.is_empty())
+        .find(|l| !l.is_empty() && !l.starts_with("hint:"))
+        .map(|l| l.strip_prefix("katlab: ").unwrap_or(l))
         .unwrap_or("it left no message")
         .to_owned()
 }

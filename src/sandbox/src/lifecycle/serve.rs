@@ -140,7 +140,9 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     let dbmanager = DbManager::bind(loopback(free(ports.dbmanager)), observation.clone())
         .await
         .map_err(|e| part("metrics service")(&e))?;
+    let engine = runtime::Engine::connect(None).map_err(|e| part("pod runtime")(&e))?;
     let endpoint = Endpoint {
+        engine: engine.address().to_owned(),
         pid: std::process::id(),
         api_port,
         registry_host: format!("127.0.0.1:{}", registry.address().port()),
@@ -185,8 +187,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     tasks.spawn(async move { log_end("metrics service", serving.await) });
 
     let client = client(config.expose_secret()).map_err(|e| part("client")(&e))?;
-    let runtime = Runtime::new(client.clone(), &dir, observation.clone())
-        .map_err(|e| part("pod runtime")(&e))?;
+    let runtime = Runtime::on(engine, client.clone(), &dir, observation.clone());
     api.set_log_source(Arc::new(runtime.clone()));
     tasks.spawn(runtime.run(stop.clone()));
     tasks.spawn(controllers::run(client, observation, stop.clone()));

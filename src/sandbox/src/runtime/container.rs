@@ -253,7 +253,8 @@ pub(super) fn found(inspected: &ContainerInspectResponse) -> Found {
                 .network_settings
                 .as_ref()
                 .and_then(|network| network.networks.as_ref())
-                .and_then(|networks| networks.get("bridge"))
+                // Podman's bridge is called `podman`.
+                .and_then(|networks| networks.get("bridge").or_else(|| networks.get("podman")))
                 .and_then(|bridge| bridge.ip_address.clone())
                 .filter(|address| !address.is_empty()),
         },

@@ -1,19 +1,16 @@
 //! What may go wrong while running pods.
 
+use katlab_lab::docker::root_cause;
+
 /// Why the pod runtime cannot go on, or could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// `DOCKER_HOST` or the option names no address of a Docker Engine.
-    #[error("{address:?} is no address of a Docker Engine: {reason}")]
-    Address {
-        /// What was given.
-        address: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// What names the engine (`DOCKER_HOST`, a docker context) makes no sense.
+    #[error(transparent)]
+    Address(katlab_lab::docker::Error),
     /// The engine did not answer, or said no.
-    #[error("Docker Engine at {address}: {action}: {source}")]
+    #[error("Docker Engine at {address}: {action}: {}", root_cause(source))]
     Engine {
         /// Where the engine was looked for.
         address: String,
@@ -44,9 +41,7 @@ impl Error {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Address { .. } => {
-                Some("Give DOCKER_HOST as unix:///path/to/docker.sock or tcp://HOST:PORT.".into())
-            }
+            Self::Address(error) => error.hint(),
             Self::Engine { .. } => Some(
                 "Start the Docker Engine (`sudo service docker start`) and see that `docker info` answers for this user."
                     .into(),

@@ -18,14 +18,14 @@ use tokio::sync::watch;
 
 use super::collect::CollectError;
 use super::container::{Found, Identity, Network, body, found, is_deleting, label};
-use super::engine::{is_unreachable, refusal};
+use super::engine::{is_taken, is_unreachable, refusal};
 use super::environment::{ConfigError, Place, Sources, resolve};
 use super::image::{Login, NoImage, logins};
 use super::node::{self, Amount, Seat};
 use super::puller::{Failure, Image, Outcome};
 use super::status::{Report, State, Termination, View, condition, restart_policy};
 use super::volume::{self, Owner, Volumes, mounts, open_paths, writable_for_all};
-use super::{ENGINE_PAUSE, Runtime, remove_container, remove_volumes};
+use super::{ENGINE_PAUSE, Runtime, remove_containers, remove_volumes};
 use crate::controllers::events::Recorder;
 
 /// The node's address as pods' status shows it.
@@ -559,7 +559,13 @@ impl Life {
         let name = identity.name();
         let docker = self.runtime.engine().docker();
         loop {
-            let inspected = match docker.inspect_container(&name, None).await {
+            let inspected = match self
+                .runtime
+                .engine()
+                .transport()
+                .inspect_container(&name)
+                .await
+            {
                 Ok(inspected) => Some(inspected),
                 Err(error) if matches!(refusal(&error), Some((404, _))) => None,
                 Err(error) => {
@@ -692,7 +698,7 @@ impl Life {
         match made {
             Ok(_) => {}
             // Made already; the next look finds it.
-            Err(error) if matches!(refusal(&error), Some((409, _))) => return,
+            Err(error) if is_taken(&error) => return,
             Err(error) if is_unreachable(&error) => return tokio::time::sleep(ENGINE_PAUSE).await,
             Err(error) => {
                 let message = refusal(&error)
@@ -921,8 +927,8 @@ impl Life {
                 .collect()
         };
         for (which, id) in ids {
-            let inspected = self.runtime.engine().docker();
-            if let Ok(inspected) = inspected.inspect_container(&id, None).await
+            let transport = self.runtime.engine().transport();
+            if let Ok(inspected) = transport.inspect_container(&id).await
                 && let Found::Ended(ended) = found(&inspected)
             {
                 self.view(which, |view| view.state = State::Terminated(ended));
@@ -990,9 +996,8 @@ impl Life {
     async fn remove(&self) -> Result<(), super::Error> {
         let uid = self.uid();
         let engine = self.runtime.engine();
-        for container in self.runtime.containers(&[(label::UID, &uid)]).await? {
-            remove_container(engine, &container.id).await?;
-        }
+        let found = self.runtime.containers(&[(label::UID, &uid)]).await?;
+        remove_containers(engine, found.into_iter().map(|found| found.id).collect()).await?;
         let volumes = self
             .pod
             .spec

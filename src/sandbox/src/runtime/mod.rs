@@ -37,8 +37,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    EventsOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+    EventsOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveVolumeOptionsBuilder,
 };
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -86,11 +86,12 @@ pub fn sandbox_id(state_dir: &Path) -> String {
 }
 
 impl Runtime {
-    /// A runtime for the pods of one API server, on the engine that `DOCKER_HOST` names or the usual one. The engine
+    /// A runtime for the pods of one API server, on the engine that `DOCKER_HOST` or the docker
+    /// context names, or the usual one. The engine
     /// is not asked anything yet.
     ///
     /// # Errors
-    /// [`Error::Address`] when `DOCKER_HOST` names no address of an engine.
+    /// [`Error::Address`] when what names the engine makes no sense.
     pub fn new(
         client: Client,
         state_dir: &Path,
@@ -345,13 +346,13 @@ impl Runtime {
         let Some(known) = self.know(|known| known.clone()) else {
             return;
         };
-        for stranger in found {
-            let uid = stranger.labels.get(label::UID).cloned().unwrap_or_default();
-            if !known.contains(&uid)
-                && let Err(error) = remove_container(self.engine(), &stranger.id).await
-            {
-                tracing::warn!(%error, container = stranger.id, "removing a container left behind");
-            }
+        let strangers = found.into_iter().filter(|found| {
+            let uid = found.labels.get(label::UID);
+            !uid.is_some_and(|uid| known.contains(uid))
+        });
+        let strangers = strangers.map(|stranger| stranger.id).collect();
+        if let Err(error) = remove_containers(self.engine(), strangers).await {
+            tracing::warn!(%error, "removing containers left behind");
         }
         for (name, labels) in volumes {
             if !labels
@@ -395,12 +396,7 @@ async fn containers_of(
         .chain(labels)
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let filters: HashMap<&str, Vec<String>> = [("label", wanted)].into();
-    let query = ListContainersOptionsBuilder::default()
-        .all(true)
-        .filters(&filters)
-        .build();
-    let found = engine.docker().list_containers(Some(query)).await;
+    let found = engine.transport().list_containers("label", &wanted).await;
     let found = found.map_err(|source| engine.failed("listing containers", source))?;
     Ok(found
         .into_iter()
@@ -413,6 +409,32 @@ async fn containers_of(
             ),
         })
         .collect())
+}
+
+/// Removes containers, all that can be removed; tells the first failure. Podman removes none whose
+/// network another one shares, so those come last.
+async fn remove_containers(engine: &Engine, ids: Vec<String>) -> Result<(), Error> {
+    let mut left = ids;
+    let mut failed = None;
+    loop {
+        let (mut held, mut holding) = (Vec::new(), None);
+        for id in &left {
+            match remove_container(engine, id).await {
+                Ok(()) => {}
+                Err(error) if engine::is_depended_on(&error) => {
+                    held.push(id.clone());
+                    holding.get_or_insert(error);
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        if held.is_empty() || held.len() == left.len() {
+            return failed.or(holding).map_or(Ok(()), Err);
+        }
+        left = held;
+    }
 }
 
 async fn remove_container(engine: &Engine, id: &str) -> Result<(), Error> {
@@ -478,9 +500,8 @@ pub async fn remove_everything(state_dir: &Path) -> Result<usize, Error> {
     let engine = Engine::connect(None)?;
     let id = sandbox_id(state_dir);
     let found = containers_of(&engine, &id, &[]).await?;
-    for container in &found {
-        remove_container(&engine, &container.id).await?;
-    }
+    let count = found.len();
+    remove_containers(&engine, found.into_iter().map(|found| found.id).collect()).await?;
     remove_volumes(&engine, &id, &[]).await?;
-    Ok(found.len())
+    Ok(count)
 }

@@ -2,7 +2,7 @@
 
 use katlab_lab::credentials::Store;
 use katlab_lab::docker::Engine;
-use katlab_lab::docker::endpoint::Surroundings;
+use katlab_lab::docker::endpoint::{Surroundings, VARIABLES};
 use katlab_lab::{docker, download as downloading, reference, registry as registries};
 
 use crate::magics::{Context, MagicError};
@@ -16,17 +16,6 @@ pub mod registry;
 pub mod rmi;
 pub mod run;
 pub mod tag;
-
-/// Variables that decide on the engine and on where credentials lie. A setting of this name counts
-/// before the environment that the kernel was started in.
-const VARIABLES: [&str; 6] = [
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "DOCKER_CONFIG",
-    "DOCKER_CERT_PATH",
-    "DOCKER_TLS_VERIFY",
-    "DOCKER_TLS",
-];
 
 // A doc comment here would become the description of every magic that takes these flags.
 #[allow(missing_docs)]

@@ -265,7 +265,21 @@ async fn docker(ctx: &Context) -> Part {
             return part;
         }
     };
-    part.row("Endpoint", engine.candidate().endpoint.to_string());
+    let address = engine.candidate().endpoint.to_string();
+    part.row("Endpoint", address.clone());
+    part.row("Chosen by", engine.candidate().source.clone());
+    let sandbox = lifecycle::status(ctx.session.home().path());
+    if let lifecycle::Status::Running(sandbox) = sandbox
+        && sandbox.engine != address
+    {
+        part.missing.push((
+            format!(
+                "the sandbox runs its pods on another engine, {}: it does not have the images built here",
+                sandbox.engine
+            ),
+            Some("run `!katlab sandbox down`; the next magic starts it on this engine".to_owned()),
+        ));
+    }
     match soon("the Docker Engine", engine.facts()).await {
         Ok(facts) => {
             let product = match facts.product {

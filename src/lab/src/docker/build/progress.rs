@@ -54,7 +54,11 @@ impl Progress {
                 .unwrap_or(error)
                 .trim()
                 .to_owned();
-            let code = detail["code"].as_i64();
+            // Podman has it in the text only.
+            let code = detail["code"].as_i64().or_else(|| {
+                let (_, code) = why.rsplit_once("exit status ")?;
+                code.parse().ok()
+            });
             if self.step == 0 {
                 return Err(Error::BuildFailed { why });
             }
@@ -104,8 +108,14 @@ impl Progress {
                 total,
                 instruction: instruction.to_owned(),
             });
-        } else if let Some(rest) = line.strip_prefix(" ---> ") {
-            if rest == "Using cache" {
+        } else if line.starts_with("COMMIT ") && self.step == self.total {
+            // Podman tells the name that the image gets; so does the outcome.
+        } else if let Some(rest) = line
+            .strip_prefix(" ---> ")
+            .or_else(|| line.strip_prefix("--> "))
+        {
+            // Podman writes the id behind it.
+            if rest.starts_with("Using cache") {
                 self.cached += 1;
                 report(Event::Cached);
             } else if !rest.starts_with("Running in") && !rest.starts_with('[') {

@@ -480,6 +480,42 @@ async fn deleting_a_running_experiment_removes_everything_under_every_policy() {
 }
 
 #[tokio::test]
+async fn an_experiment_made_again_starts_with_nothing() {
+    const HELD: &str = "example.com/held";
+    let lab = Lab::start(always(accuracy("0.5"))).await;
+    let small = || experiment(json!({"maxTrialCount": 3}));
+    lab.create("experiments", small()).await;
+    let first = lab
+        .wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
+    lab.wait_condition("suggestions", EXPERIMENT, "Succeeded")
+        .await;
+    // What it leaves stays for as long as the test wants.
+    let earlier = names(&first, "succeededTrialList");
+    let left = earlier.iter().map(|name| ("trials", name.as_str()));
+    for (plural, name) in left.chain([("suggestions", EXPERIMENT)]) {
+        let patch = json!({"metadata": {"finalizers": [HELD]}});
+        lab.merge(plural, name, patch).await;
+    }
+    lab.delete("experiments", EXPERIMENT, DeleteParams::background())
+        .await;
+    lab.wait_gone("experiments").await;
+
+    lab.create("experiments", small()).await;
+    let released = json!({"metadata": {"finalizers": null}});
+    lab.wait_condition("experiments", EXPERIMENT, "Created")
+        .await;
+    lab.merge("suggestions", EXPERIMENT, released).await;
+    let again = lab
+        .wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
+    let own = names(&again, "succeededTrialList");
+    assert_eq!(own.len(), 3);
+    assert!(own.iter().all(|name| !earlier.contains(name)), "{own:?}");
+    assert_eq!(lab.list("trials").await.len(), 6, "the earlier ones wait");
+}
+
+#[tokio::test]
 async fn a_deleted_trial_takes_its_rows_along() {
     let lab = Lab::start(always(accuracy("0.5"))).await;
     lab.create("experiments", experiment(json!({"maxTrialCount": 3})))

@@ -70,9 +70,11 @@ impl Context {
         );
     }
 
-    /// The trials of an Experiment, oldest first. Like Katib by label, not by owner.
-    pub fn trials_of(&self, experiment: &Key) -> Vec<Arc<Trial>> {
-        let mut trials = self.trials.group(experiment);
+    /// The trials of an Experiment, oldest first. Like Katib by label, but without those that an
+    /// earlier Experiment of the same name has left and that are still to be collected.
+    pub fn trials_of(&self, experiment: &Experiment) -> Vec<Arc<Trial>> {
+        let mut trials = self.trials.group(&experiment.key());
+        trials.retain(|trial| !is_left_behind(trial.as_ref(), experiment));
         trials.sort_by(|a, b| {
             fn made(trial: &Trial) -> Option<&str> {
                 trial.metadata.creation_timestamp.as_deref()
@@ -81,6 +83,26 @@ impl Context {
         });
         trials
     }
+
+    /// The Suggestion of an Experiment: the one of its name, unless an earlier Experiment of that
+    /// name has left it.
+    pub fn suggestion_of(&self, experiment: &Experiment) -> Option<Arc<Suggestion>> {
+        let suggestion = self.suggestions.get(&experiment.key())?;
+        (!is_left_behind(suggestion.as_ref(), experiment)).then_some(suggestion)
+    }
+
+    /// The Experiment a Suggestion is made for.
+    pub fn experiment_of(&self, suggestion: &Suggestion) -> Option<Arc<Experiment>> {
+        let experiment = self.experiments.get(&suggestion.key())?;
+        (!is_left_behind(suggestion, &experiment)).then_some(experiment)
+    }
+}
+
+/// Whether an object belongs to another Experiment than this one of the same name.
+fn is_left_behind(object: &impl Kind, experiment: &Experiment) -> bool {
+    object
+        .manager()
+        .is_some_and(|owner| owner.kind == Experiment::KIND && owner.uid != experiment.uid())
 }
 
 /// The Experiment a trial is labelled with.

@@ -53,7 +53,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
         after_the_end(context, &experiment).await?;
         return Ok(());
     }
-    let trials = context.trials_of(key);
+    let trials = context.trials_of(&experiment);
     let mut status = experiment.status.clone().unwrap_or_default();
     if !trials.is_empty() {
         let seen = trials.iter().map(AsRef::as_ref);
@@ -115,7 +115,7 @@ async fn store(
 async fn after_the_end(context: &Context, experiment: &Arc<Experiment>) -> Result<()> {
     let mut status = experiment.status.clone().unwrap_or_default();
     if is_anything_active(&status) {
-        let trials = context.trials_of(&experiment.key());
+        let trials = context.trials_of(experiment);
         let seen = trials.iter().map(AsRef::as_ref);
         summary::count_trials(&mut status, &experiment.spec, seen);
     }
@@ -126,7 +126,7 @@ async fn after_the_end(context: &Context, experiment: &Arc<Experiment>) -> Resul
     // The Suggestion first: were we stopped in between, the Experiment would still want to
     // restart and come here again.
     if experiment.spec.resume_policy == ResumePolicy::FromVolume {
-        restart_suggestion(context, &experiment.key()).await?;
+        restart_suggestion(context, experiment).await?;
     }
     let mut status = experiment.status.clone().unwrap_or_default();
     summary::mark_restarting(&mut status, &now());
@@ -145,7 +145,7 @@ async fn end_suggestion(context: &Context, experiment: &Experiment) -> Result<()
         ResumePolicy::FromVolume => reasons::SUCCEEDED_FROM_VOLUME,
         _ => reasons::SUCCEEDED_NEVER,
     };
-    let Some(suggestion) = context.suggestions.get(&experiment.key()) else {
+    let Some(suggestion) = context.suggestion_of(experiment) else {
         return Ok(());
     };
     if suggestion.is_completed() || suggestion.is_deleting() {
@@ -167,8 +167,8 @@ async fn end_suggestion(context: &Context, experiment: &Experiment) -> Result<()
     Ok(())
 }
 
-async fn restart_suggestion(context: &Context, key: &Key) -> Result<()> {
-    let Some(suggestion) = context.suggestions.get(key) else {
+async fn restart_suggestion(context: &Context, experiment: &Experiment) -> Result<()> {
+    let Some(suggestion) = context.suggestion_of(experiment) else {
         return Ok(());
     };
     let mut status = suggestion.status.clone().unwrap_or_default();
@@ -208,7 +208,7 @@ async fn balance(
         Balance::Add(count) => {
             let seen = trials.iter().map(AsRef::as_ref);
             let requests = summary::requests(seen, count);
-            let Some(suggestion) = context.suggestions.get(&experiment.key()) else {
+            let Some(suggestion) = context.suggestion_of(experiment) else {
                 return create_suggestion(context, experiment, requests).await;
             };
             if has_condition(conditions_of(&suggestion), FAILED) {
@@ -277,7 +277,8 @@ async fn create_suggestion(
             context.suggestions.learn(stored);
             Ok(())
         }
-        // Its event is on the way.
+        // Its event is on the way; or one that an earlier Experiment left is about to go, and
+        // its end will wake us.
         Err(error) if error.is_already_exists() => Ok(()),
         Err(error) => Err(error),
     }
@@ -384,7 +385,7 @@ async fn remove_trials(
         return Ok(());
     }
     let names: HashSet<&str> = doomed.iter().map(|trial| trial.name()).collect();
-    forget_assignments(context, &experiment.key(), &names).await?;
+    forget_assignments(context, experiment, &names).await?;
     for trial in doomed {
         context
             .cluster
@@ -396,8 +397,12 @@ async fn remove_trials(
 
 /// Takes assignments out of the Suggestion. The number of requests sinks first, so that no
 /// new ones are given for them.
-async fn forget_assignments(context: &Context, key: &Key, names: &HashSet<&str>) -> Result<()> {
-    let Some(mut suggestion) = context.suggestions.get(key) else {
+async fn forget_assignments(
+    context: &Context,
+    experiment: &Experiment,
+    names: &HashSet<&str>,
+) -> Result<()> {
+    let Some(mut suggestion) = context.suggestion_of(experiment) else {
         return Ok(());
     };
     let mut status = suggestion.status.clone().unwrap_or_default();

@@ -57,7 +57,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     }
     // An orphan has nobody to suggest for. A Suggestion is made by a controller that holds
     // its Experiment in the same cache, so this is no race.
-    let Some(experiment) = context.experiments.get(key) else {
+    let Some(experiment) = context.experiment_of(&suggestion) else {
         return Ok(());
     };
     let mut status = suggestion.status.clone().unwrap_or_default();

@@ -4,6 +4,8 @@
 //! What a column shows is in [`crate::api::table`], defaults and checks per kind in
 //! [`crate::api::kinds`]; the entries point at them.
 
+use k8s_openapi::api::{authentication, authorization};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
 use crate::api::kinds;
@@ -517,6 +519,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "SelfSubjectReview",
         namespaced: false,
         verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authentication::v1::SelfSubjectReview>(),
         ..BASE
     },
     Resource {
@@ -526,6 +529,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "TokenReview",
         namespaced: false,
         verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authentication::v1::TokenReview>(),
         ..BASE
     },
     Resource {
@@ -535,6 +539,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "SelfSubjectAccessReview",
         namespaced: false,
         verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authorization::v1::SelfSubjectAccessReview>(),
         ..BASE
     },
     Resource {
@@ -544,6 +549,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "SelfSubjectRulesReview",
         namespaced: false,
         verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authorization::v1::SelfSubjectRulesReview>(),
         ..BASE
     },
     Resource {
@@ -577,6 +583,7 @@ pub static RESOURCES: &[Resource] = &[
         storage: "apiextensions.k8s.io/customresourcedefinitions",
         columns: table::CRD_COLUMNS,
         cells: table::crd_cells,
+        kind_rules: kinds::Rules::of::<CustomResourceDefinition>(),
         ..BASE
     },
     katib(

@@ -337,7 +337,7 @@ pub fn normalize(
     let mut unknown = Vec::new();
     if let Some(typed) = rules.typed {
         numbers_to_quantities(object);
-        let kept = typed(object).map_err(|why| unhandled(object, resource, &why))?;
+        let kept = (typed.again)(object).map_err(|why| unhandled(object, resource, &why))?;
         prune(object, &kept, "", &mut unknown);
         let spec = match resource.kind {
             "Pod" => &object["spec"],

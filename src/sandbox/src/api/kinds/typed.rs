@@ -1,7 +1,7 @@
 //! Bodies read as Kubernetes' own types and written again. What does not survive is unknown to
 //! Kubernetes; what does not parse has the wrong type.
 
-use k8s_openapi::api::{batch, core, events};
+use k8s_openapi::schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -92,25 +92,28 @@ fn wording(error: &str, field: &str) -> String {
     }
 }
 
-macro_rules! types {
-    ($($name:ident: $type:ty;)*) => {
-        $(pub(super) fn $name(object: &Value) -> Result<Value, String> {
-            again::<$type>(object)
-        })*
-    };
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
 }
 
-types! {
-    config_map: core::v1::ConfigMap;
-    secret: core::v1::Secret;
-    service_account: core::v1::ServiceAccount;
-    namespace: core::v1::Namespace;
-    node: core::v1::Node;
-    persistent_volume_claim: core::v1::PersistentVolumeClaim;
-    pod: core::v1::Pod;
-    job: batch::v1::Job;
-    event: core::v1::Event;
-    new_event: events::v1::Event;
+/// One of Kubernetes' own types.
+#[derive(Clone, Copy)]
+pub struct Type {
+    /// Reads an object as the type and writes it again, or says what is wrong: what is lost was
+    /// unknown.
+    pub again: fn(&Value) -> Result<Value, String>,
+    /// Puts the type's schema among a generator's definitions and refers to it.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Type {
+    /// That Rust type.
+    pub const fn of<T: DeserializeOwned + Serialize + JsonSchema>() -> Type {
+        Type {
+            again: again::<T>,
+            schema: schema::<T>,
+        }
+    }
 }
 
 /// The metadata of custom resources, whose other fields are their own.
@@ -124,22 +127,23 @@ pub(crate) fn metadata(object: &Value) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
     use serde_json::json;
 
     #[test]
     fn a_wrong_type_is_named_with_its_field() {
-        let error = config_map(&json!({"data": {"good": "1", "bad": 1}})).unwrap_err();
+        let error = again::<ConfigMap>(&json!({"data": {"good": "1", "bad": 1}})).unwrap_err();
         assert_eq!(
             error,
             "json: cannot unmarshal number into field data.bad: a string is expected"
         );
         let pod_with =
             |container: Value| json!({"spec": {"containers": [{"name": "a"}, container]}});
-        let error = pod(&pod_with(json!({"name": "b", "args": "x"}))).unwrap_err();
+        let error = again::<Pod>(&pod_with(json!({"name": "b", "args": "x"}))).unwrap_err();
         assert!(error.contains("field spec.containers[1].args:"), "{error}");
-        let error = pod(&json!({"spec": {"containers": "x"}})).unwrap_err();
+        let error = again::<Pod>(&json!({"spec": {"containers": "x"}})).unwrap_err();
         assert!(error.contains("field spec.containers:"), "{error}");
-        let error = secret(&json!({"data": {"a": "%%%"}})).unwrap_err();
+        let error = again::<Secret>(&json!({"data": {"a": "%%%"}})).unwrap_err();
         assert_eq!(error, "illegal base64 data at input byte 0");
     }
 }

@@ -28,6 +28,8 @@ pub enum Verbs {
     All,
     /// All but deletecollection (namespaces).
     NoDeleteCollection,
+    /// All, in the order in which discovery lists them for custom resources.
+    Custom,
     /// get, list, watch.
     Read,
     /// create only: a question, answered at once and not stored.
@@ -45,6 +47,16 @@ impl Verbs {
                 "get",
                 "list",
                 "patch",
+                "update",
+                "watch",
+            ],
+            Verbs::Custom => &[
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "create",
                 "update",
                 "watch",
             ],
@@ -234,6 +246,7 @@ const fn katib(
         singular,
         kind,
         categories: &["all", "kubeflow", "katib"],
+        verbs: Verbs::Custom,
         subresources,
         flavor: Flavor::Custom,
         generation: true,

@@ -332,7 +332,8 @@ impl Api {
                 let bytes = read_body(body).await?;
                 let body = body::object(&bytes, format, target.resource, options.validation)?;
                 if target.resource.verbs == crate::resources::Verbs::Review {
-                    let answer = reviews::answer(target.resource.kind, body.object, user)?;
+                    let manager = &options.field_manager;
+                    let answer = reviews::answer(target.resource, body.object, user, manager)?;
                     return encoded(201, Bytes::from(answer.to_string()), accept.yaml);
                 }
                 let outcome = self.create(&target, body, &options, user).await?;

@@ -100,9 +100,14 @@ fn version_3(group: &str, version: &str) -> Value {
         .collect();
     let mut schemas = Schemas::new(Form::V3);
     let paths = operations::paths(&served, &mut schemas);
+    let custom = served.iter().any(|r| r.flavor == Flavor::Custom);
+    let info = match custom {
+        true => json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}),
+        false => json!({"title": "Kubernetes", "version": format!("v1.{KUBERNETES_MINOR}.0")}),
+    };
     json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": format!("v1.{KUBERNETES_MINOR}.0")},
+        "info": info,
         "paths": paths,
         "components": {"schemas": schemas.finish()},
     })
@@ -192,10 +197,14 @@ impl Schemas {
 
     fn list(&mut self, resource: &Resource, name: &str) -> Value {
         let fields = self.list_fields();
-        let items = json!({"description": format!("The {}.", resource.plural), "type": "array", "items": self.reference(name)});
+        let about = format!(
+            "List of {}. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md",
+            resource.plural
+        );
+        let items = json!({"description": about, "type": "array", "items": self.reference(name)});
         let kind = format!("{}List", resource.kind);
         json!({
-            "description": format!("{kind} is a list of {}.", resource.kind),
+            "description": format!("{kind} is a list of {}", resource.kind),
             "type": "object",
             "required": ["items"],
             "properties": {"apiVersion": fields["apiVersion"], "items": items, "kind": fields["kind"], "metadata": fields["metadata"]},
@@ -206,6 +215,10 @@ impl Schemas {
     fn finish(mut self) -> Map<String, Value> {
         let mut all = self.generator.take_definitions(false);
         all.extend(self.own);
+        if let Some(status) = all.get_mut(STATUS) {
+            status["x-kubernetes-group-version-kind"] =
+                json!([{"group": "", "kind": "Status", "version": "v1"}]);
+        }
         for (name, schema) in &mut all {
             mend(schema, name, self.form);
         }
@@ -245,6 +258,16 @@ fn mend(schema: &mut Value, name: &str, form: Form) {
             ),
         };
     }
+    if WHOLE.contains(&name.rsplit('.').next().unwrap_or("")) {
+        map.insert("x-kubernetes-map-type".into(), json!("atomic"));
+    }
+    // The Rust types always have metadata; a client need not send it.
+    if let Some(required) = map.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|field| field != "metadata");
+        if required.is_empty() {
+            map.shift_remove("required");
+        }
+    }
     if form == Form::V2 {
         map.retain(|key, _| !matches!(key.as_str(), "oneOf" | "anyOf"));
     }
@@ -270,9 +293,26 @@ fn mend(schema: &mut Value, name: &str, form: Form) {
     }
 }
 
+/// Structs that are one value when they are merged.
+const WHOLE: &[&str] = &[
+    "ConfigMapKeySelector",
+    "FileKeySelector",
+    "LabelSelector",
+    "LocalObjectReference",
+    "NodeSelector",
+    "NodeSelectorTerm",
+    "ObjectFieldSelector",
+    "ObjectReference",
+    "OwnerReference",
+    "ResourceFieldSelector",
+    "SecretKeySelector",
+    "SecretReference",
+    "TypedLocalObjectReference",
+];
+
 /// How a list merges, for a client that makes a strategic merge patch.
 fn merging(field: &str, property: &mut Value) {
-    if property["type"] != "array" {
+    if property["type"] != "array" || field == "items" {
         return;
     }
     let objects = property["items"].get("$ref").is_some();

@@ -170,8 +170,20 @@ fn content(types: &[&str], schema: &Value) -> Value {
     Value::Object(types.iter().map(of_type).collect())
 }
 
-fn path_parameter(name: &str) -> Value {
-    json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}})
+fn path_parameter(name: &str, resource: &Resource) -> Value {
+    let what = match name {
+        "name" => format!("name of the {}", resource.kind),
+        _ => "object name and auth scope, such as for teams and projects".to_owned(),
+    };
+    json!({"name": name, "in": "path", "description": what, "required": true, "schema": {"type": "string", "uniqueItems": true}})
+}
+
+fn query_parameters(names: &[&str]) -> Value {
+    PARAMETERS
+        .iter()
+        .filter(|(name, ..)| names.contains(name))
+        .map(|(name, kind, what)| json!({"name": name, "in": "query", "description": what, "schema": {"type": kind, "uniqueItems": true}}))
+        .collect()
 }
 
 /// What an operation is on: a resource with its schema's name, or one of its subresources.
@@ -229,9 +241,15 @@ fn operation(on: &On, verb: &Verb, all_namespaces: bool, schemas: &mut Schemas) 
         _ => content(&["application/json", "application/yaml"], &answer),
     };
     let mut responses = json!({"200": {"description": "OK", "content": answer}, "401": {"description": "Unauthorized"}});
-    if matches!(verb.action, "post" | "put") {
-        responses["201"] = responses["200"].clone();
-        responses["201"]["description"] = json!("Created");
+    let also: &[(&str, &str)] = match verb.action {
+        "post" => &[("201", "Created"), ("202", "Accepted")],
+        "put" => &[("201", "Created")],
+        "delete" => &[("202", "Accepted")],
+        _ => &[],
+    };
+    for (code, what) in also {
+        responses[code] = responses["200"].clone();
+        responses[code]["description"] = json!(what);
     }
     let json_or_yaml = &["application/json", "application/yaml"];
     let body = match verb.action {
@@ -246,13 +264,14 @@ fn operation(on: &On, verb: &Verb, all_namespaces: bool, schemas: &mut Schemas) 
     let lower: String = identity[..1].to_ascii_lowercase() + &identity[1..];
     let tag = lower.replacen(&title(r.version), &format!("_{}", r.version), 1);
     let mut operation = json!({"tags": [tag], "description": description, "operationId": id});
-    operation["parameters"] = PARAMETERS
-        .iter()
-        .filter(|(name, ..)| verb.parameters.contains(name))
-        .map(|(name, kind, what)| json!({"name": name, "in": "query", "description": what, "schema": {"type": kind, "uniqueItems": true}}))
-        .collect();
+    if !all_namespaces {
+        operation["parameters"] = query_parameters(verb.parameters);
+    }
     if let Some(content) = body {
-        operation["requestBody"] = json!({"content": content, "required": verb.action != "delete"});
+        operation["requestBody"] = json!({"content": content});
+        if verb.action != "delete" {
+            operation["requestBody"]["required"] = json!(true);
+        }
     }
     operation["responses"] = responses;
     operation["x-kubernetes-action"] = json!(verb.action);
@@ -273,7 +292,7 @@ pub(super) fn paths(served: &[&Resource], schemas: &mut Schemas) -> Map<String, 
             subresource: None,
         };
         let base = group_path(resource.group, resource.version);
-        let mut add = |path: &str, parameters: &[&str], operations: Vec<(&str, Value)>| {
+        let mut add = |path: &str, parameters: Value, operations: Vec<(&str, Value)>| {
             if operations.is_empty() {
                 return;
             }
@@ -281,26 +300,33 @@ pub(super) fn paths(served: &[&Resource], schemas: &mut Schemas) -> Map<String, 
                 .into_iter()
                 .map(|(method, operation)| (method.to_owned(), operation))
                 .collect();
-            if !parameters.is_empty() {
-                let parameters: Vec<Value> =
-                    parameters.iter().map(|name| path_parameter(name)).collect();
-                item.insert("parameters".into(), json!(parameters));
+            if parameters != json!([]) {
+                item.insert("parameters".into(), parameters);
             }
             paths.insert(format!("{base}{path}"), Value::Object(item));
         };
-        let (scope, in_path): (&str, &[&str]) = match resource.namespaced {
-            true => ("/namespaces/{namespace}", &["namespace"]),
-            false => ("", &[]),
+        let namespace = path_parameter("namespace", resource);
+        let name = path_parameter("name", resource);
+        let (scope, many, one) = match resource.namespaced {
+            true => (
+                "/namespaces/{namespace}",
+                json!([namespace]),
+                json!([name, namespace]),
+            ),
+            false => ("", json!([]), json!([name])),
         };
-        let one: Vec<&str> = ["name"].iter().chain(in_path).copied().collect();
         let plural = resource.plural;
         if resource.namespaced && resource.verbs.has("list") {
             let list = operation(&on, &VERBS[0], true, schemas);
-            add(&format!("/{plural}"), &[], vec![("get", list)]);
+            add(
+                &format!("/{plural}"),
+                query_parameters(LIST),
+                vec![("get", list)],
+            );
         }
         for (path, parameters, on_collection) in [
-            (format!("{scope}/{plural}"), in_path, true),
-            (format!("{scope}/{plural}/{{name}}"), &one, false),
+            (format!("{scope}/{plural}"), many, true),
+            (format!("{scope}/{plural}/{{name}}"), one.clone(), false),
         ] {
             let operations = VERBS
                 .iter()
@@ -317,7 +343,7 @@ pub(super) fn paths(served: &[&Resource], schemas: &mut Schemas) -> Map<String, 
                 .map(|v| (v.method, operation(&on, v, false, schemas)))
                 .collect();
             let path = format!("{scope}/{plural}/{{name}}/{}", sub.name);
-            add(&path, &one, operations);
+            add(&path, one.clone(), operations);
         }
     }
     paths

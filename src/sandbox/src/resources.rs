@@ -125,6 +125,8 @@ pub struct Resource {
     pub verbs: Verbs,
     /// Its subresources.
     pub subresources: &'static [Subresource],
+    /// Subresources that people ask for and that are refused by name.
+    pub refused: &'static [&'static str],
     /// Type of Kubernetes or custom resource.
     pub flavor: Flavor,
     /// Whether `metadata.generation` counts changes of the spec.
@@ -221,6 +223,7 @@ const BASE: Resource = Resource {
     categories: &[],
     verbs: Verbs::All,
     subresources: &[],
+    refused: &[],
     flavor: Flavor::BuiltIn,
     generation: false,
     storage: "",
@@ -445,6 +448,7 @@ pub static RESOURCES: &[Resource] = &[
             },
             status!("Pod"),
         ],
+        refused: &["attach", "exec", "portforward"],
         generation: true,
         storage: "pods",
         fields: &[
@@ -507,6 +511,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "serviceaccount",
         kind: "ServiceAccount",
         short_names: &["sa"],
+        refused: &["token"],
         storage: "serviceaccounts",
         kind_rules: kinds::SERVICE_ACCOUNT,
         ..BASE

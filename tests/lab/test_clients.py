@@ -193,12 +193,13 @@ def test_a_watch_prints_each_change(kubectl):
 
 def test_wait_for_a_field_and_for_deletion(kubectl):
     kubectl.apply(config_map("awaited", a="1"))
-    wait = subprocess.Popen([*kubectl.command, "wait", "--for=delete", "cm/awaited", "--timeout=60s"],
+    wait = subprocess.Popen([*kubectl.command, "-v=6", "wait", "--for=delete", "cm/awaited", "--timeout=60s"],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # It says which requests it makes: from here on it watches.
+    assert any("watch=true" in line for line in wait.stderr)
     kubectl("delete", "cm", "awaited")
-    _, said = wait.communicate(timeout=60)
-    # It may come when the object has gone already, which 1.20 takes for an error.
-    assert wait.returncode == 0 or "not found" in said, said
+    said, _ = wait.communicate(timeout=60)
+    assert (wait.returncode, said) == (0, "configmap/awaited condition met\n")
     if kubectl.minor >= 23:
         met = kubectl("wait", "--for=jsonpath={.status.phase}=Active", f"namespace/{kubectl.namespace}", "--timeout=30s")
         assert met == f"namespace/{kubectl.namespace} condition met\n"
@@ -287,5 +288,15 @@ def test_what_there_is_and_what_one_may_do(kubectl):
     assert re.search(r"Server Version: .*1\W+36|Server Version: .*\"36\"", kubectl("version"))
 
 
-def test_a_shell_in_a_pod_is_refused_by_name(kubectl, done):
-    assert "the sandbox does not do this: pods/exec" in kubectl.refused("exec", done, "--", "true")
+def test_a_shell_in_a_pod_is_refused_by_name(kubectl):
+    sleeper = job("sleeper", "sleep 600")
+    sleeper["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
+    kubectl.apply(sleeper)
+    pod = ["get", "pods", "-l", "job-name=sleeper", "-o"]
+    wait_until(lambda: kubectl(*pod, "jsonpath={.items[*].status.phase}") == "Running", what="the pod's start")
+    name = kubectl(*pod, "name").strip()
+    assert "the sandbox does not do this: pods/exec" in kubectl.refused("exec", name, "--", "true")
+    assert "the sandbox does not do this: pods/portforward" in kubectl.refused("port-forward", name, "8080")
+    # A delete that waits for all that belongs to it.
+    kubectl("delete", "job", "sleeper", "--cascade=foreground")
+    assert kubectl(*pod, "name") == ""

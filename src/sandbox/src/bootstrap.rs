@@ -72,7 +72,7 @@ fn katib_config() -> Result<Value, ApiError> {
 }
 
 /// The definition of a custom resource, from its entry in the table.
-fn definition(resource: &Resource) -> Value {
+pub(crate) fn definition(resource: &Resource) -> Value {
     const PATH: &str = "Custom resource definition column (in JSONPath format): ";
     let columns: Vec<Value> = resource
         .columns

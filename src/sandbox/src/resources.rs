@@ -4,6 +4,8 @@
 //! What a column shows is in [`crate::api::table`], defaults and checks per kind in
 //! [`crate::api::kinds`]; the entries point at them.
 
+use k8s_openapi::api::{authentication, authorization};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
 use crate::api::kinds;
@@ -26,6 +28,8 @@ pub enum Verbs {
     All,
     /// All but deletecollection (namespaces).
     NoDeleteCollection,
+    /// All, in the order in which discovery lists them for custom resources.
+    Custom,
     /// get, list, watch.
     Read,
     /// create only: a question, answered at once and not stored.
@@ -43,6 +47,16 @@ impl Verbs {
                 "get",
                 "list",
                 "patch",
+                "update",
+                "watch",
+            ],
+            Verbs::Custom => &[
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "create",
                 "update",
                 "watch",
             ],
@@ -111,6 +125,8 @@ pub struct Resource {
     pub verbs: Verbs,
     /// Its subresources.
     pub subresources: &'static [Subresource],
+    /// Subresources that people ask for and that are refused by name.
+    pub refused: &'static [&'static str],
     /// Type of Kubernetes or custom resource.
     pub flavor: Flavor,
     /// Whether `metadata.generation` counts changes of the spec.
@@ -207,6 +223,7 @@ const BASE: Resource = Resource {
     categories: &[],
     verbs: Verbs::All,
     subresources: &[],
+    refused: &[],
     flavor: Flavor::BuiltIn,
     generation: false,
     storage: "",
@@ -232,6 +249,7 @@ const fn katib(
         singular,
         kind,
         categories: &["all", "kubeflow", "katib"],
+        verbs: Verbs::Custom,
         subresources,
         flavor: Flavor::Custom,
         generation: true,
@@ -430,6 +448,7 @@ pub static RESOURCES: &[Resource] = &[
             },
             status!("Pod"),
         ],
+        refused: &["attach", "exec", "portforward"],
         generation: true,
         storage: "pods",
         fields: &[
@@ -492,6 +511,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "serviceaccount",
         kind: "ServiceAccount",
         short_names: &["sa"],
+        refused: &["token"],
         storage: "serviceaccounts",
         kind_rules: kinds::SERVICE_ACCOUNT,
         ..BASE
@@ -517,6 +537,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "SelfSubjectReview",
         namespaced: false,
         verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authentication::v1::SelfSubjectReview>(),
         ..BASE
     },
     Resource {
@@ -526,6 +547,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "TokenReview",
         namespaced: false,
         verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authentication::v1::TokenReview>(),
         ..BASE
     },
     Resource {
@@ -535,6 +557,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "SelfSubjectAccessReview",
         namespaced: false,
         verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authorization::v1::SelfSubjectAccessReview>(),
         ..BASE
     },
     Resource {
@@ -544,6 +567,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "SelfSubjectRulesReview",
         namespaced: false,
         verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authorization::v1::SelfSubjectRulesReview>(),
         ..BASE
     },
     Resource {
@@ -577,6 +601,7 @@ pub static RESOURCES: &[Resource] = &[
         storage: "apiextensions.k8s.io/customresourcedefinitions",
         columns: table::CRD_COLUMNS,
         cells: table::crd_cells,
+        kind_rules: kinds::Rules::of::<CustomResourceDefinition>(),
         ..BASE
     },
     katib(

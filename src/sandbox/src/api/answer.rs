@@ -78,6 +78,26 @@ pub(super) fn failure(error: &ApiError) -> Response<Body> {
     response
 }
 
+/// An OpenAPI document. Clients keep it and ask again with the hash they have.
+fn published(document: &'static openapi::Document, headers: &Headers) -> Response<Body> {
+    let tag = format!("\"{}\"", document.hash);
+    let mut response = if headers.if_none_match.as_deref() == Some(&tag) {
+        respond(304, document.content_type, Body::empty())
+    } else {
+        respond(
+            200,
+            document.content_type,
+            Body::from(document.body.clone()),
+        )
+    };
+    let answer = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer.insert(header::ETAG, tag);
+    }
+    answer.insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
 fn warn(response: &mut Response<Body>, warnings: &[String]) {
     for warning in warnings {
         let text: String = warning
@@ -97,6 +117,7 @@ struct Headers {
     accept: Option<String>,
     content_type: Option<String>,
     user_agent: String,
+    if_none_match: Option<String>,
 }
 
 impl Api {
@@ -154,6 +175,7 @@ impl Api {
             accept: (!accept.is_empty()).then(|| accept.join(",")),
             content_type: text(header::CONTENT_TYPE),
             user_agent: text(header::USER_AGENT).unwrap_or_default(),
+            if_none_match: text(header::IF_NONE_MATCH),
         };
         let query = Query::parse(parts.uri.query().unwrap_or(""));
         let response = match path::parse(parts.uri.path())? {
@@ -234,14 +256,11 @@ impl Api {
                 &discovery::resource_list(group, version).ok_or_else(ApiError::unknown_path)?,
             ),
             ["openapi", "v3"] => json_reply(200, &openapi::index()),
-            ["openapi", "v3", "api", version] => json_reply(
-                200,
-                &openapi::document("", version).ok_or_else(ApiError::unknown_path)?,
-            ),
-            ["openapi", "v3", "apis", group, version] => json_reply(
-                200,
-                &openapi::document(group, version).ok_or_else(ApiError::unknown_path)?,
-            ),
+            ["openapi", "v3", key @ ..] => {
+                let document = openapi::document(&key.join("/"));
+                published(document.ok_or_else(ApiError::unknown_path)?, headers)
+            }
+            ["openapi", "v2"] => published(openapi::version_2(headers.accept.as_deref()), headers),
             _ => return Err(ApiError::unknown_path()),
         })
     }
@@ -313,7 +332,8 @@ impl Api {
                 let bytes = read_body(body).await?;
                 let body = body::object(&bytes, format, target.resource, options.validation)?;
                 if target.resource.verbs == crate::resources::Verbs::Review {
-                    let answer = reviews::answer(target.resource.kind, body.object, user)?;
+                    let manager = &options.field_manager;
+                    let answer = reviews::answer(target.resource, body.object, user, manager)?;
                     return encoded(201, Bytes::from(answer.to_string()), accept.yaml);
                 }
                 let outcome = self.create(&target, body, &options, user).await?;

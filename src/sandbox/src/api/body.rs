@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, json};
 
-use crate::resources::{Flavor, Resource};
+use crate::resources::{self, Flavor, Resource};
 
 use super::kinds;
 use super::managed;
@@ -132,15 +132,28 @@ fn yaml(text: &str) -> Result<Value, String> {
 }
 
 /// serde_json's errors in the words of Go's decoder.
-fn json_wording(error: &serde_json::Error, bytes: &[u8]) -> String {
+pub(super) fn json_wording(error: &serde_json::Error, bytes: &[u8]) -> String {
     if error.is_eof() {
         return "unexpected end of JSON input".into();
     }
-    let at = bytes
+    let line = bytes
         .split(|b| *b == b'\n')
         .nth(error.line().saturating_sub(1))
-        .and_then(|line| line.get(error.column().saturating_sub(1)));
-    match at {
+        .unwrap_or_default();
+    let (before, rest) = line.split_at(error.column().saturating_sub(1).min(line.len()));
+    let literal = ["null", "true", "false"].into_iter().find_map(|literal| {
+        let read = (1..literal.len()).rfind(|n| before.ends_with(&literal.as_bytes()[..*n]))?;
+        Some((literal, literal.as_bytes()[read]))
+    });
+    match rest.first() {
+        Some(byte) if error.is_syntax() && error.to_string().starts_with("expected ident") => {
+            let (literal, next) = literal.unwrap_or(("null", b'n'));
+            format!(
+                "invalid character '{}' in literal {literal} (expecting '{}')",
+                byte.escape_ascii(),
+                next.escape_ascii()
+            )
+        }
         Some(byte) if error.is_syntax() => {
             format!(
                 "invalid character '{}' looking for beginning of value",
@@ -313,7 +326,11 @@ fn set_type(object: &mut Value, resource: &Resource, bytes: &[u8]) -> Result<(),
         )));
     }
     if !kind.is_empty() && kind != resource.kind {
-        let why = format!("the body is of kind {kind}");
+        // It is read as what it says it is before it turns out to be in the wrong place.
+        let typed = resources::find_kind(&version, &kind).and_then(|r| r.kind_rules.typed);
+        let why = typed
+            .and_then(|typed| (typed.again)(object).err())
+            .unwrap_or_else(|| format!("the body is of kind {kind}"));
         return Err(unhandled(object, resource, &why));
     }
     if !version.is_empty() && version != expected {
@@ -337,7 +354,7 @@ pub fn normalize(
     let mut unknown = Vec::new();
     if let Some(typed) = rules.typed {
         numbers_to_quantities(object);
-        let kept = typed(object).map_err(|why| unhandled(object, resource, &why))?;
+        let kept = (typed.again)(object).map_err(|why| unhandled(object, resource, &why))?;
         prune(object, &kept, "", &mut unknown);
         let spec = match resource.kind {
             "Pod" => &object["spec"],

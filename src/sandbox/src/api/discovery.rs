@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::resources::{self, RESOURCES, Resource, Subresource};
+use crate::resources::{self, Flavor, RESOURCES, Resource, Subresource};
 
 /// The media type of the aggregated form.
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -90,13 +90,24 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     } else {
         format!("{group}/{version}")
     };
-    Some(
-        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}),
-    )
+    let mut body = json!({"kind": "APIResourceList"});
+    // The core group's list is older than the field.
+    if !group.is_empty() {
+        body["apiVersion"] = json!("v1");
+    }
+    body["groupVersion"] = json!(group_version);
+    body["resources"] = json!(list);
+    Some(body)
 }
 
+/// Group and version are only named for custom resources; empty means those of the list.
 fn kind_of(resource: &Resource, kind: &str) -> Value {
-    json!({"group": resource.group, "version": resource.version, "kind": kind})
+    match resource.flavor {
+        Flavor::BuiltIn => json!({"group": "", "version": "", "kind": kind}),
+        Flavor::Custom => {
+            json!({"group": resource.group, "version": resource.version, "kind": kind})
+        }
+    }
 }
 
 fn aggregated_subresource(resource: &Resource, sub: &Subresource) -> Value {
@@ -195,6 +206,16 @@ pub fn paths() -> Value {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));
     }
-    paths.extend(["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(
+        [
+            "/healthz",
+            "/livez",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/readyz",
+            "/version",
+        ]
+        .map(str::to_owned),
+    );
     json!({"paths": paths})
 }

@@ -117,6 +117,24 @@ pub fn object_json(entry: &Entry, resource: &Resource) -> Bytes {
     }
 }
 
+/// An object in a list: those of Kubernetes' own types do not repeat their kind and apiVersion.
+fn item(out: &mut Vec<u8>, entry: &Entry, resource: &Resource) {
+    match (resource.flavor, resource.kind_rules.serve) {
+        (Flavor::Custom, _) => out.extend_from_slice(&object_json(entry, resource)),
+        (Flavor::BuiltIn, None) => {
+            out.push(b'{');
+            out.extend_from_slice(&entry.untyped_json());
+        }
+        (Flavor::BuiltIn, Some(_)) => {
+            let mut value = object_value(entry, resource);
+            if let Some(map) = value.as_object_mut() {
+                map.retain(|key, _| !matches!(key.as_str(), "kind" | "apiVersion"));
+            }
+            out.extend_from_slice(value.to_string().as_bytes());
+        }
+    }
+}
+
 /// The value of an object as the resource serves it.
 pub fn object_value(entry: &Entry, resource: &Resource) -> Value {
     let mut value = entry.value();
@@ -240,7 +258,7 @@ pub fn list(entries: &[Arc<Entry>], meta: &ListMeta, resource: &Resource, shape:
                     out.push(b',');
                 }
                 match shape {
-                    Shape::Plain => out.extend_from_slice(&object_json(entry, resource)),
+                    Shape::Plain => item(&mut out, entry, resource),
                     _ => out.extend_from_slice(&partial(entry)),
                 }
             }

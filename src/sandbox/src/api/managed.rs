@@ -51,6 +51,62 @@ pub(super) fn is_map(field: &str) -> bool {
     )
 }
 
+/// Fields of Kubernetes' types that are one value to owners, whatever is in them.
+pub(super) fn is_whole(field: &str, flavor: Flavor) -> bool {
+    flavor == Flavor::BuiltIn
+        && matches!(
+            field,
+            "configMapKeyRef"
+                | "fieldRef"
+                | "involvedObject"
+                | "labelSelector"
+                | "nodeSelector"
+                | "regarding"
+                | "related"
+                | "resourceFieldRef"
+                | "secretKeyRef"
+                | "selector"
+        )
+}
+
+/// Lists of Kubernetes' types whose items are one value to owners.
+fn has_whole_items(field: &str) -> bool {
+    matches!(field, "imagePullSecrets" | "ownerReferences")
+}
+
+/// Structs of Kubernetes' types that may be absent: an update owns that they are there.
+fn may_be_absent(field: &str) -> bool {
+    field.ends_with("Probe")
+        || field.ends_with("ffinity")
+        || matches!(
+            field,
+            "capabilities"
+                | "configMap"
+                | "dnsConfig"
+                | "downwardAPI"
+                | "emptyDir"
+                | "exec"
+                | "grpc"
+                | "httpGet"
+                | "lifecycle"
+                | "nonResourceAttributes"
+                | "persistentVolumeClaim"
+                | "podFailurePolicy"
+                | "postStart"
+                | "preStop"
+                | "projected"
+                | "resourceAttributes"
+                | "seccompProfile"
+                | "secret"
+                | "securityContext"
+                | "series"
+                | "successPolicy"
+                | "tcpSocket"
+                | "uncountedTerminatedPods"
+                | "valueFrom"
+        )
+}
+
 /// Every field of an object with its value. `containers` adds the `.` entries that an update owns
 /// and an apply does not.
 fn fields(object: &Value, flavor: Flavor, containers: bool) -> Fields {
@@ -93,8 +149,8 @@ fn collect(
         path
     };
     match value {
-        Value::Object(map) if !map.is_empty() => {
-            if containers && (flavor == Flavor::Custom || is_map(field)) {
+        Value::Object(map) if !map.is_empty() && !is_whole(field, flavor) => {
+            if containers && (flavor == Flavor::Custom || is_map(field) || may_be_absent(field)) {
                 out.insert(below(".".into()), Value::Null);
             }
             for (key, value) in map {
@@ -126,6 +182,10 @@ fn collect(
                 }
                 for item in items {
                     let path = below(key_of(item, keys));
+                    if has_whole_items(field) {
+                        out.insert(path, item.clone());
+                        continue;
+                    }
                     if containers {
                         let mut own = path.clone();
                         own.push(".".into());
@@ -282,8 +342,7 @@ fn managers(object: &Value) -> Vec<Manager> {
 fn set_managers(object: &mut Value, managers: Vec<Manager>) {
     let list: Vec<Value> = managers
         .into_iter()
-        // An apply that names no field is still an apply.
-        .filter(|m| !m.paths.is_empty() || m.text("operation") == "Apply")
+        .filter(|m| !m.paths.is_empty())
         .map(|mut m| {
             m.entry.insert("fieldsV1".into(), to_v1(m.paths.iter()));
             Value::Object(m.entry)

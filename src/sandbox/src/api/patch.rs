@@ -25,6 +25,20 @@ pub enum PatchKind {
 const MAX_OPERATIONS: usize = 10_000;
 
 impl PatchKind {
+    /// The Content-Types of the patches that a flavor of resources takes.
+    pub fn content_types(flavor: Flavor) -> &'static [&'static str] {
+        let all = &[
+            "application/apply-patch+yaml",
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/strategic-merge-patch+json",
+        ];
+        match flavor {
+            Flavor::BuiltIn => all,
+            Flavor::Custom => &all[..3],
+        }
+    }
+
     /// From a Content-Type.
     pub fn of(content_type: Option<&str>, resource: &Resource) -> Result<PatchKind, ApiError> {
         let media = content_type

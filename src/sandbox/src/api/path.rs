@@ -109,6 +109,10 @@ pub fn parse(path: &str) -> Result<Route, ApiError> {
     if let Some(sub) = &found.subresource
         && found.resource.subresource(sub).is_none()
     {
+        if found.resource.refused.contains(&sub.as_str()) {
+            let what = format!("{}/{sub}", found.resource.plural);
+            return Err(ApiError::not_done(&what));
+        }
         return Err(missing());
     }
     Ok(Route::Resource(found))
@@ -182,6 +186,9 @@ mod tests {
         assert!(code("/apis/kubeflow.org/v1beta1/namespaces/a/gadgets").plain);
         assert!(code("/apis/apps/v1/deployments").plain);
         assert!(!code("/api/v1/namespaces/a/secrets/x/status").plain);
+        let refused = code("/api/v1/namespaces/a/pods/p/exec");
+        assert_eq!(refused.code, 501);
+        assert!(refused.message.contains("pods/exec"));
     }
 
     #[test]

@@ -3,13 +3,21 @@
 use serde_json::{Value, json};
 
 use super::age;
+use crate::resources::Resource;
+
 use super::auth::{self, MASTERS, User};
+use super::managed::{self, Writer};
 use super::status::ApiError;
 
 /// Answers a review.
-pub fn answer(kind: &str, mut body: Value, user: &User) -> Result<Value, ApiError> {
+pub fn answer(
+    resource: &Resource,
+    mut body: Value,
+    user: &User,
+    manager: &str,
+) -> Result<Value, ApiError> {
     body["metadata"] = json!({});
-    match kind {
+    match resource.kind {
         "SelfSubjectReview" => {
             body["metadata"] = json!({"creationTimestamp": age::now()});
             body["status"] = json!({"userInfo": {"username": user.name, "groups": user.groups}});
@@ -43,6 +51,11 @@ pub fn answer(kind: &str, mut body: Value, user: &User) -> Result<Value, ApiErro
                     ));
                 }
             };
+            let writer = Writer {
+                manager,
+                subresource: "",
+            };
+            managed::updated(&mut body, None, resource, writer);
             body["status"] = json!({"allowed": allowed});
         }
         "SelfSubjectRulesReview" => {
@@ -51,6 +64,7 @@ pub fn answer(kind: &str, mut body: Value, user: &User) -> Result<Value, ApiErro
                 json!({"verbs": ["create"], "apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"]}),
             ];
             let mut paths = vec![
+                json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"]}),
                 json!({"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"]}),
             ];
             if user.groups.iter().any(|g| g == MASTERS) {

@@ -196,6 +196,14 @@ impl Watch {
         match (before, in_now) {
             (false, true) => self.event("ADDED", &change.entry).await,
             (true, true) => self.event("MODIFIED", &change.entry).await,
+            // What leaves is shown as it last was here, with the revision at which it left.
+            (true, false) if change.kind == ChangeKind::Modified => match &change.previous {
+                Some(previous) => {
+                    let last = previous.at_revision(change.entry.revision);
+                    self.event("DELETED", &last).await
+                }
+                None => self.event("DELETED", &change.entry).await,
+            },
             (true, false) => self.event("DELETED", &change.entry).await,
             (false, false) => Ok(()),
         }

@@ -82,9 +82,29 @@ impl Entry {
         &self.path
     }
 
+    /// The same object, as of another revision.
+    pub fn at_revision(&self, revision: u64) -> Entry {
+        let (object, meta_range) = encode(&mut self.value(), revision);
+        Entry::new(
+            self.path.clone(),
+            revision,
+            self.created,
+            object,
+            meta_range,
+        )
+    }
+
     /// The object as JSON text.
     pub fn json(&self) -> &Bytes {
         &self.object
+    }
+
+    /// What follows kind and apiVersion, which [`encode`] puts first: the members from `metadata`
+    /// on, and the closing brace.
+    pub fn untyped_json(&self) -> Bytes {
+        let key = br#""metadata":"#.len();
+        self.object
+            .slice(self.meta_range.start.saturating_sub(key)..)
     }
 
     /// Its `metadata` as JSON text.

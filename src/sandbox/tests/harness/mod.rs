@@ -8,7 +8,7 @@ use axum::body::Body;
 use futures::StreamExt;
 use http::{Request, header};
 use http_body_util::BodyExt;
-use katlab_sandbox::api::admission_hook::AdmitAll;
+use katlab_sandbox::api::admission_hook::{Admission, AdmitAll};
 use katlab_sandbox::api::auth::Credentials;
 use katlab_sandbox::api::{Api, storages};
 use katlab_sandbox::gc;
@@ -37,13 +37,35 @@ pub struct Answer {
     pub body: Value,
 }
 
+impl Answer {
+    /// The values of a header.
+    pub fn all(&self, name: &str) -> String {
+        let values: Vec<&str> = self
+            .headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .collect();
+        values.join(", ")
+    }
+}
+
 /// A server with a namespace `team` and the collector running.
 pub async fn server() -> Server {
+    server_with(Retention::default(), |_| Arc::new(AdmitAll)).await
+}
+
+/// The same, with a memory and an admission of its own.
+pub async fn server_with(
+    retention: Retention,
+    admission: impl FnOnce(&Store) -> Arc<dyn Admission>,
+) -> Server {
     let home = tempfile::tempdir().expect("a directory");
-    let store = Store::open(home.path(), storages(), Retention::default()).expect("a store");
+    let store = Store::open(home.path(), storages(), retention).expect("a store");
     let shutdown = CancellationToken::new();
     let credentials = Credentials::new("token".to_owned().into());
-    let api = Api::new(store, Arc::new(AdmitAll), credentials, shutdown.clone());
+    let admission = admission(&store);
+    let api = Api::new(store, admission, credentials, shutdown.clone());
     tokio::spawn(gc::run(api.clone(), "ca".into(), shutdown.clone()));
     let server = Server {
         api,
@@ -79,9 +101,11 @@ impl Server {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::AUTHORIZATION, "Bearer token")
             .header(header::USER_AGENT, "suite/1");
-        for (name, value) in headers {
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.header(header::AUTHORIZATION, "Bearer token");
+        }
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);
         }
         let request = request

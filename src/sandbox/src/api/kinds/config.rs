@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::super::body::json_wording;
 use super::super::meta::config_key;
 use super::super::status::FieldError;
 use super::set_default;
@@ -111,7 +112,8 @@ pub(super) fn validate_secret(o: &Value) -> Vec<FieldError> {
                     .decode(text)
                     .map_err(|e| e.to_string())
                     .and_then(|b| {
-                        serde_json::from_slice::<Map<String, Value>>(&b).map_err(|e| e.to_string())
+                        serde_json::from_slice::<Map<String, Value>>(&b)
+                            .map_err(|e| json_wording(&e, &b))
                     });
                 if let Err(why) = parsed {
                     errors.push(FieldError::invalid(

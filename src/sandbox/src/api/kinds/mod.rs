@@ -8,12 +8,17 @@ mod pods;
 mod quantity;
 mod typed;
 
+use k8s_openapi::api::{batch, core, events as new_events};
+use k8s_openapi::schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::status::FieldError;
 
 pub(crate) use pods::quantities_in;
 pub use quantity::Quantity;
+pub use typed::Type;
 pub(crate) use typed::metadata as typed_metadata;
 
 /// Where the status of a new object comes from.
@@ -27,14 +32,11 @@ pub enum NewStatus {
     Set,
 }
 
-/// Reads an object as one of Kubernetes' own types and writes it again, or says what is wrong.
-pub type Typed = fn(&Value) -> Result<Value, String>;
-
 /// The rules of a kind.
 #[derive(Clone, Copy)]
 pub struct Rules {
-    /// Reads an object as Kubernetes' own type and writes it again: what is lost was unknown.
-    pub typed: Option<Typed>,
+    /// Kubernetes' own type; none for custom resources.
+    pub typed: Option<Type>,
     /// Defaults of a body, on create and update.
     pub defaults: fn(&mut Value),
     /// What the server sets on a new object, after its uid.
@@ -81,63 +83,64 @@ impl Rules {
         delete_answers_object: false,
         graceful: false,
     };
+
+    /// The rules that come with one of Kubernetes' own types.
+    pub const fn of<T: DeserializeOwned + Serialize + JsonSchema>() -> Rules {
+        Rules {
+            typed: Some(Type::of::<T>()),
+            ..Rules::NONE
+        }
+    }
 }
 
 /// ConfigMaps.
 pub const CONFIGMAP: Rules = Rules {
-    typed: Some(typed::config_map),
     validate: config::validate_config_map,
     validate_update: config::immutable,
-    ..Rules::NONE
+    ..Rules::of::<core::v1::ConfigMap>()
 };
 
 /// Secrets.
 pub const SECRET: Rules = Rules {
-    typed: Some(typed::secret),
     defaults: config::secret_defaults,
     validate: config::validate_secret,
     validate_update: config::secret_change,
-    ..Rules::NONE
+    ..Rules::of::<core::v1::Secret>()
 };
 
 /// Service accounts.
 pub const SERVICE_ACCOUNT: Rules = Rules {
-    typed: Some(typed::service_account),
     delete_answers_object: true,
-    ..Rules::NONE
+    ..Rules::of::<core::v1::ServiceAccount>()
 };
 
 /// Namespaces.
 pub const NAMESPACE: Rules = Rules {
-    typed: Some(typed::namespace),
     on_create: namespace_created,
     on_update: namespace_updated,
     new_status: NewStatus::Set,
     delete_answers_object: true,
-    ..Rules::NONE
+    ..Rules::of::<core::v1::Namespace>()
 };
 
 /// Nodes.
 pub const NODE: Rules = Rules {
-    typed: Some(typed::node),
     new_status: NewStatus::Given,
-    ..Rules::NONE
+    ..Rules::of::<core::v1::Node>()
 };
 
 /// Persistent volume claims.
 pub const PVC: Rules = Rules {
-    typed: Some(typed::persistent_volume_claim),
     defaults: pvc_defaults,
     on_create: pvc_created,
     validate: pvc_validate,
     new_status: NewStatus::Set,
     delete_answers_object: true,
-    ..Rules::NONE
+    ..Rules::of::<core::v1::PersistentVolumeClaim>()
 };
 
 /// Pods.
 pub const POD: Rules = Rules {
-    typed: Some(typed::pod),
     defaults: pods::defaults,
     on_create: pods::created,
     validate: pods::validate,
@@ -145,34 +148,31 @@ pub const POD: Rules = Rules {
     new_status: NewStatus::Set,
     delete_answers_object: true,
     graceful: true,
-    ..Rules::NONE
+    ..Rules::of::<core::v1::Pod>()
 };
 
 /// Jobs.
 pub const JOB: Rules = Rules {
-    typed: Some(typed::job),
     defaults: jobs::defaults,
     on_create: jobs::created,
     validate: jobs::validate,
     validate_update: jobs::change,
     new_status: NewStatus::Set,
-    ..Rules::NONE
+    ..Rules::of::<batch::v1::Job>()
 };
 
 /// Events of the core group, which is how events are stored.
 pub const EVENT: Rules = Rules {
-    typed: Some(typed::event),
     validate: events::validate,
-    ..Rules::NONE
+    ..Rules::of::<core::v1::Event>()
 };
 
 /// Events of `events.k8s.io`.
 pub const NEW_EVENT: Rules = Rules {
-    typed: Some(typed::new_event),
     validate: events::validate,
     serve: Some(events::serve),
     store: Some(events::store),
-    ..Rules::NONE
+    ..Rules::of::<new_events::v1::Event>()
 };
 
 /// What a field selector sees where the object has nothing.

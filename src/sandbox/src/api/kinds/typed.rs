@@ -1,26 +1,26 @@
 //! Bodies read as Kubernetes' own types and written again. What does not survive is unknown to
 //! Kubernetes; what does not parse has the wrong type.
 
-use k8s_openapi::api::{batch, core, events};
+use k8s_openapi::schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-fn again<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, String> {
+fn again<T: DeserializeOwned + Serialize + JsonSchema>(object: &Value) -> Result<Value, String> {
     let typed = T::deserialize(object).map_err(|error| {
         let error = error.to_string();
-        let field = field_of::<T>(object, &error).unwrap_or_default();
-        wording(&error, &field)
+        let path = path_of::<T>(object, &error).unwrap_or_default();
+        wording::<T>(object, &error, &path)
     })?;
     serde_json::to_value(typed).map_err(|e| e.to_string())
 }
 
-/// Where in an object an error is: the smallest part without which it goes away.
-fn field_of<T: DeserializeOwned>(object: &Value, error: &str) -> Option<String> {
+/// Where in an object an error is: the way to the smallest part without which it goes away.
+fn path_of<T: DeserializeOwned>(object: &Value, error: &str) -> Option<Vec<String>> {
     let mut tries = 500;
     let mut without = object.clone();
     let mut pointer = String::new();
-    let mut shown = String::new();
+    let mut path = Vec::new();
     'deeper: loop {
         let keys: Vec<String> = match object.pointer(&pointer)? {
             Value::Object(map) => map.keys().cloned().collect(),
@@ -48,11 +48,7 @@ fn field_of<T: DeserializeOwned>(object: &Value, error: &str) -> Option<String> 
             };
             *without.pointer_mut(&pointer)? = whole;
             if gone {
-                match object.pointer(&pointer)? {
-                    Value::Array(_) => shown.push_str(&format!("[{key}]")),
-                    _ if shown.is_empty() => shown = key,
-                    _ => shown.push_str(&format!(".{key}")),
-                }
+                path.push(key);
                 pointer = step;
                 continue 'deeper;
             }
@@ -63,11 +59,17 @@ fn field_of<T: DeserializeOwned>(object: &Value, error: &str) -> Option<String> 
         }
         break;
     }
-    Some(shown)
+    Some(path)
 }
 
 /// serde's complaints in the words of Go's decoder, as far as they say the same.
-fn wording(error: &str, field: &str) -> String {
+fn wording<T: JsonSchema>(object: &Value, error: &str, path: &[String]) -> String {
+    // Where text ends too early, Go names the beginning of its last four characters.
+    if error.starts_with("Invalid input length") || error.starts_with("Invalid padding") {
+        let text = path.iter().try_fold(object, |at, step| at.get(step));
+        let length = text.and_then(Value::as_str).map_or(0, str::len);
+        return format!("illegal base64 data at input byte {}", length - length % 4);
+    }
     if let Some((_, offset)) = error.split_once(", offset ") {
         let offset = offset.trim_end_matches('.');
         return format!("illegal base64 data at input byte {offset}");
@@ -86,31 +88,77 @@ fn wording(error: &str, field: &str) -> String {
         "map" => "object",
         other => other,
     };
-    match field {
-        "" => format!("json: cannot unmarshal {found} where {expected} is expected"),
-        _ => format!("json: cannot unmarshal {found} into field {field}: {expected} is expected"),
+    match go_field::<T>(path) {
+        Some((field, of)) => {
+            format!("json: cannot unmarshal {found} into Go struct field {field} of type {of}")
+        }
+        None => format!("json: cannot unmarshal {found} where {expected} is expected"),
     }
 }
 
-macro_rules! types {
-    ($($name:ident: $type:ty;)*) => {
-        $(pub(super) fn $name(object: &Value) -> Result<Value, String> {
-            again::<$type>(object)
-        })*
-    };
+/// A field as Go's decoder names it, and its type: the struct that has it, and all fields on the
+/// way, without the keys of maps and the places in lists.
+fn go_field<T: JsonSchema>(path: &[String]) -> Option<(String, String)> {
+    let mut generator = SchemaGenerator::default();
+    let mut at = generator.subschema_for::<T>().to_value();
+    let schemas = generator.definitions();
+    let (mut owner, mut fields) = (None, Vec::new());
+    for step in path {
+        let name = at["$ref"].as_str().and_then(|r| r.rsplit('/').next());
+        let schema = name.and_then(|name| schemas.get(name)).unwrap_or(&at);
+        let next = if let Some(field) = schema["properties"].get(step) {
+            owner = name.and_then(|n| n.rsplit('.').next()).map(str::to_owned);
+            fields.push(step.as_str());
+            field
+        } else {
+            let inside = ["items", "additionalProperties"];
+            inside.iter().find_map(|key| schema.get(key))?
+        };
+        at = next.clone();
+    }
+    Some((format!("{}.{}", owner?, fields.join(".")), go_type(&at)?))
 }
 
-types! {
-    config_map: core::v1::ConfigMap;
-    secret: core::v1::Secret;
-    service_account: core::v1::ServiceAccount;
-    namespace: core::v1::Namespace;
-    node: core::v1::Node;
-    persistent_volume_claim: core::v1::PersistentVolumeClaim;
-    pod: core::v1::Pod;
-    job: batch::v1::Job;
-    event: core::v1::Event;
-    new_event: events::v1::Event;
+fn go_type(schema: &Value) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        // `io.k8s.api.core.v1.Container` is `v1.Container`.
+        let mut parts = name.rsplitn(3, '.');
+        let (kind, version) = (parts.next()?, parts.next()?);
+        return Some(format!("{version}.{kind}"));
+    }
+    let format = schema["format"].as_str();
+    Some(match schema["type"].as_str()? {
+        "integer" => format.unwrap_or("int").to_owned(),
+        "number" => "float64".to_owned(),
+        "boolean" => "bool".to_owned(),
+        "array" => format!("[]{}", go_type(&schema["items"])?),
+        "object" => format!("map[string]{}", go_type(&schema["additionalProperties"])?),
+        other => other.to_owned(),
+    })
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// One of Kubernetes' own types.
+#[derive(Clone, Copy)]
+pub struct Type {
+    /// Reads an object as the type and writes it again, or says what is wrong: what is lost was
+    /// unknown.
+    pub again: fn(&Value) -> Result<Value, String>,
+    /// Puts the type's schema among a generator's definitions and refers to it.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Type {
+    /// That Rust type.
+    pub const fn of<T: DeserializeOwned + Serialize + JsonSchema>() -> Type {
+        Type {
+            again: again::<T>,
+            schema: schema::<T>,
+        }
+    }
 }
 
 /// The metadata of custom resources, whose other fields are their own.
@@ -124,22 +172,31 @@ pub(crate) fn metadata(object: &Value) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
     use serde_json::json;
 
     #[test]
     fn a_wrong_type_is_named_with_its_field() {
-        let error = config_map(&json!({"data": {"good": "1", "bad": 1}})).unwrap_err();
+        let error = again::<ConfigMap>(&json!({"data": {"good": "1", "b.ad": 1}})).unwrap_err();
         assert_eq!(
             error,
-            "json: cannot unmarshal number into field data.bad: a string is expected"
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"
         );
-        let pod_with =
-            |container: Value| json!({"spec": {"containers": [{"name": "a"}, container]}});
-        let error = pod(&pod_with(json!({"name": "b", "args": "x"}))).unwrap_err();
-        assert!(error.contains("field spec.containers[1].args:"), "{error}");
-        let error = pod(&json!({"spec": {"containers": "x"}})).unwrap_err();
-        assert!(error.contains("field spec.containers:"), "{error}");
-        let error = secret(&json!({"data": {"a": "%%%"}})).unwrap_err();
-        assert_eq!(error, "illegal base64 data at input byte 0");
+        let pod = |spec: Value| again::<Pod>(&json!({"spec": spec})).unwrap_err();
+        assert_eq!(
+            pod(json!({"containers": [{"name": "a"}, {"name": "b", "args": "x"}]})),
+            "json: cannot unmarshal string into Go struct field Container.spec.containers.args of type []string"
+        );
+        assert_eq!(
+            pod(json!({"containers": "x"})),
+            "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type []v1.Container"
+        );
+        assert_eq!(
+            pod(json!({"containers": [], "activeDeadlineSeconds": true})),
+            "json: cannot unmarshal bool into Go struct field PodSpec.spec.activeDeadlineSeconds of type int64"
+        );
+        let secret = |text: &str| again::<Secret>(&json!({"data": {"a": text}})).unwrap_err();
+        assert_eq!(secret("%%%"), "illegal base64 data at input byte 0");
+        assert_eq!(secret("YWJjZ"), "illegal base64 data at input byte 4");
     }
 }

@@ -7,7 +7,8 @@ use crate::resources::{Flavor, Resource};
 use super::super::status::ApiError;
 use super::super::strategic::{ListKind, list_kind};
 use super::{
-    Fields, Manager, Path, Writer, at, exists, fields, is_item, key_of, managers, set_managers,
+    Fields, Manager, Path, Writer, at, exists, fields, is_item, is_whole, key_of, managers,
+    set_managers,
 };
 
 /// Removes the field at a path, and the item of a list when the path ends in one.
@@ -59,7 +60,7 @@ fn remove(object: &mut Value, path: &[String]) {
 
 fn merge(target: &mut Value, applied: &Value, field: &str, flavor: Flavor) {
     match (target, applied) {
-        (target @ Value::Object(_), Value::Object(applied)) => {
+        (target @ Value::Object(_), Value::Object(applied)) if !is_whole(field, flavor) => {
             for (key, value) in applied {
                 let flavor = if field.is_empty() && key == "metadata" {
                     Flavor::BuiltIn

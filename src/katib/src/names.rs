@@ -58,6 +58,8 @@ pub const DEFAULT_ALGORITHMS: &[&str] = &[
     "enas",
     "darts",
 ];
+/// Algorithms the sandbox runs.
+pub const SANDBOX_ALGORITHMS: &[&str] = &["random", "grid", "sobol"];
 /// Early-stopping algorithms a default Katib installation lists.
 pub const DEFAULT_EARLY_STOPPING: &[&str] = &["medianstop"];
 /// Collectors a default Katib installation has an image for.

@@ -29,10 +29,12 @@ fn ask(
     count: usize,
     seed: u64,
 ) -> Result<Vec<Assignments>, SuggestionError> {
+    let open: Vec<Given> = history.iter().cloned().map(Given::open).collect();
     suggest(&Request {
         algorithm,
         parameters,
-        history,
+        objective: &ObjectiveType::Minimize,
+        history: &open,
         count,
         max_trial_count: None,
         seed,
@@ -148,10 +150,13 @@ fn a_point_taken_back_is_given_out_again() {
 
 #[test]
 fn what_does_not_run_here_is_refused_by_name() {
-    let error = ask(&algorithm("tpe"), &lab(), &[], 1, 1).unwrap_err();
+    let error = ask(&algorithm("pbt"), &lab(), &[], 1, 1).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the sandbox runs the algorithms random and grid so far; tpe needs a cluster with Katib"
+        format!(
+            "the sandbox runs the algorithms {} so far; pbt needs a cluster with Katib",
+            ALGORITHMS.join(", ")
+        )
     );
     let spec: ExperimentSpec = serde_json::from_value(json!({"algorithm": {"algorithmName": "grid"},
         "parameters": [{"name": "p", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "12"}}],
@@ -185,7 +190,7 @@ fn any_parameter() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_suggestion_leaves_the_space(
-        space in prop::collection::vec(any_parameter(), 1..4), seed in any::<u64>(), name in "random|grid", count in 0usize..20,
+        space in prop::collection::vec(any_parameter(), 1..4), seed in any::<u64>(), name in prop::sample::select(ALGORITHMS), count in 0usize..20,
     ) {
         let mut space = space;
         for (index, parameter) in space.iter_mut().enumerate() {
@@ -193,7 +198,7 @@ proptest! {
         }
         let space = parameters(Value::Array(space));
         let domains: Vec<Domain> = space.iter().map(|p| Domain::of(p).unwrap()).collect();
-        match ask(&algorithm(&name), &space, &[], count, seed) {
+        match ask(&algorithm(name), &space, &[], count, seed) {
             Err(SuggestionError::Settings(_) | SuggestionError::TooLarge) => prop_assert_eq!(name, "grid"),
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
             Ok(found) => {
@@ -203,7 +208,7 @@ proptest! {
                         prop_assert!(domain.contains(&assignment.value), "{} in {:?}", assignment.value, domain);
                     }
                 }
-                prop_assert_eq!(ask(&algorithm(&name), &space, &[], count, seed).unwrap(), found);
+                prop_assert_eq!(ask(&algorithm(name), &space, &[], count, seed).unwrap(), found);
             }
         }
     }

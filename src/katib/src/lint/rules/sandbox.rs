@@ -2,6 +2,7 @@
 
 use crate::lint::subject::Subject;
 use crate::lint::{Finding, Rule, Severity};
+use crate::names::SANDBOX_ALGORITHMS;
 use crate::path::FieldPath;
 use crate::types::CollectorKind;
 use serde_json::Value;
@@ -10,7 +11,7 @@ pub(super) const RULE: Rule = Rule {
     code: "KL0207",
     name: "sandbox",
     severity: Severity::Error,
-    what: "Whether the sandbox runs the Experiment: algorithms random and grid, collectors StdOut \
+    what: "Whether the sandbox runs the Experiment: its algorithms (all of Katib's but ALG), collectors StdOut \
            and File, trials that are plain Jobs, no early stopping, no architecture search.",
     why: "The sandbox refuses what it does not run, by name.",
     mend: "Change it, or use a cluster with Katib: `:use cluster`.",
@@ -18,8 +19,6 @@ pub(super) const RULE: Rule = Rule {
     instead: "algorithm: {algorithmName: random}",
 };
 
-/// Algorithms the sandbox runs.
-const ALGORITHMS: &[&str] = &["random", "grid"];
 /// Collectors the sandbox has.
 const COLLECTORS: &[CollectorKind] = &[CollectorKind::StdOut, CollectorKind::File];
 /// Fields of a Job the sandbox's controller does not act on.
@@ -38,7 +37,7 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let known = &subject.options.facts.algorithms;
     if let Some(algorithm) = &spec.algorithm {
         let name = &algorithm.algorithm_name;
-        if known.contains(name) && !ALGORITHMS.contains(&name.as_str()) {
+        if known.contains(name) && !SANDBOX_ALGORITHMS.contains(&name.as_str()) {
             findings.push(subject.at_value(
                 &RULE,
                 &FieldPath::parse("spec.algorithm.algorithmName"),

@@ -59,7 +59,14 @@ pub const DEFAULT_ALGORITHMS: &[&str] = &[
     "darts",
 ];
 /// Algorithms the sandbox runs.
-pub const SANDBOX_ALGORITHMS: &[&str] = &["random", "grid", "sobol"];
+pub const SANDBOX_ALGORITHMS: &[&str] = &[
+    "random",
+    "grid",
+    "sobol",
+    "tpe",
+    "multivariate-tpe",
+    "cmaes",
+];
 /// Early-stopping algorithms a default Katib installation lists.
 pub const DEFAULT_EARLY_STOPPING: &[&str] = &["medianstop"];
 /// Collectors a default Katib installation has an image for.

@@ -163,6 +163,11 @@ impl Scale {
         Some((edge(centre - step / 2.0), edge(centre + step / 2.0)))
     }
 
+    /// From the smallest to the greatest value.
+    pub(crate) fn range(&self) -> f64 {
+        self.max - self.min
+    }
+
     /// The width of a grid's cell, for a scale that is even.
     pub(crate) fn resolution(&self) -> f64 {
         self.grid.map_or(0.0, |(_, _, count)| 1.0 / count as f64)

@@ -32,13 +32,16 @@
 //! twice while there are others. A grid that is used up says so instead of stalling.
 
 mod axis;
+mod cmaes;
 mod grid;
 mod history;
 mod normal;
+mod parzen;
 mod random;
 mod search;
 mod sobol;
 mod space;
+mod tpe;
 
 pub use history::{Given, Outcome};
 
@@ -145,6 +148,9 @@ pub fn suggest(request: &Request<'_>) -> Result<Vec<Assignments>, SuggestionErro
     Ok(match name {
         "grid" => grid::suggest(&search)?,
         "sobol" => sobol::suggest(&search),
+        "tpe" => tpe::Tpe::separate(&search).suggest(&search),
+        "cmaes" => cmaes::suggest(&search),
+        "multivariate-tpe" => tpe::Tpe::joint(&search).suggest(&search),
         _ => random::suggest(&search),
     })
 }

@@ -24,8 +24,8 @@ use katlab_katib::names::condition::{CREATED, DEPLOYMENT_READY, FAILED, RUNNING,
 use katlab_katib::names::{Reason, suggestion as reasons};
 use katlab_katib::summary::{TrialState, objective_value};
 use katlab_katib::types::{
-    AlgorithmSpec, Experiment, ExperimentSpec, Setting, Suggestion, SuggestionStatus,
-    Trial, TrialAssignment,
+    AlgorithmSpec, Experiment, ExperimentSpec, Setting, Suggestion, SuggestionStatus, Trial,
+    TrialAssignment,
 };
 use katlab_suggestion::{
     Assignments, Given, Outcome, Request, SuggestionError, seed_of, suggest, validate_settings,

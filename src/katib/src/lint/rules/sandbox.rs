@@ -11,11 +11,12 @@ pub(super) const RULE: Rule = Rule {
     code: "KL0207",
     name: "sandbox",
     severity: Severity::Error,
-    what: "Whether the sandbox runs the Experiment: its algorithms (all of Katib's but ALG), collectors StdOut \
-           and File, trials that are plain Jobs, no early stopping, no architecture search.",
+    what: "Whether the sandbox runs the Experiment: algorithms random, grid, sobol, tpe, \
+           multivariate-tpe and cmaes, collectors StdOut and File, trials that are plain Jobs, no \
+           early stopping, no architecture search.",
     why: "The sandbox refuses what it does not run, by name.",
     mend: "Change it, or use a cluster with Katib: `:use cluster`.",
-    example: "algorithm: {algorithmName: tpe}",
+    example: "algorithm: {algorithmName: pbt}",
     instead: "algorithm: {algorithmName: random}",
 };
 
@@ -119,5 +120,17 @@ fn check_job(subject: &Subject<'_>, template: &FieldPath, findings: &mut Vec<Fin
             &job.key(field),
             format!("the sandbox's Jobs do not have {field}{word}"),
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_names_every_algorithm() {
+        for name in SANDBOX_ALGORITHMS {
+            assert!(RULE.what.contains(name), "{name}");
+        }
     }
 }

@@ -66,6 +66,7 @@ pub const SANDBOX_ALGORITHMS: &[&str] = &[
     "tpe",
     "multivariate-tpe",
     "cmaes",
+    "bayesianoptimization",
 ];
 /// Early-stopping algorithms a default Katib installation lists.
 pub const DEFAULT_EARLY_STOPPING: &[&str] = &["medianstop"];

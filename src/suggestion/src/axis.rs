@@ -163,6 +163,14 @@ impl Scale {
         Some((edge(centre - step / 2.0), edge(centre + step / 2.0)))
     }
 
+    /// The coordinate of the value next to a coordinate.
+    pub(crate) fn snap(&self, at: f64) -> f64 {
+        self.grid.map_or(at, |(min, step, count)| {
+            let position = position((min, step, count), self.value(at));
+            self.coordinate(min + position as f64 * step)
+        })
+    }
+
     /// From the smallest to the greatest value.
     pub(crate) fn range(&self) -> f64 {
         self.max - self.min

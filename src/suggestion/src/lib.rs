@@ -32,7 +32,10 @@
 //! twice while there are others. A grid that is used up says so instead of stalling.
 
 mod axis;
+mod bayesian;
 mod cmaes;
+mod forest;
+mod gaussian;
 mod grid;
 mod history;
 mod normal;
@@ -149,6 +152,7 @@ pub fn suggest(request: &Request<'_>) -> Result<Vec<Assignments>, SuggestionErro
         "grid" => grid::suggest(&search)?,
         "sobol" => sobol::suggest(&search),
         "tpe" => tpe::Tpe::separate(&search).suggest(&search),
+        "bayesianoptimization" => bayesian::suggest(&search),
         "cmaes" => cmaes::suggest(&search),
         "multivariate-tpe" => tpe::Tpe::joint(&search).suggest(&search),
         _ => random::suggest(&search),

@@ -87,13 +87,25 @@ impl<'a> Search<'a> {
         &self,
         mut propose: impl FnMut(&[Past], &mut Xoshiro256PlusPlus) -> Vec<f64>,
     ) -> Vec<Assignments> {
+        self.each_fresh(|past, _, random| propose(past, random))
+    }
+
+    /// As [`Search::each`], for those that want to know whether a point is a new one.
+    pub(crate) fn each_fresh(
+        &self,
+        mut propose: impl FnMut(&[Past], &dyn Fn(&[f64]) -> bool, &mut Xoshiro256PlusPlus) -> Vec<f64>,
+    ) -> Vec<Assignments> {
         let mut past = self.past.clone();
         let mut taken = self.taken();
         let mut found = Vec::with_capacity(self.count.min(1024));
         for number in (self.given.len() as u64..).take(self.count) {
             let mut random = generator(self.seed, number);
             let fresh = (0..PROPOSALS)
-                .map(|_| self.space.assignments_at(&propose(&past, &mut random)))
+                .map(|_| {
+                    let is_new = |at: &[f64]| !taken.has(&self.space.assignments_at(at));
+                    self.space
+                        .assignments_at(&propose(&past, &is_new, &mut random))
+                })
                 .find(|assignments| !taken.has(assignments));
             let assignments =
                 fresh.unwrap_or_else(|| random::fresh(&self.space, &taken, &mut random));

@@ -376,9 +376,10 @@ fn a_batch_is_spread() {
             .map(|value| value.parse().unwrap())
             .collect()
     };
+    // Waves, so that nobody is sure of the best point after 20 trials.
     let value = |a: &Assignments| {
         let at = numbers(a);
-        (at[0] - 0.3).powi(2) + (at[1] - 0.6).powi(2)
+        (17.0 * at[0]).sin() + (13.0 * at[1] + 2.0 * at[0]).cos()
     };
     for algorithm in searching() {
         let history = rounds(

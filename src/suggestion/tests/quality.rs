@@ -44,6 +44,37 @@ fn cmaes_beats_random_search() {
 }
 
 #[test]
+fn bayesian_optimisation_beats_random_search() {
+    // The middle and the worst of the functions: trees are no good where all is smooth.
+    for (settings, middle, worst) in [
+        (&[][..], 0.3, 0.6),
+        (&[("base_estimator", "RF")], 0.85, 1.2),
+        (&[("base_estimator", "ET")], 0.85, 1.2),
+        (&[("base_estimator", "GBRT")], 0.85, 1.2),
+        (&[("acq_func", "EI")], 0.3, 0.6),
+        (&[("acq_func", "LCB")], 0.3, 0.6),
+        (&[("acq_func", "PI")], 0.5, 0.8),
+        (&[("acq_optimizer", "sampling")], 0.5, 0.8),
+    ] {
+        let algorithm = algorithm("bayesianoptimization", settings);
+        let mut shares: Vec<f64> = all()
+            .iter()
+            .map(|function| {
+                let chance = common::algorithm("random", &[]);
+                let random = median_best(&chance, function, 60, 1, SEEDS);
+                median_best(&algorithm, function, 60, 3, 5) / random
+            })
+            .collect();
+        println!("{settings:?}: {shares:.2?} of random search");
+        shares.sort_by(f64::total_cmp);
+        assert!(
+            shares[2] <= middle && shares[4] <= worst,
+            "{settings:?}: {shares:.2?}"
+        );
+    }
+}
+
+#[test]
 fn cmaes_comes_down_to_the_optimum() {
     let rosenbrock = &all()[2];
     for strategy in ["none", "ipop", "bipop"] {

@@ -58,7 +58,7 @@ pub const DEFAULT_ALGORITHMS: &[&str] = &[
     "enas",
     "darts",
 ];
-/// Algorithms the sandbox runs.
+/// Algorithms the sandbox runs: those of `katlab-suggestion`, which takes its list from here.
 pub const SANDBOX_ALGORITHMS: &[&str] = &[
     "random",
     "grid",
@@ -67,6 +67,7 @@ pub const SANDBOX_ALGORITHMS: &[&str] = &[
     "multivariate-tpe",
     "cmaes",
     "bayesianoptimization",
+    "hyperband",
 ];
 /// Early-stopping algorithms a default Katib installation lists.
 pub const DEFAULT_EARLY_STOPPING: &[&str] = &["medianstop"];

@@ -29,6 +29,8 @@ pub(crate) struct Search<'a> {
     /// Everything given out whose values can be read, oldest first.
     pub(crate) past: Vec<Past>,
     given: &'a [Given],
+    /// -1 when great is good.
+    sign: f64,
     settings: &'a [Setting],
 }
 
@@ -43,11 +45,8 @@ impl<'a> Search<'a> {
             .history
             .iter()
             .filter_map(|given| {
-                let loss = match given.outcome {
-                    Outcome::Measured(value) => Some(sign * value).filter(|l| l.is_finite()),
-                    Outcome::Open | Outcome::Failed => None,
-                };
                 let at = space.point_of(&given.assignments)?;
+                let loss = loss(given, sign);
                 Some(Past { at, loss })
             })
             .collect();
@@ -60,6 +59,7 @@ impl<'a> Search<'a> {
                 .unwrap_or(request.seed),
             past,
             given: request.history,
+            sign,
             settings,
         })
     }
@@ -69,6 +69,13 @@ impl<'a> Search<'a> {
         setting(self.settings, name)
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(default)
+    }
+
+    /// Everything given out, with its loss.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (&'a Assignments, Option<f64>)> {
+        self.given
+            .iter()
+            .map(|given| (&given.assignments, loss(given, self.sign)))
     }
 
     /// How many trials reported their objective.
@@ -121,6 +128,13 @@ impl<'a> Search<'a> {
     /// The numbers that the next assignments have in the sequence.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
         (self.given.len() as u64..).take(self.count)
+    }
+}
+
+fn loss(given: &Given, sign: f64) -> Option<f64> {
+    match given.outcome {
+        Outcome::Measured(value) => Some(sign * value).filter(|loss| loss.is_finite()),
+        Outcome::Open | Outcome::Failed => None,
     }
 }
 

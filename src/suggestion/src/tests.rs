@@ -478,6 +478,135 @@ fn assignments(history: &[Given]) -> Vec<Assignments> {
         .collect()
 }
 
+fn hyperband(settings: &[(&str, &str)]) -> AlgorithmSpec {
+    AlgorithmSpec {
+        algorithm_name: "hyperband".into(),
+        algorithm_settings: settings
+            .iter()
+            .map(|(name, value)| Setting {
+                name: (*name).into(),
+                value: (*value).into(),
+            })
+            .collect(),
+    }
+}
+
+fn epochs() -> Vec<ParameterSpec> {
+    parameters(json!([
+        {"name": "lr", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}},
+        {"name": "epochs", "parameterType": "int", "feasibleSpace": {"min": "1", "max": "9"}},
+        {"name": "opt", "parameterType": "categorical", "feasibleSpace": {"list": ["sgd", "adam"]}}]))
+}
+
+#[test]
+fn hyperband_gives_the_best_more_resources() {
+    let algorithm = hyperband(&[("r_l", "9"), ("resource_name", "epochs")]);
+    let lr = |a: &Assignments| a[0].value.parse::<f64>().unwrap();
+    let mut history: Vec<Given> = Vec::new();
+    let mut ask = |count: usize| -> Vec<Assignments> {
+        let next = suggest(&Request {
+            algorithm: &algorithm,
+            parameters: &epochs(),
+            objective: &ObjectiveType::Maximize,
+            history: &history,
+            count,
+            max_trial_count: None,
+            seed: 1,
+        })
+        .unwrap();
+        history.extend(next.iter().map(|a| Given::measured(a.clone(), lr(a))));
+        next
+    };
+    let resources = |batch: &[Assignments]| -> Vec<String> {
+        batch.iter().map(|a| a[1].value.clone()).collect()
+    };
+    let first = ask(9);
+    assert_eq!(resources(&first), ["1"; 9]);
+    let mut ranked = first.clone();
+    ranked.sort_by(|a, b| lr(b).total_cmp(&lr(a)));
+    // The best three rise; beside them the next bracket begins.
+    let second = ask(9);
+    assert_eq!(
+        resources(&second),
+        ["3", "3", "3", "3", "3", "3", "3", "3", "9"]
+    );
+    for (risen, good) in second.iter().zip(&ranked[..3]) {
+        assert_eq!((&risen[0], &risen[2]), (&good[0], &good[2]));
+    }
+    let third = ask(2);
+    assert_eq!(resources(&third)[0], "9");
+    assert_eq!(
+        lr(&third[0]),
+        lr(&ranked[0]),
+        "the best of the first bracket"
+    );
+}
+
+#[test]
+fn hyperband_goes_on_with_failed_trials_and_asks_for_what_it_needs() {
+    let algorithm = hyperband(&[("r_l", "9"), ("eta", "3"), ("resource_name", "epochs")]);
+    let minimize = ObjectiveType::Minimize;
+    let history = rounds(
+        &algorithm,
+        &epochs(),
+        &minimize,
+        checksum,
+        &[9, 4, 1, 1, 7, 20],
+        3,
+    )
+    .unwrap();
+    let given = assignments(&history);
+    assert_eq!(
+        given.iter().collect::<BTreeSet<_>>().len(),
+        42,
+        "nothing twice"
+    );
+    for (number, trial) in given.iter().enumerate() {
+        let earlier = given[..number].iter().zip(&history);
+        let lower: Vec<_> = earlier
+            .filter(|(other, _)| (&other[0], &other[2]) == (&trial[0], &trial[2]))
+            .collect();
+        for (other, given) in lower {
+            assert!(other[1].value < trial[1].value, "resources grow");
+            assert!(matches!(given.outcome, Outcome::Measured(value) if value.is_finite()));
+        }
+    }
+    let most = given.iter().filter(|a| a[1].value == "9").count();
+    assert!(most > 3, "{most}");
+    for (settings, text) in [
+        (
+            vec![("r_l", "9")],
+            "algorithm hyperband needs the setting resource_name",
+        ),
+        (
+            vec![("r_l", "9"), ("resource_name", "time")],
+            "resource_name time is not a parameter",
+        ),
+        (
+            vec![("r_l", "-1"), ("resource_name", "epochs")],
+            "r_l should be greater than or equal to 0",
+        ),
+    ] {
+        let error = ask(&hyperband(&settings), &epochs(), &[], 1, 1).unwrap_err();
+        assert_eq!(error.to_string(), text);
+    }
+    for odd in [
+        [("r_l", "0"), ("eta", "1")],
+        [("r_l", "2e9"), ("eta", "-2")],
+        [("r_l", "inf"), ("eta", "inf")],
+    ] {
+        let mut settings = odd.to_vec();
+        settings.push(("resource_name", "epochs"));
+        assert_eq!(
+            ask(&hyperband(&settings), &epochs(), &[], 3, 1)
+                .unwrap()
+                .len(),
+            3,
+            "{odd:?}"
+        );
+    }
+}
+
 fn any_parameter() -> impl Strategy<Value = Value> {
     let distribution = prop::sample::select(vec!["uniform", "logUniform", "normal", "logNormal"]);
     let number = (1u32..2000, 0u32..3000, 0u32..300, distribution, any::<bool>()).prop_map(

@@ -12,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
     name: "sandbox",
     severity: Severity::Error,
     what: "Whether the sandbox runs the Experiment: algorithms random, grid, sobol, tpe, \
-           multivariate-tpe, cmaes and bayesianoptimization, collectors StdOut and File, trials \
+           multivariate-tpe, cmaes, bayesianoptimization and hyperband, collectors StdOut and File, trials \
            that are plain Jobs, no early stopping, no architecture search.",
     why: "The sandbox refuses what it does not run, by name.",
     mend: "Change it, or use a cluster with Katib: `:use cluster`.",

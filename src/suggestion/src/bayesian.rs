@@ -40,9 +40,11 @@ const STARTS: usize = 3;
 const STEPS: usize = 60;
 /// How far from trials that are under way a point must be, as a share of an axis.
 const APART: f64 = 0.005;
-/// scikit-optimize's defaults.
+/// How many deviations below the mean the bound is: scikit-optimize's default.
 const KAPPA: f64 = 1.96;
-const XI: f64 = 0.01;
+/// The least improvement that counts, in deviations of the measured values (in
+/// scikit-optimize 0.01 of whatever the unit is).
+const XI: f64 = 0.001;
 
 /// What a point promises.
 #[derive(Clone, Copy)]

@@ -58,6 +58,17 @@ pub const DEFAULT_ALGORITHMS: &[&str] = &[
     "enas",
     "darts",
 ];
+/// Algorithms the sandbox runs: those of `katlab-suggestion`, which takes its list from here.
+pub const SANDBOX_ALGORITHMS: &[&str] = &[
+    "random",
+    "grid",
+    "sobol",
+    "tpe",
+    "multivariate-tpe",
+    "cmaes",
+    "bayesianoptimization",
+    "hyperband",
+];
 /// Early-stopping algorithms a default Katib installation lists.
 pub const DEFAULT_EARLY_STOPPING: &[&str] = &["medianstop"];
 /// Collectors a default Katib installation has an image for.

@@ -210,9 +210,9 @@ fn every_trap_has_its_rule() {
         ),
         (
             "algorithmName: random",
-            "algorithmName: tpe",
+            "algorithmName: darts",
             "KL0207",
-            "the sandbox does not run the algorithm tpe",
+            "the sandbox does not run the algorithm darts",
         ),
         (
             "\"train.py\"",

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use katlab_suggestion::ALGORITHMS;
+
 use crate::api::Api;
 use crate::api::status::ApiError;
 use crate::gc::{ensure, furnish};
@@ -11,8 +13,6 @@ use crate::resources::{self, Flavor, RESOURCES, Resource};
 /// The namespace that a learner works in.
 pub const USER_NAMESPACE: &str = "kubeflow-user";
 
-/// Algorithms the suggestion controller has.
-pub const ALGORITHMS: &[&str] = &["random", "grid"];
 /// Collectors the pod runtime has.
 pub const COLLECTORS: &[&str] = &["StdOut", "File"];
 

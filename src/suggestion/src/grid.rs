@@ -1,33 +1,23 @@
 //! Grid search: every point once, in an order that depends on the seed.
 
 use crate::random::generator;
-use crate::space::{Space, key};
+use crate::search::Search;
 use crate::{Assignments, SuggestionError};
 use rand::RngExt;
-use std::collections::HashSet;
 
-pub(crate) fn suggest(
-    space: &Space,
-    history: &[Assignments],
-    count: usize,
-    seed: u64,
-) -> Result<Vec<Assignments>, SuggestionError> {
+pub(crate) fn suggest(search: &Search<'_>) -> Result<Vec<Assignments>, SuggestionError> {
+    let space = &search.space;
     let total = space.count().ok_or(SuggestionError::TooLarge)?;
-    let order = Shuffle::new(total, seed);
-    let given: HashSet<_> = history.iter().map(|assignments| key(assignments)).collect();
-    let mut found = Vec::new();
+    let order = Shuffle::new(total, search.seed);
+    let taken = search.taken();
     // Points are skipped by what they are, not by how many were given out: trials can be
     // taken back, and then their points are free again.
-    for number in 0..total {
-        if found.len() == count {
-            return Ok(found);
-        }
-        let point = space.point(order.at(number));
-        if !given.contains(&key(&point)) {
-            found.push(point);
-        }
-    }
-    if found.is_empty() && count > 0 {
+    let found: Vec<Assignments> = (0..total)
+        .map(|number| space.point(order.at(number)))
+        .filter(|point| !taken.has(point))
+        .take(search.count)
+        .collect();
+    if found.is_empty() && search.count > 0 {
         return Err(SuggestionError::Exhausted { total });
     }
     Ok(found)

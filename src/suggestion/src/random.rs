@@ -1,13 +1,13 @@
 //! Random search.
 
 use crate::Assignments;
-use crate::space::{Space, key};
+use crate::search::Search;
+use crate::space::{Space, Taken};
 use katlab_katib::space::{Domain, python_float};
 use katlab_katib::types::Distribution;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution as _, Normal};
-use std::collections::HashSet;
 
 /// Draws before a repetition is accepted for bad luck and the points left are counted out.
 const ATTEMPTS: usize = 64;
@@ -16,38 +16,33 @@ const COUNTABLE: u64 = 100_000;
 
 /// The n-th assignment depends on the seed and on n alone, not on how many were asked for at
 /// once, so that the same Experiment gives the same sequence whatever its timing.
-pub(crate) fn suggest(
-    space: &Space,
-    history: &[Assignments],
-    count: usize,
-    seed: u64,
-) -> Vec<Assignments> {
-    let mut given: HashSet<Vec<(String, String)>> = history.iter().map(owned).collect();
-    let mut found = Vec::with_capacity(count.min(1024));
-    for number in (history.len() as u64..).take(count) {
-        let mut random = generator(seed, number);
-        let mut point = draw(space, &mut random);
-        let mut attempts = 1;
-        while given.contains(&owned(&point)) && attempts < ATTEMPTS {
-            point = draw(space, &mut random);
-            attempts += 1;
-        }
-        if given.contains(&owned(&point))
-            && let Some(left) = unused(space, &given, &mut random)
-        {
-            point = left;
-        }
-        given.insert(owned(&point));
-        found.push(point);
-    }
-    found
+pub(crate) fn suggest(search: &Search<'_>) -> Vec<Assignments> {
+    let mut taken = search.taken();
+    search
+        .numbers()
+        .map(|number| {
+            let mut random = generator(search.seed, number);
+            let point = fresh(&search.space, &taken, &mut random);
+            taken.add(&point);
+            point
+        })
+        .collect()
 }
 
-fn owned(assignments: &Assignments) -> Vec<(String, String)> {
-    key(assignments)
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+/// A random point that was not given out yet, as long as there is one.
+pub(crate) fn fresh(space: &Space, taken: &Taken, random: &mut Xoshiro256PlusPlus) -> Assignments {
+    let mut point = draw(space, random);
+    for _ in 1..ATTEMPTS {
+        if !taken.has(&point) {
+            return point;
+        }
+        point = draw(space, random);
+    }
+    if taken.has(&point) {
+        unused(space, taken, random).unwrap_or(point)
+    } else {
+        point
+    }
 }
 
 pub(crate) fn generator(seed: u64, number: u64) -> Xoshiro256PlusPlus {
@@ -57,14 +52,10 @@ pub(crate) fn generator(seed: u64, number: u64) -> Xoshiro256PlusPlus {
 }
 
 /// One of the points that were not given out yet, if the space is small enough to look.
-fn unused(
-    space: &Space,
-    given: &HashSet<Vec<(String, String)>>,
-    random: &mut Xoshiro256PlusPlus,
-) -> Option<Assignments> {
+fn unused(space: &Space, taken: &Taken, random: &mut Xoshiro256PlusPlus) -> Option<Assignments> {
     let total = space.count().filter(|total| *total <= COUNTABLE)?;
     let left: Vec<u64> = (0..total)
-        .filter(|number| !given.contains(&owned(&space.point(*number))))
+        .filter(|number| !taken.has(&space.point(*number)))
         .collect();
     if left.is_empty() {
         return None;
@@ -73,7 +64,7 @@ fn unused(
     Some(space.point(chosen))
 }
 
-fn draw(space: &Space, random: &mut Xoshiro256PlusPlus) -> Assignments {
+pub(crate) fn draw(space: &Space, random: &mut Xoshiro256PlusPlus) -> Assignments {
     let values = space
         .domains
         .iter()

@@ -1,7 +1,8 @@
 //! The suggestion controller: checks the algorithm's settings, then gives as many assignments
 //! as are asked for.
 //!
-//! The algorithm is a pure function of the space, its settings and what was given before, so
+//! The algorithm is a pure function of the space, its settings, what was given before and what
+//! came of it, so
 //! nothing is forgotten when this process is stopped; and names and assignments are in the
 //! Suggestion's status before any trial is made from them.
 //!
@@ -14,19 +15,20 @@
 //! - Histories are those of one Experiment; Katib mixes equally named ones of different
 //!   namespaces.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use katlab_katib::condition::{Conditioned, FALSE, TRUE, set_condition};
 use katlab_katib::name::trial_name;
 use katlab_katib::names::condition::{CREATED, DEPLOYMENT_READY, FAILED, RUNNING, SUCCEEDED};
 use katlab_katib::names::{Reason, suggestion as reasons};
+use katlab_katib::summary::{TrialState, objective_value};
 use katlab_katib::types::{
-    AlgorithmSpec, Experiment, ExperimentSpec, Setting, Suggestion, SuggestionStatus,
+    AlgorithmSpec, Experiment, ExperimentSpec, Setting, Suggestion, SuggestionStatus, Trial,
     TrialAssignment,
 };
 use katlab_suggestion::{
-    Assignments, Request, SuggestionError, seed_of, suggest, validate_settings,
+    Assignments, Given, Outcome, Request, SuggestionError, seed_of, suggest, validate_settings,
 };
 
 use super::cache::Key;
@@ -62,7 +64,8 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     };
     let mut status = suggestion.status.clone().unwrap_or_default();
     let spec = effective_spec(&experiment, &suggestion, &status);
-    let given = advance(&suggestion, &spec, &mut status);
+    let trials = context.trials_of(key);
+    let given = advance(&suggestion, &spec, &trials, &mut status);
     if suggestion.status.as_ref() != Some(&status) {
         store(context, &suggestion, &status).await?;
     }
@@ -131,6 +134,7 @@ fn missing(suggestion: &Suggestion) -> usize {
 fn advance(
     suggestion: &Suggestion,
     spec: &ExperimentSpec,
+    trials: &[Arc<Trial>],
     status: &mut SuggestionStatus,
 ) -> Result<()> {
     let now = now();
@@ -148,7 +152,7 @@ fn advance(
     if wanted == 0 {
         return Ok(());
     }
-    match next(suggestion, spec, status, wanted) {
+    match next(suggestion, spec, trials, status, wanted) {
         Ok(assignments) => {
             append(suggestion, status, assignments);
             Ok(())
@@ -189,23 +193,47 @@ fn advance(
 fn next(
     suggestion: &Suggestion,
     spec: &ExperimentSpec,
+    trials: &[Arc<Trial>],
     status: &SuggestionStatus,
     count: usize,
 ) -> std::result::Result<Vec<Assignments>, SuggestionError> {
-    let history: Vec<Assignments> = status
+    let made: HashMap<&str, &Trial> = trials
+        .iter()
+        .map(|trial| (trial.name(), trial.as_ref()))
+        .collect();
+    let history: Vec<Given> = status
         .suggestions
         .iter()
-        .map(|given| given.parameter_assignments.clone())
+        .map(|given| Given {
+            assignments: given.parameter_assignments.clone(),
+            outcome: made
+                .get(given.name.as_str())
+                .map_or(Outcome::Open, |trial| outcome(trial)),
+        })
         .collect();
+    let objective = spec.objective.clone().unwrap_or_default().objective_type;
     let algorithm = spec.algorithm.clone().unwrap_or_default();
     suggest(&Request {
         algorithm: &algorithm,
         parameters: &spec.parameters,
+        objective: &objective,
         history: &history,
         count,
         max_trial_count: spec.max_trial_count,
         seed: seed_of(suggestion.uid()),
     })
+}
+
+/// What the search learns from a trial. What one that was cut short had reached counts, as
+/// Katib has it.
+fn outcome(trial: &Trial) -> Outcome {
+    match TrialState::of(trial) {
+        TrialState::Running | TrialState::Pending => Outcome::Open,
+        TrialState::Succeeded | TrialState::EarlyStopped => {
+            objective_value(trial).map_or(Outcome::Failed, Outcome::Measured)
+        }
+        TrialState::Killed | TrialState::Failed | TrialState::MetricsUnavailable => Outcome::Failed,
+    }
 }
 
 /// Names the assignments and notes them.

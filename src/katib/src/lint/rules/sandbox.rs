@@ -2,6 +2,7 @@
 
 use crate::lint::subject::Subject;
 use crate::lint::{Finding, Rule, Severity};
+use crate::names::SANDBOX_ALGORITHMS;
 use crate::path::FieldPath;
 use crate::types::CollectorKind;
 use serde_json::Value;
@@ -10,16 +11,15 @@ pub(super) const RULE: Rule = Rule {
     code: "KL0207",
     name: "sandbox",
     severity: Severity::Error,
-    what: "Whether the sandbox runs the Experiment: algorithms random and grid, collectors StdOut \
-           and File, trials that are plain Jobs, no early stopping, no architecture search.",
+    what: "Whether the sandbox runs the Experiment: algorithms random, grid, sobol, tpe, \
+           multivariate-tpe, cmaes, bayesianoptimization and hyperband, collectors StdOut and File, trials \
+           that are plain Jobs, no early stopping, no architecture search.",
     why: "The sandbox refuses what it does not run, by name.",
     mend: "Change it, or use a cluster with Katib: `:use cluster`.",
-    example: "algorithm: {algorithmName: tpe}",
+    example: "algorithm: {algorithmName: pbt}",
     instead: "algorithm: {algorithmName: random}",
 };
 
-/// Algorithms the sandbox runs.
-const ALGORITHMS: &[&str] = &["random", "grid"];
 /// Collectors the sandbox has.
 const COLLECTORS: &[CollectorKind] = &[CollectorKind::StdOut, CollectorKind::File];
 /// Fields of a Job the sandbox's controller does not act on.
@@ -38,7 +38,7 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let known = &subject.options.facts.algorithms;
     if let Some(algorithm) = &spec.algorithm {
         let name = &algorithm.algorithm_name;
-        if known.contains(name) && !ALGORITHMS.contains(&name.as_str()) {
+        if known.contains(name) && !SANDBOX_ALGORITHMS.contains(&name.as_str()) {
             findings.push(subject.at_value(
                 &RULE,
                 &FieldPath::parse("spec.algorithm.algorithmName"),
@@ -120,5 +120,17 @@ fn check_job(subject: &Subject<'_>, template: &FieldPath, findings: &mut Vec<Fin
             &job.key(field),
             format!("the sandbox's Jobs do not have {field}{word}"),
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_names_every_algorithm() {
+        for name in SANDBOX_ALGORITHMS {
+            assert!(RULE.what.contains(name), "{name}");
+        }
     }
 }

@@ -1,0 +1,315 @@
+//! Bayesian optimisation: a Gaussian process learns from the measured trials, and the point
+//! that promises most is tried next.
+//!
+//! J. Snoek, H. Larochelle, R. Adams, *Practical Bayesian optimization of machine learning
+//! algorithms*, NeurIPS 2012, with the settings, defaults and promises of scikit-optimize,
+//! which Katib runs: random trials first, then the expected improvement (`EI`), the
+//! probability of one (`PI`), the lower confidence bound (`LCB`), or one of the three by
+//! chance (`gp_hedge`). scikit-optimize's hedge weighs them by what they promised so far;
+//! here they are weighed by what the present process expects at their points, because
+//! nothing is remembered between calls. `EIps` and `PIps` would look at how long trials
+//! take, which Katib does not tell; they are taken as `EI` and `PI`.
+//!
+//! Trials under way, and those that failed, are taken as having given what the process
+//! expects there (D. Ginsbourger, R. Le Riche, L. Carraro, *Kriging is well-suited to
+//! parallelize optimization*, 2010): nothing is to be learnt there any more.
+//!
+//! Forests and boosted trees (`base_estimator`) learn instead of the process, as there.
+//!
+//! Unlike there, steps and distributions hold, and `min` may be 0 or less.
+
+use crate::Assignments;
+use crate::axis::Axis;
+use crate::forest::{Forest, Kind};
+use crate::gaussian::{Process, Shape};
+use crate::normal::{density, share_below};
+use crate::search::{Past, Search};
+use crate::space::Space;
+use crate::tpe::start;
+use rand::RngExt;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand_distr::{Distribution as _, StandardNormal};
+
+/// Measured trials a process learns from: the cost grows with their cube. Of more, the best
+/// half and the latest are taken.
+const MOST: usize = 300;
+/// Random points looked at.
+const CANDIDATES: usize = 600;
+/// The best of them from which is searched on, and steps of that.
+const STARTS: usize = 3;
+const STEPS: usize = 60;
+/// How far from trials that are under way a point must be, as a share of an axis.
+const APART: f64 = 0.005;
+/// How many deviations below the mean the bound is: scikit-optimize's default.
+const KAPPA: f64 = 1.96;
+/// The least improvement that counts, in deviations of the measured values (in
+/// scikit-optimize 0.01 of whatever the unit is).
+const XI: f64 = 0.001;
+
+/// What a point promises.
+#[derive(Clone, Copy)]
+enum Promise {
+    Improvement,
+    Chance,
+    Bound,
+}
+
+pub(crate) fn suggest(search: &Search<'_>) -> Vec<Assignments> {
+    let space = &search.space;
+    let initial: usize = search.setting("n_initial_points", 10);
+    let promises: &[Promise] = match search.setting("acq_func", String::new()).as_str() {
+        "EI" | "EIps" => &[Promise::Improvement],
+        "PI" | "PIps" => &[Promise::Chance],
+        "LCB" => &[Promise::Bound],
+        _ => &[Promise::Improvement, Promise::Bound, Promise::Chance],
+    };
+    let kind = match search.setting("base_estimator", String::new()).as_str() {
+        "RF" => Some(Kind::Random),
+        "ET" => Some(Kind::Extra),
+        "GBRT" => Some(Kind::Boosted),
+        _ => None,
+    };
+    // Trees are flat between their cuts: there is nothing to climb.
+    let climbs = kind.is_none() && search.setting("acq_optimizer", String::new()) != "sampling";
+    if search.measured() < initial.max(1) {
+        return search.each(|_, random| start(space, random));
+    }
+    let (points, values) = measured(&search.past);
+    let axes = &space.axes;
+    let shape = kind.is_none().then(|| Shape::fit(axes, &points, &values));
+    search.each_fresh(|past, is_new, random| {
+        let others = past.iter().filter(|past| past.loss.is_none());
+        let others: Vec<Vec<f64>> = others.map(|past| past.at.clone()).collect();
+        let others = &others[others.len().saturating_sub(MOST)..];
+        // Promises may agree on a point of which the model is sure already.
+        let is_new =
+            |at: &[f64]| others.iter().all(|other| is_apart(axes, at, other)) && is_new(at);
+        let learner = match (kind, &shape) {
+            (Some(kind), _) => {
+                let forest = Forest::fit(kind, axes, &points, &values, random);
+                Learner::Forest(believing(
+                    forest, kind, axes, &points, &values, others, random,
+                ))
+            }
+            (None, Some(shape)) => match Process::new(axes, shape, points.clone(), &values) {
+                Some(process) => Learner::Process(process.believing(others)),
+                None => return start(space, random),
+            },
+            (None, None) => return start(space, random),
+        };
+        let model = Model {
+            space,
+            learner,
+            least: values.iter().copied().fold(f64::INFINITY, f64::min),
+        };
+        model.next(promises, climbs, &points, &values, &is_new, random)
+    })
+}
+
+/// Whether two points differ in a listed value, or by [`APART`] on some other axis.
+fn is_apart(axes: &[Axis], a: &[f64], b: &[f64]) -> bool {
+    axes.iter()
+        .zip(a.iter().zip(b))
+        .any(|(axis, (a, b))| match axis {
+            Axis::Number(_) => (a - b).abs() >= APART,
+            Axis::Choice(_) => a != b,
+        })
+}
+
+/// The points learnt from, and their values with mean 0 and deviation 1.
+fn measured(past: &[Past]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let mut known: Vec<(usize, &Past, f64)> = past
+        .iter()
+        .enumerate()
+        .filter_map(|(number, past)| Some((number, past, past.loss?)))
+        .collect();
+    if known.len() > MOST {
+        known.sort_by(|(_, _, a), (_, _, b)| a.total_cmp(b));
+        let mut latest = known.split_off(MOST / 2);
+        latest.sort_unstable_by_key(|(number, ..)| *number);
+        known.extend(latest.split_off(latest.len() - MOST / 2));
+        known.sort_unstable_by_key(|(number, ..)| *number);
+    }
+    let count = known.len() as f64;
+    let mean = known.iter().map(|(.., loss)| loss / count).sum::<f64>();
+    let variance = known
+        .iter()
+        .map(|(.., loss)| (loss - mean).powi(2) / count)
+        .sum::<f64>();
+    let deviation = if variance.is_finite() && variance > 0.0 {
+        variance.sqrt()
+    } else {
+        1.0
+    };
+    let values = known.iter().map(|(.., loss)| (loss - mean) / deviation);
+    let points = known.iter().map(|(_, past, _)| past.at.clone());
+    (points.collect(), values.collect())
+}
+
+/// What is learnt with.
+enum Learner<'a> {
+    Process(Process<'a>),
+    Forest(Forest),
+}
+
+impl Learner<'_> {
+    fn at(&self, point: &[f64]) -> (f64, f64) {
+        match self {
+            Self::Process(process) => process.at(point),
+            Self::Forest(forest) => forest.at(point),
+        }
+    }
+}
+
+/// The forest when it has seen what it expects at some more points.
+fn believing(
+    forest: Forest,
+    kind: Kind,
+    axes: &[Axis],
+    points: &[Vec<f64>],
+    values: &[f64],
+    more: &[Vec<f64>],
+    random: &mut Xoshiro256PlusPlus,
+) -> Forest {
+    if more.is_empty() {
+        return forest;
+    }
+    let expected = more.iter().map(|point| forest.at(point).0);
+    let values: Vec<f64> = values.iter().copied().chain(expected).collect();
+    let points: Vec<Vec<f64>> = points.iter().chain(more).cloned().collect();
+    Forest::fit(kind, axes, &points, &values, random)
+}
+
+struct Model<'a> {
+    space: &'a Space,
+    learner: Learner<'a>,
+    /// The best measured value.
+    least: f64,
+}
+
+impl Model<'_> {
+    fn next(
+        &self,
+        promises: &[Promise],
+        climbs: bool,
+        points: &[Vec<f64>],
+        values: &[f64],
+        is_new: &dyn Fn(&[f64]) -> bool,
+        random: &mut Xoshiro256PlusPlus,
+    ) -> Vec<f64> {
+        let best = values
+            .iter()
+            .zip(points)
+            .min_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map(|(_, point)| point);
+        let mut candidates: Vec<Vec<f64>> =
+            (0..CANDIDATES).map(|_| start(self.space, random)).collect();
+        for index in 0..if best.is_some() { CANDIDATES / 4 } else { 0 } {
+            let width = 0.1 * 0.01f64.powf(index as f64 * 4.0 / CANDIDATES as f64);
+            candidates.extend(best.map(|best| self.beside(best, width, random)));
+        }
+        let expected: Vec<(f64, f64)> = candidates
+            .iter()
+            .map(|point| self.learner.at(point))
+            .collect();
+        let found: Vec<(f64, Vec<f64>)> = promises
+            .iter()
+            .filter_map(|promise| {
+                let mut order: Vec<(f64, usize)> = expected
+                    .iter()
+                    .enumerate()
+                    .map(|(index, (mean, deviation))| {
+                        (self.worth(*promise, *mean, *deviation), index)
+                    })
+                    .collect();
+                order.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+                order
+                    .iter()
+                    .filter(|(_, index)| is_new(&candidates[*index]))
+                    .take(if climbs { STARTS } else { 1 })
+                    .map(|(worth, index)| {
+                        let from = (*worth, candidates[*index].clone());
+                        if climbs {
+                            self.climb(*promise, from, is_new, random)
+                        } else {
+                            from
+                        }
+                    })
+                    .max_by(|(a, _), (b, _)| a.total_cmp(b))
+                    .map(|(_, point)| (self.learner.at(&point).0, point))
+            })
+            .collect();
+        // The lower the expected value, the likelier.
+        let lowest = found
+            .iter()
+            .map(|(mean, _)| *mean)
+            .fold(f64::INFINITY, f64::min);
+        let weight = |mean: f64| (lowest - mean).exp();
+        let mut left =
+            random.random::<f64>() * found.iter().map(|(mean, _)| weight(*mean)).sum::<f64>();
+        for (mean, point) in &found {
+            left -= weight(*mean);
+            if left <= 0.0 {
+                return point.clone();
+            }
+        }
+        start(self.space, random)
+    }
+
+    /// Small steps to where more is promised, smaller ones when nothing is found.
+    fn climb(
+        &self,
+        promise: Promise,
+        (mut worth, mut point): (f64, Vec<f64>),
+        is_new: &dyn Fn(&[f64]) -> bool,
+        random: &mut Xoshiro256PlusPlus,
+    ) -> (f64, Vec<f64>) {
+        let mut width = 0.1;
+        for _ in 0..STEPS {
+            let moved = self.beside(&point, width, random);
+            let (mean, deviation) = self.learner.at(&moved);
+            let found = self.worth(promise, mean, deviation);
+            if found > worth && is_new(&moved) {
+                (worth, point) = (found, moved);
+                width = f64::min(width * 1.5, 0.5);
+            } else {
+                width *= 0.85;
+            }
+        }
+        (worth, point)
+    }
+
+    /// A point of the space near another. A listed value changes now and then.
+    fn beside(&self, point: &[f64], width: f64, random: &mut Xoshiro256PlusPlus) -> Vec<f64> {
+        let moved = random.random_range(0..point.len());
+        self.space
+            .axes
+            .iter()
+            .zip(point)
+            .enumerate()
+            .map(|(index, (axis, at))| match axis {
+                // All axes as a rule, else one at least.
+                _ if index != moved && random.random::<f64>() < 0.3 => *at,
+                Axis::Choice(count) if random.random::<f64>() < 0.2 => {
+                    random.random_range(0..(*count).max(1)) as f64
+                }
+                Axis::Choice(_) => *at,
+                Axis::Number(scale) => {
+                    let step: f64 = StandardNormal.sample(random);
+                    let width = width.max(scale.resolution());
+                    scale.snap((at + width * step).clamp(0.0, 1.0))
+                }
+            })
+            .collect()
+    }
+
+    fn worth(&self, promise: Promise, mean: f64, deviation: f64) -> f64 {
+        let gain = self.least - XI - mean;
+        let sure = gain / deviation;
+        match promise {
+            Promise::Bound => KAPPA * deviation - mean,
+            Promise::Chance => share_below(sure),
+            Promise::Improvement => gain * share_below(sure) + deviation * density(sure),
+        }
+    }
+}

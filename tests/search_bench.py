@@ -1,0 +1,161 @@
+"""Lays the sandbox's search algorithms beside the samplers a user would pick instead.
+
+The same functions as in src/suggestion/tests/common/mod.rs, the same number of trials and of seeds;
+figures are the median best value above the optimum, smaller is better. A ratio below 1 means that katlab
+found the better one. Numbers are for reading, tests are for judging.
+
+    pip install optuna cmaes scikit-optimize
+    cargo build --release -p katlab-suggestion --example quality
+    python tests/search_bench.py target/release/examples/quality [TRIALS] [PARALLEL] [SEEDS] [ALGORITHM...]
+"""
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+
+warnings.filterwarnings("ignore")
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def doubles(count, low, high):
+    return {f"x{index}": FloatDistribution(low, high) for index in range(count)}
+
+
+def branin(x):
+    a, b = x.values()
+    bowl = b - 5.1 / (4 * math.pi**2) * a * a + 5 / math.pi * a - 6
+    return bowl**2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(a) + 10 - 0.397887
+
+
+ALPHA = [1.0, 1.2, 3.0, 3.2]
+A = [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
+P = [
+    [0.1312, 0.1696, 0.5569, 0.0124, 0.8283, 0.5886],
+    [0.2329, 0.4135, 0.8307, 0.3736, 0.1004, 0.9991],
+    [0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650],
+    [0.4047, 0.8828, 0.8732, 0.5743, 0.1091, 0.0381],
+]
+
+
+def hartmann(x):
+    x = list(x.values())
+    terms = (alpha * math.exp(-sum(a * (v - p) ** 2 for a, v, p in zip(A[i], x, P[i]))) for i, alpha in enumerate(ALPHA))
+    return 3.32237 - sum(terms)
+
+
+def rosenbrock(x):
+    x = list(x.values())
+    return sum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in zip(x, x[1:]))
+
+
+def ackley(x):
+    x = list(x.values())
+    squares = sum(v * v for v in x) / len(x)
+    waves = sum(math.cos(2 * math.pi * v) for v in x) / len(x)
+    return 20 + math.e - 20 * math.exp(-0.2 * math.sqrt(squares)) - math.exp(waves)
+
+
+def mixed(x):
+    shift, loss = {"adam": (-3.0, 0.0), "rmsprop": (-2.5, 0.3), "sgd": (-1.0, 0.1)}.get(x["optimizer"], (-1.5, 1.0))
+    batch = abs(math.log2(float(x["batch"])) - 6) * 0.15
+    rate = (math.log10(x["lr"]) - shift) ** 2
+    return loss + rate + ((x["layers"] - 7) / 4) ** 2 + 3 * (x["dropout"] - 0.35) ** 2 + batch
+
+
+FUNCTIONS = {
+    "Branin": ({"x0": FloatDistribution(-5, 10), "x1": FloatDistribution(0, 15)}, branin),
+    "Hartmann-6": (doubles(6, 0, 1), hartmann),
+    "Rosenbrock-4": (doubles(4, -2, 2), rosenbrock),
+    "Ackley-5": (doubles(5, -20, 30), ackley),
+    "mixed": (
+        {
+            "lr": FloatDistribution(1e-5, 1, log=True),
+            "layers": IntDistribution(1, 12),
+            "dropout": FloatDistribution(0, 0.9, step=0.05),
+            "batch": CategoricalDistribution(["16", "32", "64", "128", "256"]),
+            "optimizer": CategoricalDistribution(["sgd", "adam", "rmsprop", "ftrl"]),
+        },
+        mixed,
+    ),
+}
+
+
+def with_optuna(sampler):
+    def best(space, function, trials, parallel, seed):
+        study = optuna.create_study(sampler=sampler(seed))
+        while len(study.trials) < trials:
+            asked = [study.ask(space) for _ in range(min(parallel, trials - len(study.trials)))]
+            for trial in asked:
+                study.tell(trial, function(trial.params))
+        return study.best_value
+
+    return best
+
+
+def with_skopt(space, function, trials, parallel, seed):
+    import skopt
+    from skopt.space import Categorical, Integer, Real
+
+    def dimension(distribution):
+        if isinstance(distribution, CategoricalDistribution):
+            return Categorical(distribution.choices)
+        if isinstance(distribution, IntDistribution):
+            return Integer(distribution.low, distribution.high)
+        return Real(distribution.low, distribution.high, "log-uniform" if distribution.log else "uniform")
+
+    optimizer = skopt.Optimizer([dimension(d) for d in space.values()], random_state=seed)
+    values = []
+    while len(values) < trials:
+        count = min(parallel, trials - len(values))
+        asked = [optimizer.ask()] if count == 1 else optimizer.ask(n_points=count)
+        measured = [function(dict(zip(space, point))) for point in asked]
+        optimizer.tell(asked, measured)
+        values += measured
+    return min(values)
+
+
+PEERS = {
+    "random": ("optuna Random", with_optuna(lambda seed: optuna.samplers.RandomSampler(seed=seed))),
+    "sobol": ("optuna QMC", with_optuna(lambda seed: optuna.samplers.QMCSampler(seed=seed))),
+    "tpe": ("optuna TPE", with_optuna(lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=False, constant_liar=True))),
+    "multivariate-tpe": (
+        "optuna TPE multivariate",
+        with_optuna(lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)),
+    ),
+    "cmaes": (
+        "optuna CmaEs",
+        with_optuna(lambda seed: optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)),
+    ),
+    "bayesianoptimization": ("skopt GP", with_skopt),
+}
+
+
+def main():
+    binary = sys.argv[1]
+    trials, parallel, seeds = (int(text) for text in (sys.argv[2:5] + ["100", "1", "21"][len(sys.argv[2:5]) :]))
+    command = [binary, str(trials), str(parallel), str(seeds), *sys.argv[5:]]
+    ours = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    print(f"median best of {seeds} seeds after {trials} trials, {parallel} at a time")
+    for line in map(json.loads, ours.splitlines()):
+        name, label = line["algorithm"], line["function"]
+        if name not in PEERS:
+            continue
+        peer, best = PEERS[name]
+        start = time.perf_counter()
+        value = statistics.median_high(best(*FUNCTIONS[label], trials, parallel, seed) for seed in range(seeds))
+        spent = (time.perf_counter() - start) * 1000 / trials / seeds
+        ratio = line["best"] / value
+        cells = (f"{name:21}{label:13}", f"{line['best']:10.4g}", f"{peer:24}", f"{value:10.4g}", f"ratio {ratio:6.2f}")
+        print("  ".join(cells), f"  {line['milliseconds']:.2f} ms beside {spent:.2f} ms per trial", flush=True)
+
+
+if __name__ == "__main__":
+    main()

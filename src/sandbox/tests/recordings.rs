@@ -2,8 +2,9 @@
 //!
 //! `answers.json` is the distilled record: what was asked, and the status, reason, message and
 //! details that came back, in an order in which the objects they need are there. Where the full
-//! recordings are at hand (`KATLAB_GOLDEN` names their folder), whole answers are compared, with
-//! only names, uids, times and versions made equal.
+//! recordings are at hand (`KATLAB_GOLDEN` names their folder), whole answers are compared too,
+//! with only names, uids, times and versions made equal: `KATLAB_GOLDEN=FOLDER cargo test
+//! --workspace --test recordings -- --include-ignored`.
 
 mod harness;
 
@@ -24,6 +25,11 @@ use serde_json::{Value, json};
 /// The folder of recordings, if there is one here.
 fn golden() -> Option<PathBuf> {
     std::env::var_os("KATLAB_GOLDEN").map(PathBuf::from)
+}
+
+/// The folder of recordings, for tests that only run where it is.
+fn recordings() -> PathBuf {
+    golden().expect("KATLAB_GOLDEN names the folder of recordings")
 }
 
 fn read(path: &std::path::Path) -> Value {
@@ -280,8 +286,9 @@ async fn replay(server: &Server, request: &Value) -> Answer {
 
 /// Katib's webhooks: every Experiment they let through, with what they set, and every refusal.
 #[tokio::test]
+#[ignore = "compares with recordings that KATLAB_GOLDEN names"]
 async fn experiments_are_admitted_as_katib_admits_them() {
-    let Some(folder) = golden() else { return };
+    let folder = recordings();
     let server = harness::server_with(Retention::default(), |store| {
         Arc::new(KatibAdmission::new(store.clone()))
     })
@@ -343,8 +350,9 @@ fn uid(object: &Value) -> String {
 
 /// Columns of Tables, and the rows of the objects whose last state is recorded.
 #[test]
+#[ignore = "compares with recordings that KATLAB_GOLDEN names"]
 fn tables_are_as_recorded() {
-    let Some(folder) = golden() else { return };
+    let folder = recordings();
     let mut objects = BTreeMap::new();
     let mut runs = vec![folder.join("lab-run")];
     runs.extend(
@@ -506,8 +514,9 @@ async fn stream(name: String, lines: Vec<Value>) -> Vec<String> {
 }
 
 #[tokio::test]
+#[ignore = "compares with recordings that KATLAB_GOLDEN names"]
 async fn streams_are_as_recorded() {
-    let Some(folder) = golden() else { return };
+    let folder = recordings();
     let mut streams = Vec::new();
     for file in std::fs::read_dir(folder.join("watch")).expect("the folder") {
         let path = file.expect("a file").path();
@@ -530,8 +539,9 @@ async fn streams_are_as_recorded() {
 }
 
 #[tokio::test]
+#[ignore = "compares with recordings that KATLAB_GOLDEN names"]
 async fn pages_are_as_recorded() {
-    let Some(folder) = golden() else { return };
+    let folder = recordings();
     let server = server().await;
     let secrets = "/api/v1/namespaces/team/secrets";
     for i in 0..30 {
@@ -610,8 +620,9 @@ fn folder_of(folder: &std::path::Path) -> BTreeMap<String, Value> {
 
 /// Discovery, plain and aggregated, of the groups served here: each entry is as recorded.
 #[tokio::test]
+#[ignore = "compares with recordings that KATLAB_GOLDEN names"]
 async fn discovery_is_as_recorded() {
-    let Some(folder) = golden() else { return };
+    let folder = recordings();
     let server = server().await;
     let mut wrong = Vec::new();
     for (file, recorded) in folder_of(&folder.join("discovery")) {

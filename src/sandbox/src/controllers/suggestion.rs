@@ -2,9 +2,8 @@
 //! as are asked for.
 //!
 //! The algorithm is a pure function of the space, its settings, what was given before and what
-//! came of it, so
-//! nothing is forgotten when this process is stopped; and names and assignments are in the
-//! Suggestion's status before any trial is made from them.
+//! came of it, so nothing is forgotten when this process is stopped; and names and assignments
+//! are in the Suggestion's status before any trial is made from them.
 //!
 //! # Deliberate differences from Katib
 //!
@@ -16,6 +15,7 @@
 //!   namespaces.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use katlab_katib::condition::{Conditioned, FALSE, TRUE, set_condition};
@@ -30,6 +30,7 @@ use katlab_katib::types::{
 use katlab_suggestion::{
     Assignments, Given, Outcome, Request, SuggestionError, seed_of, suggest, validate_settings,
 };
+use tokio::task::spawn_blocking;
 
 use super::cache::Key;
 use super::context::{Context, now};
@@ -64,8 +65,21 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     };
     let mut status = suggestion.status.clone().unwrap_or_default();
     let spec = effective_spec(&experiment, &suggestion, &status);
-    let trials = context.trials_of(key);
-    let given = advance(&suggestion, &spec, &trials, &mut status);
+    let trials = context.trials_of(&experiment);
+    // A model of many trials takes a while to fit: not on a thread that answers requests.
+    let model = suggestion.clone();
+    let advanced = spawn_blocking(move || {
+        let given = advance(&model, &spec, &trials, &mut status);
+        (given, status)
+    });
+    let (given, status) = match advanced.await {
+        Ok(advanced) => advanced,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // This process is on its way out.
+            Err(_) => return Ok(()),
+        },
+    };
     if suggestion.status.as_ref() != Some(&status) {
         store(context, &suggestion, &status).await?;
     }

@@ -1,5 +1,6 @@
 """Rust cells: values, output, errors, panics, lost engines, interrupts at every phase."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -16,11 +17,12 @@ from test_protocol import alive, wait_for
 
 
 def children(pid):
-    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
-    own = [int(child) for child in path.read_text().split()] if path.exists() else []
+    found = set()
     for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        own += [int(child) for child in task.read_text().split()]
-    return sorted(set(own))
+        # A process or a thread may end while it is being looked at.
+        with contextlib.suppress(OSError):
+            found.update(int(child) for child in task.read_text().split())
+    return sorted(found)
 
 
 def command_line(pid):

@@ -5,6 +5,7 @@
 With TEXT, the page is scrolled to the first output that contains it.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -24,7 +25,9 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def take(notebook, picture, text=None, size=(1280, 900)):
+@contextlib.contextmanager
+def opened(notebook, size=(1280, 900)):
+    """The page of JupyterLab in Chromium with a copy of a notebook."""
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copy(notebook, pathlib.Path(scratch) / "notebook.ipynb")
         port = free_port()
@@ -49,29 +52,34 @@ def take(notebook, picture, text=None, size=(1280, 900)):
                 page = browser.new_page(viewport={"width": size[0], "height": size[1]})
                 page.goto(f"http://127.0.0.1:{port}/lab/tree/notebook.ipynb?reset")
                 page.wait_for_selector(".jp-OutputArea-output", timeout=60000)
-                # The side bar takes a third of the picture and says nothing.
-                page.keyboard.press("Control+b")
-                news = page.get_by_role("button", name="No", exact=True)
-                if news.count():
-                    news.first.click()
-                page.wait_for_timeout(1500)
-                if text:
-                    # A long notebook is drawn as it is scrolled to.
-                    for _ in range(80):
-                        target = page.locator(".jp-OutputArea-output", has_text=text)
-                        if target.count():
-                            target.first.evaluate("output => output.scrollIntoView({block: 'center'})")
-                            break
-                        page.locator(".jp-WindowedPanel-outer").first.evaluate("panel => panel.scrollBy(0, 500)")
-                        page.wait_for_timeout(150)
-                    else:
-                        raise AssertionError(f"no output contains {text!r}")
-                page.wait_for_timeout(1500)
-                page.screenshot(path=picture)
+                yield page
                 browser.close()
         finally:
             server.terminate()
             server.wait(20)
+
+
+def take(notebook, picture, text=None):
+    with opened(notebook) as page:
+        # The side bar takes a third of the picture and says nothing.
+        page.keyboard.press("Control+b")
+        news = page.get_by_role("button", name="No", exact=True)
+        if news.count():
+            news.first.click()
+        page.wait_for_timeout(1500)
+        if text:
+            # A long notebook is drawn as it is scrolled to.
+            for _ in range(80):
+                target = page.locator(".jp-OutputArea-output", has_text=text)
+                if target.count():
+                    target.first.evaluate("output => output.scrollIntoView({block: 'center'})")
+                    break
+                page.locator(".jp-WindowedPanel-outer").first.evaluate("panel => panel.scrollBy(0, 500)")
+                page.wait_for_timeout(150)
+            else:
+                raise AssertionError(f"no output contains {text!r}")
+        page.wait_for_timeout(1500)
+        page.screenshot(path=picture)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ impl Table {
         cells.peek().is_some() && cells.all(|cell| cell.parse::<f64>().is_ok())
     }
 
-    /// The table as HTML: escaped, without script or style sheets.
+    /// The table as HTML: escaped, without script or style sheets. The classes keep MathJax from
+    /// taking the text between two dollar signs for a formula.
     pub fn to_html(&self) -> String {
         let align = |column| {
             if self.is_numeric(column) {
@@ -59,7 +60,7 @@ impl Table {
             .map(|row| format!("<tr>{}</tr>", cells(row, "td")))
             .collect();
         format!(
-            "<table><thead><tr>{}</tr></thead><tbody>{rows}</tbody></table>",
+            "<table class=\"mathjax_ignore tex2jax_ignore\"><thead><tr>{}</tr></thead><tbody>{rows}</tbody></table>",
             cells(&self.titles, "th")
         )
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
+use crate::render::html::{self, Html};
+
 /// A MIME bundle: the same content in one or more representations, keyed by MIME type.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bundle {
@@ -37,6 +39,14 @@ impl Bundle {
     pub fn with(mut self, mime: &str, content: impl Into<Value>) -> Self {
         self.data.insert(mime.to_owned(), content.into());
         self
+    }
+
+    /// Adds HTML in which dollar signs are just that. JupyterLab and exported pages take the text
+    /// between two of them for a formula, except in elements of these classes: MathJax 3 knows the
+    /// first, MathJax 2 the second.
+    pub fn with_html(self, html: Html) -> Self {
+        let shown = html::element("div", &[("class", "mathjax_ignore tex2jax_ignore")], &html);
+        self.with("text/html", shown.into_string())
     }
 
     /// Adds a PNG picture, base64-encoded, that is to be shown at this size, whatever the number of

@@ -337,7 +337,7 @@ fn engine_help() -> Bundle {
         &[("class", "katlab-help")],
         &html::join([summary, table]),
     );
-    Bundle::text(text.trim_end()).with("text/html", html.into_string())
+    Bundle::text(text.trim_end()).with_html(html)
 }
 
 #[cfg(test)]

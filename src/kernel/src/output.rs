@@ -104,10 +104,7 @@ impl Output {
             &[("class", "katlab-line")],
             &html::join([status.glyph_html(), Html::text(" "), Html::text(message)]),
         );
-        self.show(
-            Bundle::text(format!("{} {message}", status.glyph()))
-                .with("text/html", html.into_string()),
-        );
+        self.show(Bundle::text(format!("{} {message}", status.glyph())).with_html(html));
     }
 
     /// Shows a table.

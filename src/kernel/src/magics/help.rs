@@ -28,7 +28,7 @@ pub fn page(entry: &Entry) -> Bundle {
         &[("class", "katlab katlab-help")],
         &html::preformatted(&text),
     );
-    Bundle::text(text).with("text/html", html.into_string())
+    Bundle::text(text).with_html(html)
 }
 
 /// The page of a magic, or of all magics whose name begins with a word, by name.
@@ -129,7 +129,7 @@ fn listing(families: &[(String, Vec<&Entry>)], foot: &[&str]) -> Bundle {
         ));
     }
     let html = html::element("div", &[("class", "katlab katlab-help")], &content);
-    Bundle::text(lines.join("\n")).with("text/html", html.into_string())
+    Bundle::text(lines.join("\n")).with_html(html)
 }
 
 /// The docker and kubectl commands that do the same as a magic.
@@ -146,7 +146,7 @@ pub(super) fn explanation(entry: &Entry, commands: &[String]) -> Bundle {
         &[("class", "katlab katlab-explain")],
         &html::preformatted(&text),
     );
-    Bundle::text(text).with("text/html", html.into_string())
+    Bundle::text(text).with_html(html)
 }
 
 /// The options of a magic that have no help of their own, for a test.

@@ -129,7 +129,7 @@ pub struct Listing<'a> {
 impl Listing<'_> {
     /// Plain text and HTML.
     pub fn bundle(&self) -> Bundle {
-        Bundle::text(self.plain()).with("text/html", self.html().into_string())
+        Bundle::text(self.plain()).with_html(self.html())
     }
 
     fn width(&self) -> usize {

@@ -72,7 +72,7 @@ impl Diff {
             &[("class", "katlab katlab-diff")],
             &html::join([head, self.html()]),
         );
-        Bundle::text(format!("{title}\n{}", self.plain())).with("text/html", html.into_string())
+        Bundle::text(format!("{title}\n{}", self.plain())).with_html(html)
     }
 
     /// Lines with a sign in front of each.

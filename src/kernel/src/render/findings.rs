@@ -142,7 +142,7 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// Plain text and HTML.
     pub fn bundle(&self) -> Bundle {
-        Bundle::text(self.plain()).with("text/html", self.html().into_string())
+        Bundle::text(self.plain()).with_html(self.html())
     }
 
     /// How many of each kind, in words.

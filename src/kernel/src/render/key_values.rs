@@ -58,7 +58,7 @@ impl Details {
 
     /// Plain text and HTML.
     pub fn bundle(&self) -> Bundle {
-        Bundle::text(self.plain()).with("text/html", self.html().into_string())
+        Bundle::text(self.plain()).with_html(self.html())
     }
 
     fn shown(&self) -> impl Iterator<Item = &Section> {

@@ -235,7 +235,7 @@ impl Drop for Inner {
 
 impl Picture {
     fn bundle(&self) -> Bundle {
-        Bundle::text(self.plain()).with("text/html", self.html().into_string())
+        Bundle::text(self.plain()).with_html(self.html())
     }
 
     fn head(&self) -> (Status, String) {

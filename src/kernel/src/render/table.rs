@@ -115,7 +115,7 @@ impl Table {
     /// Plain text and HTML.
     pub fn bundle(&self) -> Bundle {
         let table = self.levelled();
-        Bundle::text(table.plain_text()).with("text/html", table.markup().into_string())
+        Bundle::text(table.plain_text()).with_html(table.markup())
     }
 
     /// Plain text, aligned, one line a row.

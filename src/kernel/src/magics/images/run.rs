@@ -197,8 +197,8 @@ impl Silence {
             return;
         }
         let text = format!("{what}, silent for {} s", silent.as_secs());
-        let bundle = Bundle::text(Status::Running.label(&text))
-            .with("text/html", Status::Running.label_html(&text).into_string());
+        let bundle =
+            Bundle::text(Status::Running.label(&text)).with_html(Status::Running.label_html(&text));
         match live {
             Some(live) => live.update(bundle),
             None => *live = Some(Live::start(output, bundle)),

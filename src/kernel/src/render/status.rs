@@ -111,9 +111,9 @@ impl Status {
         format!("{} {word}", self.glyph())
     }
 
-    /// A word behind the glyph, in colour.
+    /// A word behind the glyph, in colour. In a narrow column the two stay on one line.
     pub fn label_html(self, word: &str) -> Html {
-        self.coloured(&self.label(word))
+        self.coloured(&format!("{}\u{a0}{word}", self.glyph()))
     }
 
     fn coloured(self, text: &str) -> Html {

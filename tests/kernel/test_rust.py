@@ -239,6 +239,14 @@ def test_an_interrupted_compile_keeps_variables(warm):
     assert engine_of(warm) == engine
 
 
+def test_a_value_behind_a_question_mark_shows_itself_richly(katlab_bin, tmp_path):
+    shows = 'println!("EVCXR_BEGIN_CONTENT text/html\\n<b>rich</b>\\nEVCXR_END_CONTENT");'
+    with Kernel(tmp_path / "home", cwd=tmp_path) as kernel:
+        kernel.run("#[derive(Debug)] struct Rich;\nimpl Rich { fn evcxr_display(&self) { %s } }" % shows)
+        [shown] = kernel.run("Ok::<Rich, String>(Rich)?").of("execute_result")
+        assert shown["data"]["text/html"] == "<b>rich</b>"
+
+
 def test_an_interrupted_build_of_a_dependency_keeps_variables(warm, tmp_path):
     warm.run("let before: i32 = 11;")
     crate = tmp_path / "slow"

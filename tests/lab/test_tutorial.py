@@ -58,6 +58,15 @@ def test_the_english_tutorial_runs_in_the_terminal_and_again(lab):
     process, executed = lab.notebook(lab.directory / NAMES[0])
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     check_lab(executed, lab)
+    # What it left is there for other notebooks, in Rust too.
+    one, all_of_them, best = lab.run(
+        'katlab::experiment("mnist-hyperparameter-tuning")?',
+        "katlab::experiments()?",
+        'katlab::trials("mnist-hyperparameter-tuning")?.best().expect("a best trial").clone()',
+    )
+    for shown in (one, all_of_them):
+        assert re.search(r"mnist-hyperparameter-tuning +Succeeded +accuracy +0.999 +12 +12 +0", shown), shown
+    assert re.search(r"trial +★ mnist-hyperparameter-tuning-\w+\nstatus +Succeeded\nlearning_rate +0", best), best
 
 
 def test_the_korean_tutorial_runs_in_jupyter(lab, tmp_path):

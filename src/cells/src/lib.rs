@@ -24,7 +24,7 @@ mod trials;
 pub use bridge::{Error, Request, Response, SOCKET_VARIABLE, TOKEN_VARIABLE};
 pub use json::Json;
 pub use table::Table;
-pub use trials::{Experiment, MetricPoint, MetricPoints, Trial, Trials, Value};
+pub use trials::{Experiment, Experiments, MetricPoint, MetricPoints, Trial, Trials, Value};
 
 /// A `Result` whose error is [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -51,9 +51,9 @@ pub fn experiment(name: &str) -> Result<Experiment> {
 ///
 /// # Errors
 /// No cluster that answers, or no katlab kernel around this cell.
-pub fn experiments() -> Result<Vec<Experiment>> {
+pub fn experiments() -> Result<Experiments> {
     let answer = bridge::call("experiments", &[])?;
-    answer.items()?.iter().map(Experiment::from_json).collect()
+    Experiments::from_json(&answer)
 }
 
 /// The whole observation log of a trial: every value of every metric with its time, in order.

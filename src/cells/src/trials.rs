@@ -75,6 +75,26 @@ impl Trial {
         find(&self.metrics, name)?.number()
     }
 
+    /// The trial as a table, a line for each thing known of it.
+    pub fn table(&self) -> Table {
+        let mark = if self.is_best { "★ " } else { "" };
+        let mut table = Table::new(["trial".to_owned(), format!("{mark}{}", self.name)]);
+        table.push(vec!["status".to_owned(), self.status.clone()]);
+        for (name, value) in self.parameters.iter().chain(&self.metrics) {
+            let name = name.trim_start_matches('-').to_owned();
+            table.push(vec![name, value.to_string()]);
+        }
+        if let Some(seconds) = self.seconds {
+            table.push(vec!["seconds".to_owned(), seconds.to_string()]);
+        }
+        table
+    }
+
+    /// Shows the trial as a table; evcxr calls this for a value that ends a cell.
+    pub fn evcxr_display(&self) {
+        self.table().evcxr_display();
+    }
+
     fn from_json(json: &Json) -> Result<Self> {
         Ok(Self {
             name: text(json, "name")?,
@@ -269,6 +289,90 @@ impl Experiment {
     }
 }
 
+impl Experiment {
+    /// Shows the experiment as a table; evcxr calls this for a value that ends a cell.
+    pub fn evcxr_display(&self) {
+        table_of(std::slice::from_ref(self)).evcxr_display();
+    }
+}
+
+/// The experiments of a namespace; behaves as a slice of [`Experiment`] and shows itself as a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiments(Vec<Experiment>);
+
+impl Experiments {
+    /// The same experiments as a table.
+    pub fn table(&self) -> Table {
+        table_of(&self.0)
+    }
+
+    pub(crate) fn from_json(json: &Json) -> Result<Self> {
+        json.items()?
+            .iter()
+            .map(Experiment::from_json)
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// Shows the experiments as a table; evcxr calls this for a value that ends a cell.
+    pub fn evcxr_display(&self) {
+        self.table().evcxr_display();
+    }
+}
+
+fn table_of(experiments: &[Experiment]) -> Table {
+    let titles = [
+        "experiment",
+        "status",
+        "objective",
+        "goal",
+        "trials",
+        "succeeded",
+        "failed",
+    ];
+    let mut table = Table::new(titles.map(String::from));
+    for experiment in experiments {
+        table.push(vec![
+            experiment.name.clone(),
+            experiment.status.clone(),
+            experiment.objective.clone(),
+            experiment
+                .goal
+                .map_or(String::new(), |goal| goal.to_string()),
+            experiment.trials.to_string(),
+            experiment.succeeded.to_string(),
+            experiment.failed.to_string(),
+        ]);
+    }
+    table
+}
+
+impl Deref for Experiments {
+    type Target = [Experiment];
+
+    fn deref(&self) -> &[Experiment] {
+        &self.0
+    }
+}
+
+impl IntoIterator for Experiments {
+    type Item = Experiment;
+    type IntoIter = std::vec::IntoIter<Experiment>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Experiments {
+    type Item = &'a Experiment;
+    type IntoIter = std::slice::Iter<'a, Experiment>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
 /// One value of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricPoint {
@@ -362,6 +466,23 @@ mod tests {
         let text = two_trials().table().to_string();
         assert!(text.contains("★ b"), "{text}");
         assert!(text.contains("0.0123457"), "{text}");
+    }
+
+    #[test]
+    fn a_trial_and_an_experiment_show_all_that_is_known_of_them() {
+        assert_eq!(
+            two_trials()[1].table().to_string(),
+            "trial     ★ b\nstatus    Succeeded\nlr        0.0123456789\nopt       adam\naccuracy  0.95\nseconds   3"
+        );
+        let text = r#"[{"name":"digits","namespace":"lab","status":"Running","objective":"accuracy","goal":0.99,
+            "trials":3,"succeeded":2,"failed":1}]"#;
+        let experiments = Experiments::from_json(&Json::parse(text).unwrap()).unwrap();
+        let table = experiments.table().to_string();
+        let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(
+            row,
+            ["digits", "Running", "accuracy", "0.99", "3", "2", "1"]
+        );
     }
 
     #[test]

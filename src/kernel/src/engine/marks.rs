@@ -18,7 +18,12 @@ const NEWLINE: char = '\u{1e}';
 const ENGINE_NOTICE: &str = "EVCXR_PANIC_NOTIFICATION";
 
 /// Rust that makes panics announce themselves; run in a hidden cell.
+///
+/// Its `?` tells evcxr to expect more of them. evcxr learns that from the first compile error of a
+/// session, and takes back at the same time what else it tried: the rich display of the value that
+/// ends a cell.
 pub const HOOK: &str = r#"{
+    Ok::<(), std::fmt::Error>(())?;
     let main = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
         let payload = info.payload();

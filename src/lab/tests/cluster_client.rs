@@ -371,6 +371,28 @@ async fn a_watch_goes_on_after_a_cut_connection_and_after_410() {
     assert!(seen.is_sorted(), "nothing goes back: {seen:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_experiment_whose_listing_takes_its_time_is_not_taken_for_deleted() {
+    let server = Server::start(|request| {
+        let object = experiment("10", 0, false);
+        match (request.path(), request.query().contains("watch=true")) {
+            (EXPERIMENTS, false) => {
+                // Longer than changes are gathered before they are told.
+                std::thread::sleep(Duration::from_millis(400));
+                Answer::json(200, &list("ExperimentList", "10", json!([object])))
+            }
+            (TRIALS, false) => Answer::json(200, &list("TrialList", "10", json!([]))),
+            (_, true) => Answer::Hang,
+            _ => Answer::json(200, &object),
+        }
+    })
+    .await;
+    let cluster = connected(&server).await;
+    let mut watch = watch::open(&cluster, "lab", "mnist").await.unwrap();
+    let update = watch.next().await.unwrap();
+    assert!(matches!(update, Update::Changed(_)), "{update:?}");
+}
+
 #[tokio::test]
 async fn a_server_that_goes_away_during_a_watch_is_told_once_and_taken_up_again() {
     let done = Arc::new(AtomicUsize::new(0));

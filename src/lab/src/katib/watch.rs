@@ -69,6 +69,8 @@ pub struct Watch {
     /// What holds up which pod.
     obstacles: BTreeMap<String, Option<Obstacle>>,
     gone: bool,
+    /// The listing that is under way has not shown the experiment yet.
+    missing: bool,
     troubled: bool,
     /// When to tell of what changed; kept here so that dropping `next` loses nothing. It does not move
     /// with further changes, or a busy experiment would never be shown.
@@ -100,6 +102,7 @@ pub async fn open(cluster: &Cluster, namespace: &str, name: &str) -> Result<Watc
         listed: false,
         obstacles: BTreeMap::new(),
         gone: false,
+        missing: false,
         troubled: false,
         due: None,
     })
@@ -234,13 +237,13 @@ impl Watch {
     fn note_experiment(&mut self, event: Event<held::Experiment>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
-                self.gone = false;
+                (self.gone, self.missing) = (false, false);
                 self.experiment = Some(object.plain());
             }
             Event::Delete(_) => self.gone = true,
+            Event::Init => self.missing = true,
             // A listing without the experiment means that it was deleted while we were away.
-            Event::Init => self.gone = true,
-            Event::InitDone => {}
+            Event::InitDone => self.gone = self.missing,
         }
     }
 

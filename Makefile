@@ -14,6 +14,8 @@ DENY_VERSION := 0.20.2
 DENY := $(TARGET)/tools/bin/cargo-deny
 LAB_VENV := $(TARGET)/venv-lab
 TEST_VENV := $(TARGET)/venv-test
+SEARCH_VENV := $(TARGET)/venv-search
+SEARCH := $(SEARCH_VENV)/bin/python tests/search_bench.py $(TARGET)/release/examples/quality
 LAB := $(TARGET)/lab
 # The lab keeps its own settings, sandbox and registry, so that it touches nothing of the user's.
 export KATLAB_HOME ?= $(LAB)/home
@@ -67,6 +69,10 @@ lint:
 bench: setup-test
 	cargo build --release --package katlab-kernel
 	KATLAB_BIN=$(TARGET)/release/katlab $(TEST_VENV)/bin/python tests/bench.py
+	@.ci/venv $(SEARCH_VENV) tests/requirements-search.txt
+	cargo build --release --package katlab-suggestion --example quality
+	$(SEARCH) 100 1 21 random sobol tpe multivariate-tpe cmaes
+	$(SEARCH) 50 1 3 bayesianoptimization
 
 # Stops the lab's sandbox and removes what it made.
 clean-lab:

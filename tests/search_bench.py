@@ -4,9 +4,9 @@ The same functions as in src/suggestion/tests/common/mod.rs, the same number of 
 figures are the median best value above the optimum, smaller is better. A ratio below 1 means that katlab
 found the better one. Numbers are for reading, tests are for judging.
 
-    pip install optuna cmaes scikit-optimize
-    cargo build --release -p katlab-suggestion --example quality
-    python tests/search_bench.py target/release/examples/quality [TRIALS] [PARALLEL] [SEEDS] [ALGORITHM...]
+    search_bench.py target/release/examples/quality [TRIALS] [PARALLEL] [SEEDS] [ALGORITHM...]
+
+`make bench` runs it. The peers are pinned in requirements-search.txt.
 """
 
 import json

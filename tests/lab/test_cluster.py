@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import wait_until
+from conftest import make_lab, wait_until
 
 NAMESPACE = "kubeflow-user"
 
@@ -81,6 +81,27 @@ def test_an_experiment_made_with_kubectl_runs_and_kubectl_shows_it(kubectl):
     assert "Normal" in kubectl("describe", "pod", pods[1].split()[0], "-n", NAMESPACE)
     kubectl("delete", "experiment", "by-kubectl", "-n", NAMESPACE)
     wait_until(lambda: "No resources" in kubectl("get", "trials,jobs,pods", "-n", NAMESPACE, check=False), 60)
+
+
+def test_the_same_cells_work_on_the_cluster_that_a_kubeconfig_names(kubeconfig, tmp_path_factory):
+    away = make_lab(tmp_path_factory, KUBECONFIG=kubeconfig)
+    (away.directory / "away.yaml").write_text(json.dumps(experiment("away", "katlab/base:1", GOOD)))
+    engine, secret, created, watched, trials, pods, deleted = away.run(
+        ":lab",
+        ":secret create away --from-literal key=value",
+        ":experiment create away.yaml",
+        ":experiment watch away",
+        ":trials away",
+        ":pods",
+        ":experiment delete away --yes",
+    )
+    assert f"the current context of {kubeconfig}" in engine and "KUBECONFIG is set" in engine, engine
+    for changed in (secret, created, deleted):
+        assert f"in namespace {NAMESPACE} on katlab-sandbox" in changed, changed
+    assert "Succeeded" in watched and trials.count("Succeeded") == 4, trials
+    assert pods.count("Completed") == 4, pods
+    # Nothing was asked of a sandbox of its own.
+    assert "does not run" in away.command("sandbox", "status", check=False).stdout
 
 
 def test_the_python_client_lists_watches_and_deletes(kubeconfig, kubectl):

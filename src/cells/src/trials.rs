@@ -226,32 +226,6 @@ fn short(value: &Value) -> String {
     }
 }
 
-impl Deref for Trials {
-    type Target = [Trial];
-
-    fn deref(&self) -> &[Trial] {
-        &self.0
-    }
-}
-
-impl IntoIterator for Trials {
-    type Item = Trial;
-    type IntoIter = std::vec::IntoIter<Trial>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a Trials {
-    type Item = &'a Trial;
-    type IntoIter = std::slice::Iter<'a, Trial>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
-}
-
 /// An experiment in short.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Experiment {
@@ -287,9 +261,7 @@ impl Experiment {
             failed: count("failed"),
         })
     }
-}
 
-impl Experiment {
     /// Shows the experiment as a table; evcxr calls this for a value that ends a cell.
     pub fn evcxr_display(&self) {
         table_of(std::slice::from_ref(self)).evcxr_display();
@@ -347,32 +319,6 @@ fn table_of(experiments: &[Experiment]) -> Table {
     table
 }
 
-impl Deref for Experiments {
-    type Target = [Experiment];
-
-    fn deref(&self) -> &[Experiment] {
-        &self.0
-    }
-}
-
-impl IntoIterator for Experiments {
-    type Item = Experiment;
-    type IntoIter = std::vec::IntoIter<Experiment>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a Experiments {
-    type Item = &'a Experiment;
-    type IntoIter = std::slice::Iter<'a, Experiment>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
-}
-
 /// One value of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricPoint {
@@ -427,12 +373,41 @@ impl MetricPoints {
     }
 }
 
-impl Deref for MetricPoints {
-    type Target = [MetricPoint];
+/// Makes a list behave as a slice, and a loop over it or over a reference to it one over its items.
+macro_rules! behaves_as_slice {
+    ($($list:ty, $item:ty;)*) => {$(
+        impl Deref for $list {
+            type Target = [$item];
 
-    fn deref(&self) -> &[MetricPoint] {
-        &self.0
-    }
+            fn deref(&self) -> &[$item] {
+                &self.0
+            }
+        }
+
+        impl IntoIterator for $list {
+            type Item = $item;
+            type IntoIter = std::vec::IntoIter<$item>;
+
+            fn into_iter(self) -> Self::IntoIter {
+                self.0.into_iter()
+            }
+        }
+
+        impl<'a> IntoIterator for &'a $list {
+            type Item = &'a $item;
+            type IntoIter = std::slice::Iter<'a, $item>;
+
+            fn into_iter(self) -> Self::IntoIter {
+                self.0.iter()
+            }
+        }
+    )*};
+}
+
+behaves_as_slice! {
+    Trials, Trial;
+    Experiments, Experiment;
+    MetricPoints, MetricPoint;
 }
 
 #[cfg(test)]

@@ -484,6 +484,19 @@ fn held_up() -> (Value, Value) {
     (trial, pod)
 }
 
+/// The experiment and its one trial, which stay as they are.
+fn beside_pods(request: &api_server::Asked, trial: &Value) -> Answer {
+    let object = experiment("10", 0, false);
+    if request.query().contains("watch=true") {
+        return Answer::Hang;
+    }
+    match request.path() {
+        EXPERIMENTS => Answer::json(200, &list("ExperimentList", "10", json!([object]))),
+        TRIALS => Answer::json(200, &list("TrialList", "5", json!([trial]))),
+        _ => Answer::json(200, &object),
+    }
+}
+
 #[tokio::test]
 async fn a_watch_tells_of_a_pod_that_cannot_start_and_of_its_start() {
     let started = Arc::new(AtomicUsize::new(0));
@@ -498,13 +511,7 @@ async fn a_watch_tells_of_a_pod_that_cannot_start_and_of_its_start() {
                 Answer::text(200, &format!("{event}\n"))
             }
             (PODS, true) => Answer::text(200, ""),
-            (_, true) => Answer::Hang,
-            (EXPERIMENTS, _) => Answer::json(
-                200,
-                &list("ExperimentList", "10", json!([experiment("10", 0, false)])),
-            ),
-            (TRIALS, _) => Answer::json(200, &list("TrialList", "5", json!([trial]))),
-            _ => Answer::json(200, &experiment("10", 0, false)),
+            _ => beside_pods(request, &trial),
         }
     })
     .await;
@@ -545,13 +552,7 @@ async fn trials_are_listed_and_watched_where_pods_may_not_be_looked_at() {
                 "pods is forbidden",
                 json!({"kind": "pods"}),
             ),
-            (_, true) => Answer::Hang,
-            (EXPERIMENTS, _) => Answer::json(
-                200,
-                &list("ExperimentList", "10", json!([experiment("10", 0, false)])),
-            ),
-            (TRIALS, _) => Answer::json(200, &list("TrialList", "5", json!([trial]))),
-            _ => Answer::json(200, &experiment("10", 0, false)),
+            _ => beside_pods(request, &trial),
         }
     })
     .await;

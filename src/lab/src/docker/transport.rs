@@ -240,9 +240,7 @@ impl Target {
             }
         })
     }
-}
 
-impl Target {
     async fn connect(&self) -> io::Result<Box<dyn Duplex>> {
         Ok(match self {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),

@@ -61,16 +61,11 @@ pub struct Watch {
     trials: Events<held::Trial>,
     /// Pods that have not started; ends where we may not look at pods.
     pods: Events<Pod>,
-    experiment: Option<types::Experiment>,
-    known: BTreeMap<String, Trial>,
-    /// Trials of a listing that is under way.
-    listing: Option<BTreeMap<String, Trial>>,
-    listed: bool,
+    /// The experiment alone; nothing when it was deleted.
+    experiment: Known<types::Experiment>,
+    known: Known<Trial>,
     /// What holds up which pod.
-    obstacles: BTreeMap<String, Option<Obstacle>>,
-    gone: bool,
-    /// The listing that is under way has not shown the experiment yet.
-    missing: bool,
+    obstacles: Known<Option<Obstacle>>,
     troubled: bool,
     /// When to tell of what changed; kept here so that dropping `next` loses nothing. It does not move
     /// with further changes, or a busy experiment would never be shown.
@@ -96,13 +91,9 @@ pub async fn open(cluster: &Cluster, namespace: &str, name: &str) -> Result<Watc
         experiments: events(held::api::<held::Experiment>(cluster, &scope), experiments),
         trials: events(held::api::<held::Trial>(cluster, &scope), trials),
         pods: events(pods::api(cluster, &scope), pending),
-        experiment: None,
-        known: BTreeMap::new(),
-        listing: None,
-        listed: false,
-        obstacles: BTreeMap::new(),
-        gone: false,
-        missing: false,
+        experiment: Known::default(),
+        known: Known::default(),
+        obstacles: Known::default(),
         troubled: false,
         due: None,
     })
@@ -141,6 +132,46 @@ impl Backoff for Patience {
     }
 }
 
+/// What is known of the objects that a stream tells of, by name. A listing counts when it has ended:
+/// what it does not hold was deleted while we were away.
+struct Known<T> {
+    objects: BTreeMap<String, T>,
+    listing: BTreeMap<String, T>,
+    is_listed: bool,
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            listing: BTreeMap::new(),
+            is_listed: false,
+        }
+    }
+}
+
+impl<T> Known<T> {
+    fn note<K: Resource>(&mut self, event: Event<K>, kept: impl Fn(K) -> T) {
+        let name = |object: &K| object.meta().name.clone().unwrap_or_default();
+        match event {
+            Event::Init => self.listing.clear(),
+            Event::InitApply(object) => {
+                self.listing.insert(name(&object), kept(object));
+            }
+            Event::InitDone => {
+                self.objects = std::mem::take(&mut self.listing);
+                self.is_listed = true;
+            }
+            Event::Apply(object) => {
+                self.objects.insert(name(&object), kept(object));
+            }
+            Event::Delete(object) => {
+                self.objects.remove(&name(&object));
+            }
+        }
+    }
+}
+
 #[allow(clippy::large_enum_variant)] // Lives for one turn of a loop.
 enum Seen {
     Experiment(watcher::Result<Event<held::Experiment>>),
@@ -165,7 +196,7 @@ impl Watch {
             let outcome = match seen {
                 Seen::Settled => {
                     self.due = None;
-                    if self.gone {
+                    if self.experiment.is_listed && self.experiment.objects.is_empty() {
                         return Ok(Update::Gone);
                     }
                     if let Some(snapshot) = self.snapshot() {
@@ -174,15 +205,15 @@ impl Watch {
                     continue;
                 }
                 Seen::Experiment(Ok(event)) => {
-                    self.note_experiment(event);
+                    self.experiment.note(event, held::Experiment::plain);
                     Ok(())
                 }
                 Seen::Trial(Ok(event)) => {
-                    self.note_trial(event);
+                    self.known.note(event, held::Trial::plain);
                     Ok(())
                 }
                 Seen::Pod(Ok(event)) => {
-                    self.note_pod(event);
+                    self.obstacles.note(event, |pod| Obstacle::of(&pod));
                     self.due.get_or_insert_with(|| Instant::now() + SETTLE);
                     continue;
                 }
@@ -234,61 +265,12 @@ impl Watch {
         Ok(first.then(|| error.to_string()))
     }
 
-    fn note_experiment(&mut self, event: Event<held::Experiment>) {
-        match event {
-            Event::Apply(object) | Event::InitApply(object) => {
-                (self.gone, self.missing) = (false, false);
-                self.experiment = Some(object.plain());
-            }
-            Event::Delete(_) => self.gone = true,
-            Event::Init => self.missing = true,
-            // A listing without the experiment means that it was deleted while we were away.
-            Event::InitDone => self.gone = self.missing,
-        }
-    }
-
-    fn note_trial(&mut self, event: Event<held::Trial>) {
-        let name = |trial: &held::Trial| trial.metadata.name.clone().unwrap_or_default();
-        match event {
-            Event::Init => self.listing = Some(BTreeMap::new()),
-            Event::InitApply(trial) => {
-                self.listing
-                    .get_or_insert_default()
-                    .insert(name(&trial), trial.plain());
-            }
-            Event::InitDone => {
-                self.known = self.listing.take().unwrap_or_default();
-                self.listed = true;
-            }
-            Event::Apply(trial) => {
-                self.known.insert(name(&trial), trial.plain());
-            }
-            Event::Delete(trial) => {
-                self.known.remove(&name(&trial));
-            }
-        }
-    }
-
-    fn note_pod(&mut self, event: Event<Pod>) {
-        let name = |pod: &Pod| pod.metadata.name.clone().unwrap_or_default();
-        match event {
-            Event::Init => self.obstacles.clear(),
-            Event::InitDone => {}
-            Event::Apply(pod) | Event::InitApply(pod) => {
-                self.obstacles.insert(name(&pod), Obstacle::of(&pod));
-            }
-            Event::Delete(pod) => {
-                self.obstacles.remove(&name(&pod));
-            }
-        }
-    }
-
     fn snapshot(&self) -> Option<Snapshot> {
-        let experiment = self.experiment.as_ref().filter(|_| self.listed)?;
-        let experiment = Summary::of(experiment);
-        let trials: Vec<Trial> = self.known.values().cloned().collect();
+        let experiment = self.experiment.objects.values().next();
+        let experiment = Summary::of(experiment.filter(|_| self.known.is_listed)?);
+        let trials: Vec<Trial> = self.known.objects.values().cloned().collect();
         let mut trials = TrialTable::of(Some(experiment.clone()), &trials);
-        trials::hold_up(&mut trials.rows, self.obstacles.values().flatten());
+        trials::hold_up(&mut trials.rows, self.obstacles.objects.values().flatten());
         Some(Snapshot {
             experiment,
             trials,

@@ -510,7 +510,29 @@ pub async fn furnish(api: &Api, namespace: &str, ca_pem: &str) -> Result<(), Api
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
     let ca = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt", "annotations": {"kubernetes.io/description": "The certificate of the API server's own authority."}}, "data": {"ca.crt": ca_pem}});
     ensure(api, accounts, Some(namespace), account).await?;
-    ensure(api, maps, Some(namespace), ca).await
+    ensure(api, maps, Some(namespace), ca).await?;
+    // An authority that was made anew takes the old one's place.
+    let path = format!("{namespace}/kube-root-ca.crt");
+    let Some(entry) = api.store().get(maps.storage, &path) else {
+        return Ok(());
+    };
+    let mut map = entry.value();
+    if map["data"]["ca.crt"] == ca_pem {
+        return Ok(());
+    }
+    map["data"] = json!({"ca.crt": ca_pem});
+    let write = Write {
+        storage: maps.storage,
+        path,
+        expect: Expect::Revision(entry.revision),
+        guards: Vec::new(),
+        op: Op::Put(Box::new(map)),
+    };
+    match api.store().write(write).await {
+        // Changed meanwhile: the next round looks again.
+        Ok(_) | Err(WriteError::Conflict(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn expire_events(api: &Api) {

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod api;
 pub mod bootstrap;
 pub mod controllers;
+pub mod doorway;
 pub mod gc;
 pub mod lifecycle;
 pub mod metrics;

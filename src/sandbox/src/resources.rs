@@ -85,6 +85,13 @@ pub struct Subresource {
     pub verbs: &'static [&'static str],
 }
 
+impl Subresource {
+    /// Group and version of its kind where they are not its resource's.
+    pub fn group_version(&self) -> Option<(&'static str, &'static str)> {
+        (self.kind == "TokenRequest").then_some(("authentication.k8s.io", "v1"))
+    }
+}
+
 /// The rule for `metadata.name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameRule {
@@ -511,7 +518,11 @@ pub static RESOURCES: &[Resource] = &[
         singular: "serviceaccount",
         kind: "ServiceAccount",
         short_names: &["sa"],
-        refused: &["token"],
+        subresources: &[Subresource {
+            name: "token",
+            kind: "TokenRequest",
+            verbs: &["create"],
+        }],
         storage: "serviceaccounts",
         kind_rules: kinds::SERVICE_ACCOUNT,
         ..BASE

@@ -1,7 +1,8 @@
-//! Certificates, the token and the kubeconfig of the API server: made at first start, kept with
-//! mode 0600, renewed before they expire.
+//! Certificates, the token, the key of service accounts and the kubeconfig of the API server: made at
+//! first start, kept with mode 0600, renewed before they expire.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use rand::RngExt;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -51,11 +52,15 @@ const VALID_DAYS: i64 = 365;
 struct Kept {
     expires: i64,
     ca: String,
+    /// Signs further certificates of the server, for addresses that are known later.
+    ca_key: String,
     server: String,
     server_key: String,
     client: String,
     client_key: String,
     token: String,
+    /// Signs the tokens of service accounts.
+    account_key: String,
 }
 
 /// The credentials of one sandbox.
@@ -102,32 +107,51 @@ fn named(common: &str, organization: Option<&str>) -> DistinguishedName {
     name
 }
 
-fn make() -> Result<Kept, TlsError> {
-    let (from, to) = (day!(now() - 86_400), day!(now() + VALID_DAYS * 86_400));
+/// How long what is made now is valid.
+type Validity = (i64, i64);
+
+fn validity() -> Validity {
+    (now() - 86_400, now() + VALID_DAYS * 86_400)
+}
+
+fn authority((from, to): Validity) -> CertificateParams {
     let mut ca = CertificateParams::default();
     ca.distinguished_name = named("katlab-sandbox-ca", None);
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (ca.not_before, ca.not_after) = (from, to);
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
+    (ca.not_before, ca.not_after) = (day!(from), day!(to));
+    ca
+}
 
+/// The names by which the server is called: from this machine, and from inside pods.
+fn server((from, to): Validity, addresses: &[IpAddr]) -> Result<CertificateParams, rcgen::Error> {
     let mut server = CertificateParams::new(vec![
         "localhost".to_owned(),
         "kubernetes".to_owned(),
         "kubernetes.default".to_owned(),
         "kubernetes.default.svc".to_owned(),
+        "kubernetes.default.svc.cluster.local".to_owned(),
     ])?;
     server.distinguished_name = named("katlab-sandbox", None);
-    for address in ["127.0.0.1", "::1"] {
-        if let Ok(address) = address.parse() {
-            server.subject_alt_names.push(SanType::IpAddress(address));
-        }
-    }
+    let addresses = addresses.iter().copied().map(SanType::IpAddress);
+    server.subject_alt_names.extend(addresses);
     server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    (server.not_before, server.not_after) = (from, to);
+    (server.not_before, server.not_after) = (day!(from), day!(to));
+    Ok(server)
+}
+
+const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+];
+
+fn make() -> Result<Kept, TlsError> {
+    let valid = validity();
+    let (from, to) = (day!(valid.0), day!(valid.1));
+    let ca = CertifiedIssuer::self_signed(authority(valid), KeyPair::generate()?)?;
     let server_key = KeyPair::generate()?;
-    let server = server.signed_by(&server_key, &ca)?;
+    let server = server(valid, &LOOPBACK)?.signed_by(&server_key, &ca)?;
 
     let mut client = CertificateParams::default();
     client.distinguished_name = named("katlab-admin", Some("system:masters"));
@@ -138,14 +162,17 @@ fn make() -> Result<Kept, TlsError> {
     let client = client.signed_by(&client_key, &ca)?;
 
     let token: [u8; 32] = rand::rng().random();
+    let account_key: [u8; 32] = rand::rng().random();
     Ok(Kept {
-        expires: now() + VALID_DAYS * 86_400,
+        expires: valid.1,
         ca: ca.pem(),
+        ca_key: ca.key().serialize_pem(),
         server: server.pem(),
         server_key: server_key.serialize_pem(),
         client: client.pem(),
         client_key: client_key.serialize_pem(),
         token: hex::encode(token),
+        account_key: hex::encode(account_key),
     })
 }
 
@@ -170,6 +197,11 @@ impl Identity {
         self.kept.token.clone().into()
     }
 
+    /// The key that signs the tokens of service accounts.
+    pub fn account_key(&self) -> SecretString {
+        self.kept.account_key.clone().into()
+    }
+
     /// The CA's certificate.
     pub fn ca_pem(&self) -> &str {
         &self.kept.ca
@@ -178,6 +210,20 @@ impl Identity {
     /// The server's side of TLS: HTTP/2 and HTTP/1.1, client certificates of our own CA welcome
     /// but not needed.
     pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+        self.config(&self.kept.server, &self.kept.server_key)
+    }
+
+    /// The same for one more address of the server, with a certificate made for it now.
+    pub fn server_config_at(&self, address: IpAddr) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+        let valid = (now() - 86_400, self.kept.expires);
+        let ca = Issuer::new(authority(valid), KeyPair::from_pem(&self.kept.ca_key)?);
+        let key = KeyPair::generate()?;
+        let addresses: Vec<IpAddr> = LOOPBACK.into_iter().chain([address]).collect();
+        let certificate = server(valid, &addresses)?.signed_by(&key, &ca)?;
+        self.config(&certificate.pem(), &key.serialize_pem())
+    }
+
+    fn config(&self, chain: &str, key: &str) -> Result<Arc<rustls::ServerConfig>, TlsError> {
         let tls = |e: &dyn std::fmt::Display| TlsError::Tls(e.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let certificate =
@@ -193,13 +239,12 @@ impl Identity {
         .allow_unauthenticated()
         .build()
         .map_err(|e| tls(&e))?;
-        let key =
-            PrivateKeyDer::from_pem_slice(self.kept.server_key.as_bytes()).map_err(|e| tls(&e))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| tls(&e))?;
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| tls(&e))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate(&self.kept.server)?], key)
+            .with_single_cert(vec![certificate(chain)?], key)
             .map_err(|e| tls(&e))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))

@@ -156,7 +156,7 @@ impl Api {
         let user = self
             .inner
             .credentials
-            .authenticate(&parts.headers, certificate)?;
+            .authenticate(&parts.headers, certificate, |token| self.bearer(token))?;
         let text = |name: header::HeaderName| {
             parts
                 .headers
@@ -297,6 +297,7 @@ impl Api {
         // resource as a create of that name.
         let post_on_item = verb == "create"
             && target.name.is_some()
+            && target.subresource.is_none()
             && target.resource.flavor == crate::resources::Flavor::BuiltIn;
         if !served || post_on_item {
             return Err(ApiError::method_not_allowed());
@@ -325,6 +326,15 @@ impl Api {
                 let Listing { entries, meta } = self.list(&target, &query).await?;
                 let json = encode::list(&entries, &meta, target.resource, accept.shape);
                 encoded(200, json, accept.yaml)
+            }
+            "create" if target.subresource.as_deref() == Some("token") => {
+                let format = Format::of(headers.content_type.as_deref())?;
+                let bytes = read_body(body).await?;
+                let (body, _) = body::parse(&bytes, format).map_err(|why| {
+                    ApiError::bad_request(format!("cannot read the TokenRequest: {why}"))
+                })?;
+                let answer = self.token(&target, body)?;
+                encoded(201, Bytes::from(answer.to_string()), accept.yaml)
             }
             "create" => {
                 let options = WriteOptions::read(&query, &headers.user_agent, "CreateOptions")?;

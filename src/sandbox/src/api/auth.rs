@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::path::Target;
 use super::status::ApiError;
+use super::tokens::Signer;
 
 /// The group that may do everything.
 pub const MASTERS: &str = "system:masters";
@@ -53,12 +54,13 @@ impl User {
         self.name != "system:anonymous"
     }
 
-    /// The namespace of a service account.
-    fn service_account(&self) -> Option<&str> {
-        self.name
-            .strip_prefix("system:serviceaccount:")?
-            .split(':')
-            .next()
+    /// Whether it bears a token of one of the namespace's service accounts.
+    fn is_account_of(&self, namespace: &str) -> bool {
+        self.groups.iter().any(|group| {
+            group
+                .strip_prefix("system:serviceaccounts:")
+                .is_some_and(|of| of == namespace)
+        })
     }
 }
 
@@ -66,6 +68,7 @@ impl User {
 #[derive(Clone)]
 pub struct Credentials {
     token: Arc<SecretString>,
+    signer: Arc<Signer>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -75,16 +78,27 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// The bearer token of the kubeconfig.
-    pub fn new(token: SecretString) -> Credentials {
+    /// The bearer token of the kubeconfig, and the key that signs tokens of service accounts.
+    pub fn new(token: SecretString, account_key: SecretString) -> Credentials {
         Credentials {
             token: Arc::new(token),
+            signer: Arc::new(Signer::new(account_key)),
         }
     }
 
-    /// Who sends these headers over a connection with or without the client certificate. A wrong
-    /// credential is refused; none at all makes the request anonymous.
-    pub fn authenticate(&self, headers: &HeaderMap, certificate: bool) -> Result<User, ApiError> {
+    pub(super) fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// Who sends these headers over a connection with or without the client certificate; `account`
+    /// knows the tokens of service accounts. A wrong credential is refused; none at all makes the
+    /// request anonymous.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: bool,
+        account: impl FnOnce(&[u8]) -> Option<User>,
+    ) -> Result<User, ApiError> {
         let user = match headers
             .get(http::header::AUTHORIZATION)
             .map(|v| v.as_bytes())
@@ -94,11 +108,12 @@ impl Credentials {
                     .strip_prefix(b"Bearer ")
                     .or_else(|| value.strip_prefix(b"bearer "))
                     .ok_or_else(ApiError::unauthorized)?;
+                let token = token.trim_ascii();
                 let expected = self.token.expose_secret().as_bytes();
-                if bool::from(expected.ct_eq(token.trim_ascii())) {
+                if bool::from(expected.ct_eq(token)) {
                     User::admin()
                 } else {
-                    return Err(ApiError::unauthorized());
+                    account(token).ok_or_else(ApiError::unauthorized)?
                 }
             }
             None if certificate => User::admin(),
@@ -134,8 +149,9 @@ fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
     Ok(User { name, groups })
 }
 
-/// Whether a user may do something to a resource. The owner may do everything, a service account
-/// what its own namespace holds except reading Secrets, everyone else nothing.
+/// Whether a user may do something to a resource. The owner may do everything; who bears a token of
+/// a service account, as each pod does, may do everything within the account's namespace, as
+/// Kubeflow's `default-editor` may; everyone else nothing. There are no roles.
 pub fn allowed(
     user: &User,
     verb: &str,
@@ -151,10 +167,7 @@ pub fn allowed(
     if review && verb == "create" && user.is_known() {
         return true;
     }
-    // A real cluster grants a default service account nothing; nor does the sandbox. The name of
-    // the namespace is kept in reach for when roles are served.
-    let _ = (user.service_account(), namespace);
-    false
+    namespace.is_some_and(|namespace| user.is_account_of(namespace))
 }
 
 /// Refuses what is not allowed, in Kubernetes' words.
@@ -205,9 +218,9 @@ mod tests {
 
     #[test]
     fn only_the_token_or_the_certificate_lets_in() {
-        let c = Credentials::new("right".to_owned().into());
+        let c = Credentials::new("right".to_owned().into(), "key".to_owned().into());
         let who = |h: &[(&'static str, &str)], cert| {
-            c.authenticate(&headers(h), cert)
+            c.authenticate(&headers(h), cert, |_| None)
                 .map(|u| u.name)
                 .map_err(|e| e.code)
         };

@@ -79,7 +79,12 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
         }
         list.push(entry);
         for sub in r.subresources {
-            list.push(json!({"name": format!("{}/{}", r.plural, sub.name), "singularName": "", "namespaced": r.namespaced, "kind": sub.kind, "verbs": sub.verbs}));
+            let mut entry = json!({"name": format!("{}/{}", r.plural, sub.name), "singularName": "", "namespaced": r.namespaced, "kind": sub.kind, "verbs": sub.verbs});
+            if let Some((group, version)) = sub.group_version() {
+                entry["group"] = json!(group);
+                entry["version"] = json!(version);
+            }
+            list.push(entry);
         }
     }
     if list.is_empty() {
@@ -111,7 +116,11 @@ fn kind_of(resource: &Resource, kind: &str) -> Value {
 }
 
 fn aggregated_subresource(resource: &Resource, sub: &Subresource) -> Value {
-    json!({"subresource": sub.name, "responseKind": kind_of(resource, sub.kind), "verbs": sub.verbs})
+    let kind = match sub.group_version() {
+        Some((group, version)) => json!({"group": group, "version": version, "kind": sub.kind}),
+        None => kind_of(resource, sub.kind),
+    };
+    json!({"subresource": sub.name, "responseKind": kind, "verbs": sub.verbs})
 }
 
 fn aggregated_resource(r: &Resource) -> Value {

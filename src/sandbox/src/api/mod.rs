@@ -6,6 +6,7 @@
 //! ([`encode`]). Nothing in this module tree knows a kind except [`kinds`] and [`table`], which the
 //! resource table points at, and [`reviews`].
 
+mod accounts;
 pub mod admission_hook;
 pub mod age;
 pub mod answer;
@@ -30,6 +31,7 @@ pub mod server;
 pub mod status;
 pub mod strategic;
 pub mod table;
+mod tokens;
 pub mod update;
 pub mod watch;
 pub mod write;

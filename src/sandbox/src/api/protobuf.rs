@@ -299,6 +299,35 @@ const RULES_REVIEW: &[Field] = &[
 
 const SELF_REVIEW: &[Field] = &[metadata(), one(2, "status", Skip)];
 
+const TOKEN_REQUEST: &[Field] = &[
+    metadata(),
+    one(
+        2,
+        "spec",
+        Message(
+            &[
+                many(1, "audiences", Text),
+                one(
+                    3,
+                    "boundObjectRef",
+                    Message(
+                        &[
+                            one(1, "kind", Text),
+                            one(2, "apiVersion", Text),
+                            one(3, "name", Text),
+                            one(4, "uid", Text),
+                        ],
+                        Kept,
+                    ),
+                ),
+                one(4, "expirationSeconds", Int),
+            ],
+            Absent,
+        ),
+    ),
+    one(3, "status", Skip),
+];
+
 const DELETE_OPTIONS: &[Field] = &[
     one(1, "gracePeriodSeconds", Int),
     one(
@@ -325,6 +354,7 @@ fn table(kind: &str) -> Option<&'static [Field]> {
         "SelfSubjectAccessReview" => ACCESS_REVIEW,
         "SelfSubjectRulesReview" => RULES_REVIEW,
         "SelfSubjectReview" => SELF_REVIEW,
+        "TokenRequest" => TOKEN_REQUEST,
         "DeleteOptions" => DELETE_OPTIONS,
         _ => return None,
     })

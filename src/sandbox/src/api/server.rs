@@ -10,16 +10,39 @@ use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::Api;
 use super::answer::failure;
 use super::status::ApiError;
+use crate::doorway::Guests;
 
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 2048;
 
 /// Serves the API on a listener until the API's shutdown.
 pub async fn serve(api: Api, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
+    let shutdown = api.inner.shutdown.clone();
+    serve_until(api, listener, tls, None, shutdown).await;
+}
+
+/// Serves the API for guests only, until the token is cancelled.
+pub(crate) async fn serve_guests(
+    api: Api,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    (guests, shutdown): (Guests, CancellationToken),
+) {
+    serve_until(api, listener, tls, Some(guests), shutdown).await;
+}
+
+async fn serve_until(
+    api: Api,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    guests: Option<Guests>,
+    shutdown: CancellationToken,
+) {
     let acceptor = TlsAcceptor::from(tls);
     let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     let address = listener
@@ -27,15 +50,14 @@ pub async fn serve(api: Api, listener: TcpListener, tls: Arc<rustls::ServerConfi
         .map(|a| a.to_string())
         .unwrap_or_default();
     let address: Arc<str> = Arc::from(address);
-    let shutdown = api.inner.shutdown.clone();
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: others will close soon.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -46,9 +68,14 @@ pub async fn serve(api: Api, listener: TcpListener, tls: Arc<rustls::ServerConfi
         };
         let _ = stream.set_nodelay(true);
         let (api, acceptor, address) = (api.clone(), acceptor.clone(), address.clone());
-        let shutdown = shutdown.clone();
+        let (shutdown, guests) = (shutdown.clone(), guests.clone());
         tokio::spawn(async move {
             let _permit = permit;
+            if let Some(guests) = guests
+                && !guests(peer.ip()).await
+            {
+                return;
+            }
             let handshake =
                 tokio::time::timeout(std::time::Duration::from_secs(10), acceptor.accept(stream));
             let Ok(Ok(stream)) = handshake.await else {

@@ -146,7 +146,7 @@ impl Api {
                 dry_run: options.dry_run,
                 user: &user.name,
             })?);
-            self.admit_service_account(target, &new)?;
+            self.admit_service_account(target, &mut new)?;
             (resource.kind_rules.on_create)(&mut new);
             let mut errors = meta::validate(&new, resource);
             errors.extend((resource.kind_rules.validate)(&new));
@@ -199,32 +199,6 @@ impl Api {
             }
         }
         Err(ApiError::internal("no free name was found"))
-    }
-
-    /// A pod's service account must exist.
-    fn admit_service_account(&self, target: &Target, pod: &Value) -> Result<(), ApiError> {
-        if target.resource.kind != "Pod" {
-            return Ok(());
-        }
-        let account = pod["spec"]["serviceAccountName"]
-            .as_str()
-            .unwrap_or("default");
-        let namespace = target.namespace.as_deref().unwrap_or("");
-        if self
-            .store()
-            .get("serviceaccounts", &format!("{namespace}/{account}"))
-            .is_some()
-        {
-            return Ok(());
-        }
-        let name = pod["metadata"]["name"].as_str().unwrap_or("");
-        Err(ApiError::forbidden(
-            target.resource,
-            name,
-            format!(
-                "pods \"{name}\" is forbidden: error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
-            ),
-        ))
     }
 }
 

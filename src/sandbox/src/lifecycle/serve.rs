@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::KatibAdmission;
 use crate::api::auth::Credentials;
 use crate::api::{self, Api};
+use crate::doorway::Doorway;
 use crate::metrics::{DbManager, ObservationStore};
 use crate::registry::{self, Registry};
 use crate::runtime::{self, Runtime};
@@ -161,7 +162,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     let api = Api::new(
         store,
         admission,
-        Credentials::new(identity.token()),
+        Credentials::new(identity.token(), identity.account_key()),
         stop.clone(),
     );
     bootstrap::run(&api, identity.ca_pem()).await?;
@@ -189,6 +190,13 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     let client = client(config.expose_secret()).map_err(|e| part("client")(&e))?;
     let runtime = Runtime::on(engine, client.clone(), &dir, observation.clone());
     api.set_log_source(Arc::new(runtime.clone()));
+    runtime.set_doorway(Doorway::new(
+        api.clone(),
+        identity,
+        observation.clone(),
+        api_port,
+        stop.clone(),
+    ));
     tasks.spawn(runtime.run(stop.clone()));
     tasks.spawn(controllers::run(client, observation, stop.clone()));
 

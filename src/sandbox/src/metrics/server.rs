@@ -5,12 +5,14 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -18,6 +20,7 @@ use tonic::{Request, Response, Status};
 
 use super::error::Error;
 use super::store::{Filter, ObservationStore, Row};
+use crate::doorway::Guests;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Metric {
@@ -121,18 +124,46 @@ impl DbManager {
         self,
         shutdown: CancellationToken,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        let health = Health;
-        let service = self.service;
         let incoming = TcpListenerStream::new(self.listener);
-        async move {
-            tonic::transport::Server::builder()
-                .add_service(service)
-                .add_service(health)
-                .serve_with_incoming_shutdown(incoming, async move { shutdown.cancelled().await })
-                .await
-                .map_err(|source| Error::Serve { source })
-        }
+        answer(self.service, incoming, shutdown)
     }
+
+    /// Answers calls of guests until `shutdown`.
+    pub(crate) fn serve_guests(
+        self,
+        guests: Guests,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let admitted = move |stream: io::Result<TcpStream>| {
+            let guests = guests.clone();
+            async move {
+                let stream = stream.ok()?;
+                let peer = stream.peer_addr().ok()?;
+                guests(peer.ip()).await.then_some(Ok(stream))
+            }
+        };
+        let incoming = TcpListenerStream::new(self.listener)
+            .map(admitted)
+            .buffer_unordered(ASKED_AT_ONCE)
+            .filter_map(std::future::ready);
+        answer(self.service, Box::pin(incoming), shutdown)
+    }
+}
+
+/// About how many connections it is found out at once whether they may come in.
+const ASKED_AT_ONCE: usize = 64;
+
+async fn answer(
+    service: Service,
+    incoming: impl Stream<Item = io::Result<TcpStream>> + Unpin + Send + 'static,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    tonic::transport::Server::builder()
+        .add_service(service)
+        .add_service(Health)
+        .serve_with_incoming_shutdown(incoming, async move { shutdown.cancelled().await })
+        .await
+        .map_err(|source| Error::Serve { source })
 }
 
 type Answer =

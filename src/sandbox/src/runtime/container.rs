@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, Mount,
 };
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodDNSConfigOption};
 
 use super::environment::lookup;
 use super::expansion::expanded;
@@ -59,13 +59,70 @@ impl Identity<'_> {
     }
 }
 
-/// How a container is reached on the network.
+/// Where a container lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Network {
-    /// Its own place on the engine's bridge.
-    Own,
-    /// That of the pod's first container, whose engine id this is.
-    Shared(String),
+    /// In a place of its own on the engine's bridge, from where it knows these hosts (`NAME:ADDRESS`).
+    Own(Vec<String>),
+    /// In the place of the pod's infrastructure container.
+    Shared {
+        /// The engine's id of that container.
+        pause: String,
+        /// Whether it sees the processes of the others.
+        processes: bool,
+    },
+}
+
+/// What a place on the network knows of itself and others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Surroundings {
+    pub(super) host_name: Option<String>,
+    pub(super) domain: Option<String>,
+    /// `NAME:ADDRESS`.
+    pub(super) hosts: Vec<String>,
+    pub(super) dns: Option<Vec<String>>,
+    pub(super) searches: Option<Vec<String>>,
+    pub(super) options: Option<Vec<String>>,
+}
+
+impl Surroundings {
+    /// What a pod asks for, and the hosts it finds besides.
+    pub(super) fn of(pod: &Pod, hosts: Vec<String>) -> Self {
+        let spec = pod.spec.as_ref();
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let mut host_name = spec
+            .and_then(|spec| spec.hostname.clone())
+            .unwrap_or_else(|| name);
+        host_name.truncate(63);
+        let host_name = host_name.trim_end_matches(['-', '.']).to_owned();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let domain = spec
+            .and_then(|spec| spec.subdomain.as_deref())
+            .map(|subdomain| format!("{subdomain}.{namespace}.svc.cluster.local"));
+        let aliases = spec.and_then(|spec| spec.host_aliases.as_ref());
+        let aliases = aliases.into_iter().flatten().flat_map(|alias| {
+            let names = alias.hostnames.iter().flatten();
+            names.map(move |name| format!("{name}:{}", alias.ip))
+        });
+        let dns = spec.and_then(|spec| spec.dns_config.as_ref());
+        Self {
+            host_name: Some(host_name),
+            domain,
+            hosts: hosts.into_iter().chain(aliases).collect(),
+            dns: dns.and_then(|dns| dns.nameservers.clone()),
+            searches: dns.and_then(|dns| dns.searches.clone()),
+            options: dns.and_then(|dns| dns.options.as_ref()).map(|options| {
+                let option = |option: &PodDNSConfigOption| {
+                    let name = option.name.clone()?;
+                    Some(match &option.value {
+                        Some(value) => format!("{name}:{value}"),
+                        None => name,
+                    })
+                };
+                options.iter().filter_map(option).collect()
+            }),
+        }
+    }
 }
 
 /// The body of the engine's create call.
@@ -82,16 +139,14 @@ pub(super) fn body(
         let expanded = |word: &String| expanded(word, |name| lookup(environment, name));
         Some(words.iter().map(expanded).collect::<Vec<_>>())
     };
-    let spec = pod.spec.as_ref();
-    let own_network = *network == Network::Own;
-    let mut host_name = spec
-        .and_then(|spec| spec.hostname.clone())
-        .unwrap_or_else(|| identity.pod.to_owned());
-    host_name.truncate(63);
-    let host_name = host_name.trim_end_matches(['-', '.']).to_owned();
+    // Who lives with another one has all that from there.
+    let around = match network {
+        Network::Own(hosts) => Surroundings::of(pod, hosts.clone()),
+        Network::Shared { .. } => Surroundings::default(),
+    };
     ContainerCreateBody {
-        // A shared network brings the host name of the container it is shared with.
-        hostname: own_network.then_some(host_name),
+        hostname: around.host_name.clone(),
+        domainname: around.domain.clone(),
         user: user(pod, container),
         tty: container.tty,
         open_stdin: container.stdin,
@@ -108,7 +163,7 @@ pub(super) fn body(
         image: container.image.clone(),
         working_dir: container.working_dir.clone(),
         labels: Some(identity.labels()),
-        host_config: Some(host_config(pod, container, mounts, network)),
+        host_config: Some(host_config(pod, container, mounts, network, around)),
         ..ContainerCreateBody::default()
     }
 }
@@ -137,6 +192,7 @@ fn host_config(
     container: &Container,
     mounts: Vec<Mount>,
     network: &Network,
+    around: Surroundings,
 ) -> HostConfig {
     let resources = container.resources.as_ref();
     let limit = |name: &str| {
@@ -155,20 +211,6 @@ fn host_config(
     let share = request("cpu").or_else(|| limit("cpu"));
     let share = share.as_deref().and_then(quantity::thousandths);
     let spec = pod.spec.as_ref();
-    let own_network = *network == Network::Own;
-    let dns = spec
-        .and_then(|spec| spec.dns_config.as_ref())
-        .filter(|_| own_network);
-    let aliases = spec
-        .and_then(|spec| spec.host_aliases.as_ref())
-        .filter(|_| own_network);
-    let extra_hosts = aliases.map(|aliases| {
-        let lines = aliases.iter().flat_map(|alias| {
-            let names = alias.hostnames.iter().flatten();
-            names.map(move |name| format!("{name}:{}", alias.ip))
-        });
-        lines.collect()
-    });
     let context = container.security_context.as_ref();
     let capabilities = context.and_then(|context| context.capabilities.as_ref());
     let mut security = Vec::new();
@@ -196,13 +238,21 @@ fn host_config(
         nano_cpus: cpu.map(|thousandths| thousandths.saturating_mul(1_000_000)),
         cpu_shares: share.map(|thousandths| (thousandths * 1024 / 1000).max(2)),
         network_mode: Some(match network {
-            Network::Own => "bridge".to_owned(),
-            Network::Shared(id) => format!("container:{id}"),
+            Network::Own(_) => "bridge".to_owned(),
+            Network::Shared { pause, .. } => format!("container:{pause}"),
         }),
+        pid_mode: match network {
+            Network::Shared {
+                pause,
+                processes: true,
+            } => Some(format!("container:{pause}")),
+            _ => None,
+        },
         mounts: Some(mounts),
-        dns: dns.and_then(|dns| dns.nameservers.clone()),
-        dns_search: dns.and_then(|dns| dns.searches.clone()),
-        extra_hosts,
+        dns: around.dns,
+        dns_search: around.searches,
+        dns_options: around.options,
+        extra_hosts: (!around.hosts.is_empty()).then_some(around.hosts),
         group_add: groups,
         readonly_rootfs: context.and_then(|context| context.read_only_root_filesystem),
         cap_add: capabilities.and_then(|capabilities| capabilities.add.clone()),
@@ -236,6 +286,13 @@ fn moment(text: Option<&str>) -> Option<jiff::Timestamp> {
     (moment.as_second() > 0).then_some(moment)
 }
 
+/// The address of a container on the one network it has, whatever an engine calls that.
+pub(super) fn address(inspected: &ContainerInspectResponse) -> Option<String> {
+    let networks = inspected.network_settings.as_ref()?.networks.as_ref()?;
+    let mut addresses = networks.values().filter_map(|at| at.ip_address.clone());
+    addresses.find(|address| !address.is_empty())
+}
+
 /// Reads an inspected container's state.
 pub(super) fn found(inspected: &ContainerInspectResponse) -> Found {
     use bollard::models::ContainerStateStatusEnum as Status;
@@ -249,14 +306,7 @@ pub(super) fn found(inspected: &ContainerInspectResponse) -> Found {
     match status {
         Some(Status::RUNNING | Status::PAUSED | Status::RESTARTING) => Found::Running {
             started,
-            address: inspected
-                .network_settings
-                .as_ref()
-                .and_then(|network| network.networks.as_ref())
-                // Podman's bridge is called `podman`.
-                .and_then(|networks| networks.get("bridge").or_else(|| networks.get("podman")))
-                .and_then(|bridge| bridge.ip_address.clone())
-                .filter(|address| !address.is_empty()),
+            address: address(inspected),
         },
         Some(Status::CREATED) => match error {
             Some(error) => Found::Ended(Termination::start_failed(&id, error)),
@@ -321,7 +371,7 @@ mod tests {
             &container,
             &environment,
             Vec::new(),
-            &Network::Own,
+            &Network::Own(Vec::new()),
         )
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as BollardError;
-use katlab_lab::docker::endpoint::Surroundings;
+use katlab_lab::docker::endpoint::{Endpoint, Surroundings};
 use katlab_lab::docker::transport::Transport;
 
 use super::error::Error;
@@ -19,6 +19,7 @@ pub struct Engine {
     docker: Docker,
     transport: Transport,
     address: String,
+    is_here: bool,
 }
 
 impl Engine {
@@ -48,6 +49,7 @@ impl Engine {
             docker,
             transport,
             address,
+            is_here: matches!(candidate.endpoint, Endpoint::Unix(_)),
         })
     }
 
@@ -59,6 +61,11 @@ impl Engine {
     /// The way to the engine, for what its client does not read as Podman writes it.
     pub(super) fn transport(&self) -> &Transport {
         &self.transport
+    }
+
+    /// Whether it sees this machine's files: one behind a Unix socket does, any other may be on another machine.
+    pub(super) fn sees_files(&self) -> bool {
+        self.is_here
     }
 
     /// Where the engine is looked for.

@@ -48,6 +48,11 @@ impl Sources {
         ConfigError::Other(format!("cannot read {kind} \"{name}\": {error}"))
     }
 
+    /// The client and the namespace that things are read with.
+    pub(super) fn client(&self) -> (&Client, &str) {
+        (&self.client, &self.namespace)
+    }
+
     pub(super) async fn config_map(&mut self, name: &str) -> Result<Found<'_>, ConfigError> {
         if !self.maps.contains_key(name) {
             let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -85,7 +90,7 @@ impl Sources {
 }
 
 /// What a `fieldRef` path names. `None` for a path the sandbox cannot answer.
-pub(super) fn field(pod: &Pod, path: &str, node: &str, host_ip: &str) -> Option<String> {
+pub(super) fn field(pod: &Pod, path: &str, place: &Place<'_>) -> Option<String> {
     let keyed = |prefix: &str| {
         path.strip_prefix(prefix)?
             .strip_prefix("['")?
@@ -102,18 +107,23 @@ pub(super) fn field(pod: &Pod, path: &str, node: &str, host_ip: &str) -> Option<
         "metadata.name" => Some(pod.name_any()),
         "metadata.namespace" => pod.namespace(),
         "metadata.uid" => pod.uid(),
-        "spec.nodeName" => Some(node.to_owned()),
+        "spec.nodeName" => Some(place.node.to_owned()),
         "spec.serviceAccountName" => Some(
             spec.and_then(|spec| spec.service_account_name.clone())
                 .unwrap_or_else(|| "default".into()),
         ),
-        "status.hostIP" | "status.hostIPs" => Some(host_ip.to_owned()),
+        "status.hostIP" | "status.hostIPs" => Some(place.host_ip.to_owned()),
+        "status.podIP" | "status.podIPs" => place.pod_ip.map(str::to_owned),
         _ => None,
     }
 }
 
 /// `limits.cpu` and the like, divided and rounded up as Kubernetes does.
-fn resource_field(container: &Container, path: &str, divisor: Option<&str>) -> Option<String> {
+pub(super) fn resource_field(
+    container: &Container,
+    path: &str,
+    divisor: Option<&str>,
+) -> Option<String> {
     let (group, name) = path.split_once('.')?;
     let resources = container.resources.as_ref()?;
     let amounts = match group {
@@ -129,10 +139,13 @@ fn resource_field(container: &Container, path: &str, divisor: Option<&str>) -> O
     (divisor > 0).then(|| ((amount + divisor - 1) / divisor).to_string())
 }
 
-/// Where the values that are the node's come from.
+/// Where the values that are the node's come from, and the pod's address if it is known.
 pub(super) struct Place<'a> {
     pub(super) node: &'a str,
     pub(super) host_ip: &'a str,
+    pub(super) pod_ip: Option<&'a str>,
+    /// What every container is told about the API server, which its own variables may replace.
+    pub(super) services: &'a [(String, String)],
 }
 
 /// The environment in the order of its definition, a later name taking an earlier one's place.
@@ -142,7 +155,7 @@ pub(super) async fn resolve(
     container: &Container,
     place: &Place<'_>,
 ) -> Result<Vec<(String, String)>, ConfigError> {
-    let mut known: Vec<(String, String)> = Vec::new();
+    let mut known: Vec<(String, String)> = place.services.to_vec();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         let (kind, name, optional) = match (&from.config_map_ref, &from.secret_ref) {
@@ -197,7 +210,7 @@ async fn referenced(
         return Ok(None);
     };
     if let Some(reference) = &from.field_ref {
-        return field(pod, &reference.field_path, place.node, place.host_ip)
+        return field(pod, &reference.field_path, place)
             .map(Some)
             .ok_or_else(|| {
                 ConfigError::Other(format!(
@@ -279,7 +292,13 @@ mod tests {
             "spec": {"containers": []},
         }))
         .expect("pod");
-        let of = |path: &str| field(&pod, path, "node", "127.0.0.1");
+        let place = |pod_ip| Place {
+            node: "node",
+            host_ip: "127.0.0.1",
+            pod_ip,
+            services: &[],
+        };
+        let of = |path: &str| field(&pod, path, &place(None));
         assert_eq!(
             of("metadata.labels['katib.kubeflow.org/trial']"),
             Some("t".into())
@@ -288,6 +307,8 @@ mod tests {
         assert_eq!(of("metadata.namespace"), Some("lab".into()));
         assert_eq!(of("spec.serviceAccountName"), Some("default".into()));
         assert_eq!(of("status.podIP"), None);
+        let address = field(&pod, "status.podIP", &place(Some("172.17.0.2")));
+        assert_eq!(address, Some("172.17.0.2".into()));
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub enum Error {
         /// What came back.
         source: bollard::errors::Error,
     },
+    /// A pod's infrastructure container does not run.
+    #[error("the pod's sandbox: {reason}")]
+    Pause {
+        /// Why.
+        reason: String,
+    },
     /// The API server refused or did not answer.
     #[error("API server: {action}: {source}")]
     Api {
@@ -46,7 +52,7 @@ impl Error {
                 "Start the Docker Engine (`sudo service docker start`) and see that `docker info` answers for this user."
                     .into(),
             ),
-            Self::Api { .. } => None,
+            Self::Api { .. } | Self::Pause { .. } => None,
             Self::File { .. } => {
                 Some("Look at free space and permissions of the sandbox's directory.".into())
             }

@@ -1,5 +1,7 @@
 //! One pod, from its first sight to its removal.
 
+mod place;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,12 +18,14 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::carried;
 use super::collect::CollectError;
-use super::container::{Found, Identity, Network, body, found, is_deleting, label};
+use super::container::{Found, Identity, body, found, is_deleting, label};
 use super::engine::{is_taken, is_unreachable, refusal};
 use super::environment::{ConfigError, Place, Sources, resolve};
 use super::image::{Login, NoImage, logins};
 use super::node::{self, Amount, Seat};
+use super::pause;
 use super::puller::{Failure, Image, Outcome};
 use super::status::{Report, State, Termination, View, condition, restart_policy};
 use super::volume::{self, Owner, Volumes, mounts, open_paths, writable_for_all};
@@ -51,8 +55,8 @@ struct Life {
     pod: Arc<Pod>,
     report: Mutex<Report>,
     written: tokio::sync::Mutex<Value>,
-    /// The engine's id of the first container, once it was started.
-    first: watch::Sender<Option<String>>,
+    /// Held while the infrastructure container is looked after.
+    pausing: tokio::sync::Mutex<()>,
     /// Held (shared) while the engine makes a container, so that removal waits for what was asked for already.
     making: Arc<tokio::sync::RwLock<()>>,
     /// The pod's share of the node; a pod that is deleted keeps it until its containers are gone.
@@ -117,7 +121,7 @@ pub(super) async fn live(
         kubelet,
         written: tokio::sync::Mutex::new(serde_json::to_value(&pod.status).unwrap_or_default()),
         report: Mutex::new(report),
-        first: watch::Sender::new(None),
+        pausing: tokio::sync::Mutex::default(),
         making: Arc::default(),
         seat: Mutex::new(seat),
         pod,
@@ -127,6 +131,7 @@ pub(super) async fn live(
         () = ending(news.clone()) => {}
         () = async {
             life.run().await;
+            life.rest().await;
             // Ended, and its share of the node is free.
             drop(life.seat.lock().unwrap_or_else(PoisonError::into_inner).take());
             std::future::pending::<()>().await;
@@ -190,6 +195,12 @@ impl Life {
             self.namespace(),
             self.uid()
         )
+    }
+
+    /// The pod's address, if it is known.
+    fn address(&self) -> Option<String> {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.address.clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut Report)) {
@@ -363,9 +374,14 @@ impl Life {
         let Some(spec) = &self.pod.spec else { return };
         self.publish().await;
         let volumes = self.volumes().await;
+        if pause::is_needed(&self.pod) {
+            // Its address is known before the containers are made, as their environment may hold it.
+            self.place().await;
+            self.publish().await;
+        }
         for (index, container) in spec.init_containers.iter().flatten().enumerate() {
             let ended = self
-                .container(Which::Init(index), container, &volumes, None)
+                .container(Which::Init(index), container, &volumes)
                 .await;
             if ended.exit_code != 0 {
                 return self.publish().await;
@@ -380,19 +396,7 @@ impl Life {
             .map(|(index, container)| {
                 let volumes = &volumes;
                 async move {
-                    let network = match index {
-                        0 => None,
-                        // The network to share exists once the first container runs.
-                        _ => self
-                            .first
-                            .subscribe()
-                            .wait_for(Option::is_some)
-                            .await
-                            .ok()
-                            .and_then(|id| id.clone()),
-                    };
-                    self.container(Which::Main(index), container, volumes, network)
-                        .await;
+                    self.container(Which::Main(index), container, volumes).await;
                     // The last end is published by `finish`, after the metrics.
                     if several && !self.is_over() {
                         self.publish().await;
@@ -460,9 +464,16 @@ impl Life {
             directory: &directory,
         };
         let mut attempt = 0;
+        let place = Place {
+            node: node::NAME,
+            host_ip: HOST,
+            pod_ip: None,
+            services: &[],
+        };
         loop {
             let mut sources = Sources::new(self.client(), &self.namespace());
-            match volume::prepare(self.runtime.engine(), &mut sources, &self.pod, &owner).await {
+            let engine = self.runtime.engine();
+            match volume::prepare(engine, &mut sources, &self.pod, &place, &owner).await {
                 Ok(volumes) => return volumes,
                 Err(error) => {
                     let message = format!(
@@ -488,7 +499,6 @@ impl Life {
         which: Which,
         container: &Container,
         volumes: &Volumes,
-        network: Option<String>,
     ) -> Termination {
         let policy = restart_policy(&self.pod);
         let mut before = (0, None);
@@ -504,9 +514,7 @@ impl Life {
         loop {
             self.view(which, |view| view.restarts = attempt);
             let ran = ran.take().filter(|_| attempt == restarts);
-            let ended = self
-                .attempt(which, container, volumes, network.as_deref(), attempt, ran)
-                .await;
+            let ended = self.attempt(which, container, volumes, attempt, ran).await;
             self.view(which, |view| view.state = State::Terminated(ended.clone()));
             let again = match (which, policy) {
                 (_, "Never") => false,
@@ -543,7 +551,6 @@ impl Life {
         which: Which,
         container: &Container,
         volumes: &Volumes,
-        network: Option<&str>,
         attempt: u32,
         mut ran: Option<Ran>,
     ) -> Termination {
@@ -579,8 +586,7 @@ impl Life {
                 if let Some((id, started)) = ran {
                     return Termination::lost(&id, started);
                 }
-                self.make(which, container, volumes, network, &identity)
-                    .await;
+                self.make(which, container, volumes, &identity).await;
                 continue;
             };
             let id = inspected.id.clone().unwrap_or_default();
@@ -590,11 +596,7 @@ impl Life {
                     view.image_id = inspected.image.clone().unwrap_or_default();
                 }
             });
-            let state = found(&inspected);
-            if matches!(which, Which::Main(0)) && state != Found::Created {
-                self.first.send_replace(Some(id.clone()));
-            }
-            match state {
+            match found(&inspected) {
                 Found::Created => {
                     self.open(container, volumes, &name).await;
                     if let Err(error) = docker.start_container(&name, None).await {
@@ -645,17 +647,20 @@ impl Life {
         which: Which,
         container: &Container,
         volumes: &Volumes,
-        network: Option<&str>,
         identity: &Identity<'_>,
     ) {
         let image = self.image(which, container).await;
         self.view(which, |view| {
             view.image_id = format!("docker-pullable://{}", image.pinned)
         });
+        let (network, services) = self.place().await;
         let mut sources = Sources::new(self.client(), &self.namespace());
+        let pod_ip = self.address();
         let place = Place {
             node: node::NAME,
             host_ip: HOST,
+            pod_ip: pod_ip.as_deref(),
+            services: &services,
         };
         let environment = match resolve(&mut sources, &self.pod, container, &place).await {
             Ok(environment) => environment,
@@ -673,7 +678,6 @@ impl Life {
                     .await;
             }
         };
-        let network = network.map_or(Network::Own, |id| Network::Shared(id.to_owned()));
         let body = body(
             identity,
             &self.pod,
@@ -712,24 +716,29 @@ impl Life {
             .normal(self.pod.as_ref(), "Created", "Container created");
     }
 
-    /// Makes a container's emptyDirs writable for all. Done right before the start, so that a sandbox killed between
-    /// making and starting does it when it comes back.
+    /// Makes a container's emptyDirs writable for all, and carries files to an engine that does not see them. Done
+    /// right before the start, so that a sandbox killed between making and starting does it when it comes back.
     async fn open(&self, container: &Container, volumes: &Volumes, name: &str) {
-        let docker = self.runtime.engine().docker();
         for path in open_paths(container, volumes) {
-            let query = UploadToContainerOptionsBuilder::default().path("/").build();
-            let opened = match writable_for_all(path) {
-                Ok(archive) => {
-                    let archive = bollard::body_full(archive.into());
-                    let upload = docker.upload_to_container(name, Some(query), archive);
-                    upload.await.map_err(|error| error.to_string())
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            if let Err(error) = opened {
+            if let Err(error) = self.put(name, writable_for_all(path)).await {
                 tracing::warn!(error, path, "an emptyDir is writable for root only");
             }
         }
+        for (path, files) in carried::paths(container, volumes) {
+            if let Err(error) = self.put(name, carried::archive(path, files)).await {
+                tracing::warn!(error, path, "a volume has no files");
+            }
+        }
+    }
+
+    /// Unpacks an archive at a container's root.
+    async fn put(&self, container: &str, archive: std::io::Result<Vec<u8>>) -> Result<(), String> {
+        let archive = archive.map_err(|error| error.to_string())?;
+        let query = UploadToContainerOptionsBuilder::default().path("/").build();
+        let archive = bollard::body_full(archive.into());
+        let docker = self.runtime.engine().docker();
+        let upload = docker.upload_to_container(container, Some(query), archive);
+        upload.await.map_err(|error| error.to_string())
     }
 
     async fn misconfigured(&self, which: Which, reason: &str, error: &ConfigError) {
@@ -891,6 +900,10 @@ impl Life {
         let stops = found
             .iter()
             .filter(|container| container.running)
+            // The infrastructure container holds on until the others are gone.
+            .filter(|container| {
+                container.labels.get(label::CONTAINER).map(String::as_str) != Some(pause::NAME)
+            })
             .map(|container| async {
                 if let Some(name) = container.labels.get(label::CONTAINER) {
                     self.kubelet.normal(
@@ -1002,10 +1015,13 @@ impl Life {
             .pod
             .spec
             .as_ref()
-            .and_then(|spec| spec.volumes.as_ref())
-            .is_some_and(|list| !list.is_empty());
-        if volumes {
+            .and_then(|spec| spec.volumes.as_ref());
+        let volumes = || volumes.into_iter().flatten();
+        // Asking the engine costs more than looking: most pods have no volume but their credentials.
+        if volumes().any(|volume| volume.empty_dir.is_some()) || !engine.sees_files() {
             remove_volumes(engine, self.runtime.id(), &[(label::UID, &uid)]).await?;
+        }
+        if volumes().next().is_some() {
             let directory = self.directory();
             if let Err(source) = std::fs::remove_dir_all(&directory)
                 && source.kind() != std::io::ErrorKind::NotFound

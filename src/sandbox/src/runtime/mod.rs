@@ -9,9 +9,12 @@
 //!
 //! - Pods that ask for nothing are counted with half a core and 256 MiB (`node`), so that many trials at once do not
 //!   take a laptop down.
-//! - There is no pause container: containers of one pod share the network of the first.
+//! - A pod has an infrastructure container only where something shows (`pause`); one container alone is its own pod.
+//! - Pods reach the API server and Katib's DBManager at the address that the engine's bridge has on this machine
+//!   (`network`, [`crate::doorway`]), by names in their hosts file; there is no DNS of the cluster.
 //! - What is not run (probes, host paths, privileged containers, …) is refused by name (`refusal`).
 
+mod carried;
 mod collect;
 mod container;
 mod engine;
@@ -21,7 +24,10 @@ mod expansion;
 mod image;
 mod life;
 mod logs;
+mod network;
 mod node;
+mod pause;
+mod projected;
 mod puller;
 mod quantity;
 mod refusal;
@@ -33,7 +39,7 @@ pub use error::Error;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bollard::query_parameters::{
@@ -51,9 +57,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers::events::{self, Recorder};
+use crate::doorway::Doorway;
 use crate::metrics::ObservationStore;
 use container::label;
 use life::News;
+use network::Reached;
 use node::{Amount, Capacity};
 use puller::Puller;
 
@@ -76,6 +84,9 @@ struct Inner {
     observation: ObservationStore,
     /// The pods the API server has, once they were listed.
     known: Mutex<Option<HashSet<String>>>,
+    /// How pods reach the sandbox, where they may.
+    doorway: OnceLock<Doorway>,
+    reached: tokio::sync::Mutex<Reached>,
 }
 
 /// The name by which a sandbox marks what it makes on the engine; follows from its state directory.
@@ -118,6 +129,8 @@ impl Runtime {
                 capacity: Arc::new(Capacity::new()),
                 observation,
                 known: Mutex::default(),
+                doorway: OnceLock::new(),
+                reached: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -263,6 +276,7 @@ impl Runtime {
                     // What could not be removed while the engine was away.
                     self.remove_strangers().await;
                     self.until_engine_ends().await;
+                    self.forget_way().await;
                 }
                 Err(error) => {
                     let text = error.to_string();
@@ -503,5 +517,6 @@ pub async fn remove_everything(state_dir: &Path) -> Result<usize, Error> {
     let count = found.len();
     remove_containers(&engine, found.into_iter().map(|found| found.id).collect()).await?;
     remove_volumes(&engine, &id, &[]).await?;
+    pause::remove_image(&engine).await;
     Ok(count)
 }

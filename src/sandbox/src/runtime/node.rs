@@ -266,15 +266,53 @@ pub(super) async fn publish(
         ready.remove("lastProbeTime");
         ready.insert("lastHeartbeatTime".to_owned(), json!(now));
     }
+    // What pods reach is written by itself, and stays.
+    let network = conditions(&before)
+        .find(|one| one["type"] == NETWORK)
+        .cloned();
+    let conditions: Vec<Value> = network.into_iter().chain([ready]).collect();
     let status = json!({ "status": {
         "capacity": amounts, "allocatable": amounts, "nodeInfo": facts,
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": NAME}],
-        "conditions": [ready],
+        "conditions": conditions,
     }});
     api.patch_status(NAME, &PatchParams::default(), &Patch::Merge(status))
         .await
         .map_err(failed("writing the node's status"))?;
     Ok(())
+}
+
+/// The condition by which a node says that its pods lack a network.
+const NETWORK: &str = "NetworkUnavailable";
+
+fn conditions(status: &Value) -> impl Iterator<Item = &Value> {
+    status["conditions"].as_array().into_iter().flatten()
+}
+
+/// Writes on the node what its pods do not reach, or that they reach everything.
+pub(super) async fn publish_network(client: &Client, trouble: Option<&str>) {
+    let api: Api<Node> = Api::all(client.clone());
+    let written = async {
+        let Some(node) = api.get_opt(NAME).await? else {
+            return Ok(());
+        };
+        let before = serde_json::to_value(node.status).unwrap_or_default();
+        let (reason, message) = match trouble {
+            None => ("PodsReachTheCluster", "pods reach the cluster's services"),
+            Some(trouble) => ("PodsDoNotReachTheCluster", trouble),
+        };
+        let why = Some((reason, Some(message.to_owned())));
+        let network = condition(&before, NETWORK, trouble.is_some(), why);
+        let others = conditions(&before).filter(|one| one["type"] != NETWORK);
+        let all: Vec<Value> = [network].into_iter().chain(others.cloned()).collect();
+        let patch = Patch::Merge(json!({"status": {"conditions": all}}));
+        api.patch_status(NAME, &PatchParams::default(), &patch)
+            .await
+            .map(drop)
+    };
+    if let Err::<(), kube::Error>(error) = written.await {
+        tracing::warn!(%error, "the node does not tell what its pods reach");
+    }
 }
 
 #[cfg(test)]

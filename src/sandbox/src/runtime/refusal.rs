@@ -54,10 +54,6 @@ fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
         spec.os.as_ref().is_some_and(|os| os.name != "linux"),
         "spec.os other than linux",
     );
-    refuse(
-        on(spec.share_process_namespace) && spec.containers.len() > 1,
-        "spec.shareProcessNamespace with several containers",
-    );
     let affinity = spec.affinity.as_ref();
     refuse(
         affinity.is_some_and(|affinity| {
@@ -97,28 +93,38 @@ fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
 }
 
 fn volume_fields(volume: &Volume, at: &str, found: &mut Vec<String>) {
-    let kind =
-        if volume.empty_dir.is_some() || volume.config_map.is_some() || volume.secret.is_some() {
-            return;
-        } else if volume.host_path.is_some() {
-            "hostPath"
-        } else if volume.persistent_volume_claim.is_some() {
-            "persistentVolumeClaim"
-        } else if volume.projected.is_some() {
-            "projected"
-        } else if volume.downward_api.is_some() {
-            "downwardAPI"
-        } else if volume.nfs.is_some() {
-            "nfs"
-        } else if volume.csi.is_some() {
-            "csi"
-        } else if volume.ephemeral.is_some() {
-            "ephemeral"
-        } else if volume.image.is_some() {
-            "image"
-        } else {
-            "of this kind"
-        };
+    if let Some(projected) = &volume.projected {
+        for source in projected.sources.iter().flatten() {
+            if source.cluster_trust_bundle.is_some() {
+                found.push(format!("{at}.projected.sources[].clusterTrustBundle"));
+            }
+            if source.pod_certificate.is_some() {
+                found.push(format!("{at}.projected.sources[].podCertificate"));
+            }
+        }
+    }
+    let kind = if volume.empty_dir.is_some()
+        || volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.projected.is_some()
+        || volume.downward_api.is_some()
+    {
+        return;
+    } else if volume.host_path.is_some() {
+        "hostPath"
+    } else if volume.persistent_volume_claim.is_some() {
+        "persistentVolumeClaim"
+    } else if volume.nfs.is_some() {
+        "nfs"
+    } else if volume.csi.is_some() {
+        "csi"
+    } else if volume.ephemeral.is_some() {
+        "ephemeral"
+    } else if volume.image.is_some() {
+        "image"
+    } else {
+        "of this kind"
+    };
     found.push(format!("{at}.{kind}"));
 }
 
@@ -173,18 +179,6 @@ fn container_fields(container: &Container, spec: &PodSpec, at: &str, found: &mut
                 .as_deref()
                 .is_some_and(|kind| kind != "None"),
             "volumeMounts[].mountPropagation",
-        );
-    }
-    for variable in container.env.iter().flatten() {
-        let path = variable
-            .value_from
-            .as_ref()
-            .and_then(|from| from.field_ref.as_ref())
-            .map(|reference| reference.field_path.as_str());
-        // The engine gives the address when the container starts, after its environment is fixed.
-        refuse(
-            matches!(path, Some("status.podIP" | "status.podIPs")),
-            "env[].valueFrom.fieldRef status.podIP",
         );
     }
     if let Some(context) = &container.security_context {

@@ -1,11 +1,11 @@
 //! A pod's volumes.
 //!
 //! An emptyDir is a volume of the engine: whatever user writes into it, the engine can remove it again.
-//! ConfigMaps and Secrets are files in the sandbox's own directory, mounted read-only.
+//! ConfigMaps, Secrets and what is projected are files in the sandbox's own directory, mounted read-only.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use bollard::models::{Mount, MountType, MountVolumeOptions, VolumeCreateRequest};
@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume};
 
 use super::container::label;
 use super::engine::Engine;
-use super::environment::{ConfigError, Sources};
-use super::quantity;
+use super::environment::{self, ConfigError, Sources};
+use super::{projected, quantity};
 
 /// Where a volume's content is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) enum Place {
     Engine(String),
     /// A directory of this machine, read-only.
     Directory(PathBuf),
+    /// A volume of an engine that does not see this machine's files, by name, and what belongs into it.
+    Carried { volume: String, files: PathBuf },
 }
 
 /// The volumes of a pod by name.
@@ -41,30 +43,39 @@ pub(super) async fn prepare(
     engine: &Engine,
     sources: &mut Sources,
     pod: &Pod,
+    place: &environment::Place<'_>,
     owner: &Owner<'_>,
 ) -> Result<Volumes, ConfigError> {
     let mut volumes = Volumes::new();
     let all = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
     for volume in all.into_iter().flatten() {
         let place = if volume.empty_dir.is_some() {
-            empty_directory(engine, volume, owner).await?
+            Place::Engine(engine_volume(engine, volume, owner).await?)
         } else {
             let directory = owner.directory.join("volumes").join(&volume.name);
-            let files = files(sources, volume).await?;
+            let files = files(sources, pod, place, volume).await?;
             write(&directory, &files)
                 .map_err(|error| ConfigError::Other(format!("volume {}: {error}", volume.name)))?;
-            Place::Directory(directory)
+            if engine.sees_files() {
+                Place::Directory(directory)
+            } else {
+                Place::Carried {
+                    volume: engine_volume(engine, volume, owner).await?,
+                    files: directory,
+                }
+            }
         };
         volumes.insert(volume.name.clone(), place);
     }
     Ok(volumes)
 }
 
-async fn empty_directory(
+/// A volume of the engine, as an emptyDir wants it if it is one. Returns its name.
+async fn engine_volume(
     engine: &Engine,
     volume: &Volume,
     owner: &Owner<'_>,
-) -> Result<Place, ConfigError> {
+) -> Result<String, ConfigError> {
     let name = format!("katlab-{}-{}-{}", owner.sandbox, owner.uid, volume.name);
     let wanted = volume.empty_dir.as_ref();
     let in_memory = wanted.is_some_and(|wanted| wanted.medium.as_deref() == Some("Memory"));
@@ -98,51 +109,101 @@ async fn empty_directory(
         .create_volume(request)
         .await
         .map_err(|error| ConfigError::Other(format!("volume {}: {error}", volume.name)))?;
-    Ok(Place::Engine(name))
+    Ok(name)
 }
 
 /// One file of a volume.
-struct Entry {
-    path: PathBuf,
-    content: Vec<u8>,
-    mode: u32,
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
+    pub(super) content: Vec<u8>,
+    pub(super) mode: u32,
 }
 
-async fn files(sources: &mut Sources, volume: &Volume) -> Result<Vec<Entry>, ConfigError> {
-    let (kind, name, items, mode, optional) = if let Some(map) = &volume.config_map {
-        (
-            "configmap",
-            Some(map.name.clone()),
-            &map.items,
-            map.default_mode,
-            map.optional,
-        )
+async fn files(
+    sources: &mut Sources,
+    pod: &Pod,
+    place: &environment::Place<'_>,
+    volume: &Volume,
+) -> Result<Vec<Entry>, ConfigError> {
+    if let Some(map) = &volume.config_map {
+        let from = Keyed::map(&map.name, map.items.as_deref(), map.optional);
+        keyed(sources, from, map.default_mode).await
     } else if let Some(secret) = &volume.secret {
-        let name = secret.secret_name.clone();
-        (
-            "secret",
-            name,
-            &secret.items,
-            secret.default_mode,
-            secret.optional,
-        )
+        let name = secret.secret_name.as_deref().unwrap_or_default();
+        let from = Keyed::secret(name, secret.items.as_deref(), secret.optional);
+        keyed(sources, from, secret.default_mode).await
+    } else if let Some(projected) = &volume.projected {
+        projected::files(sources, pod, place, projected).await
+    } else if let Some(downward) = &volume.downward_api {
+        let items = downward.items.as_deref().unwrap_or_default();
+        projected::downward(pod, place, items, downward.default_mode)
     } else {
-        return Err(ConfigError::Other(format!(
+        Err(ConfigError::Other(format!(
             "volume {} is of a kind the sandbox does not have",
             volume.name
-        )));
-    };
-    let name = name.unwrap_or_default();
+        )))
+    }
+}
+
+/// A ConfigMap or Secret whose keys become files.
+pub(super) struct Keyed<'a> {
+    kind: &'static str,
+    name: &'a str,
+    items: Option<&'a [KeyToPath]>,
+    optional: bool,
+}
+
+impl<'a> Keyed<'a> {
+    pub(super) fn map(
+        name: &'a str,
+        items: Option<&'a [KeyToPath]>,
+        optional: Option<bool>,
+    ) -> Self {
+        Self {
+            kind: "configmap",
+            name,
+            items,
+            optional: optional == Some(true),
+        }
+    }
+
+    pub(super) fn secret(
+        name: &'a str,
+        items: Option<&'a [KeyToPath]>,
+        optional: Option<bool>,
+    ) -> Self {
+        Self {
+            kind: "secret",
+            ..Self::map(name, items, optional)
+        }
+    }
+}
+
+/// The files of a ConfigMap or Secret.
+pub(super) async fn keyed(
+    sources: &mut Sources,
+    from: Keyed<'_>,
+    mode: Option<i32>,
+) -> Result<Vec<Entry>, ConfigError> {
+    let Keyed {
+        kind,
+        name,
+        items,
+        optional,
+    } = from;
     let data = if kind == "configmap" {
-        sources.config_map(&name).await?
+        sources.config_map(name).await?
     } else {
-        sources.secret(&name).await?
+        sources.secret(name).await?
     };
     let mode = mode.map_or(0o644, |mode| mode as u32);
     match data {
-        Some(data) => entries(data, items.as_deref(), mode, optional == Some(true)),
-        None if optional == Some(true) => Ok(Vec::new()),
-        None => Err(ConfigError::Missing { kind, name }),
+        Some(data) => entries(data, items, mode, optional),
+        None if optional => Ok(Vec::new()),
+        None => Err(ConfigError::Missing {
+            kind,
+            name: name.to_owned(),
+        }),
     }
 }
 
@@ -162,16 +223,7 @@ fn entries(
     };
     let mut found = Vec::new();
     for item in items {
-        let path = PathBuf::from(&item.path);
-        if !path
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-        {
-            return Err(ConfigError::Other(format!(
-                "path {:?} leaves the volume",
-                item.path
-            )));
-        }
+        let path = projected::inside(&item.path)?;
         match data.get(&item.key) {
             Some(content) => found.push(Entry {
                 path,
@@ -202,15 +254,14 @@ fn write(directory: &Path, files: &[Entry]) -> std::io::Result<()> {
         if path.exists() {
             continue;
         }
-        let mut file = std::fs::File::options()
-            .write(true)
-            .create_new(true)
-            .mode(entry.mode)
-            .open(&path)?;
+        // Under another name until it is whole: a sandbox may be killed in between.
+        let parent = path.parent().unwrap_or(directory);
+        let mut file = tempfile::NamedTempFile::new_in(parent)?;
         file.write_all(&entry.content)?;
-        // The process's mask may have taken away what the volume wants to allow.
-        use std::os::unix::fs::PermissionsExt;
-        file.set_permissions(std::fs::Permissions::from_mode(entry.mode))?;
+        // The process's mask may take away what the volume wants to allow, so the mode is set and not asked for.
+        let mode = std::fs::Permissions::from_mode(entry.mode);
+        file.as_file().set_permissions(mode)?;
+        file.persist(&path).map_err(|error| error.error)?;
     }
     Ok(())
 }
@@ -224,6 +275,17 @@ pub(super) fn mounts(container: &Container, volumes: &Volumes) -> Result<Vec<Mou
         })?;
         let (typ, source, read_only) = match place {
             Place::Engine(name) => (MountType::VOLUME, name.clone(), mount.read_only),
+            Place::Carried { .. }
+                if mount
+                    .sub_path
+                    .as_deref()
+                    .is_some_and(|part| !part.is_empty()) =>
+            {
+                return Err(ConfigError::Other(
+                    "subPath needs an engine that sees this machine's files".to_owned(),
+                ));
+            }
+            Place::Carried { volume, .. } => (MountType::VOLUME, volume.clone(), None),
             Place::Directory(path) => {
                 let path = match mount.sub_path.as_deref().filter(|part| !part.is_empty()) {
                     Some(part)

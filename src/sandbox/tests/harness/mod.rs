@@ -63,7 +63,7 @@ pub async fn server_with(
     let home = tempfile::tempdir().expect("a directory");
     let store = Store::open(home.path(), storages(), retention).expect("a store");
     let shutdown = CancellationToken::new();
-    let credentials = Credentials::new("token".to_owned().into());
+    let credentials = Credentials::new("token".to_owned().into(), "key".to_owned().into());
     let admission = admission(&store);
     let api = Api::new(store, admission, credentials, shutdown.clone());
     tokio::spawn(gc::run(api.clone(), "ca".into(), shutdown.clone()));

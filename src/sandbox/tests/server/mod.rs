@@ -38,7 +38,7 @@ pub async fn start() -> (Server, Client, PathBuf) {
     let store = Store::open(&path, storages(), Retention::default()).expect("store");
     let shutdown = CancellationToken::new();
     let admission = Arc::new(KatibAdmission::new(store.clone()));
-    let credentials = Credentials::new(SecretString::from(TOKEN));
+    let credentials = Credentials::new(SecretString::from(TOKEN), SecretString::from("key"));
     let api = Api::new(store.clone(), admission, credentials, shutdown.clone());
     tokio::spawn(gc::run(api.clone(), String::new(), shutdown.clone()));
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {

@@ -64,6 +64,15 @@ fn container_defaults(container: &mut Value) {
     set_default(container, "imagePullPolicy", json!(policy));
 }
 
+fn downward_defaults(source: &mut Value) {
+    let items = source.get_mut("items").and_then(Value::as_array_mut);
+    for item in items.into_iter().flatten() {
+        if let Some(field) = item.get_mut("fieldRef") {
+            set_default(field, "apiVersion", json!("v1"));
+        }
+    }
+}
+
 /// Defaults of a pod's spec, also of a job's template.
 pub(super) fn spec_defaults(spec: &mut Value) {
     if !spec.is_object() {
@@ -78,6 +87,18 @@ pub(super) fn spec_defaults(spec: &mut Value) {
         for key in ["secret", "configMap", "projected", "downwardAPI"] {
             if let Some(source) = volume.get_mut(key).filter(|v| v.is_object()) {
                 set_default(source, "defaultMode", json!(420));
+            }
+        }
+        if let Some(source) = volume.get_mut("downwardAPI") {
+            downward_defaults(source);
+        }
+        let sources = volume.pointer_mut("/projected/sources");
+        for source in sources.and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(token) = source.get_mut("serviceAccountToken") {
+                set_default(token, "expirationSeconds", json!(3600));
+            }
+            if let Some(source) = source.get_mut("downwardAPI") {
+                downward_defaults(source);
             }
         }
         if let Some(source) = volume.get_mut("hostPath").filter(|v| v.is_object()) {

@@ -419,6 +419,131 @@ async fn nobody_gets_in_without_a_credential() {
 }
 
 #[tokio::test]
+async fn an_account_works_in_its_namespace_while_it_and_its_pod_live() {
+    let server = server().await;
+    let tokens = "/api/v1/namespaces/team/serviceaccounts/default/token";
+    let pods = "/api/v1/namespaces/team/pods";
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pod = server.post(pods, pod).await.body;
+    let bound =
+        json!({"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod["metadata"]["uid"]});
+    let free = server.post(tokens, json!({"spec": {}})).await;
+    assert_eq!(
+        (free.status, &free.body["kind"]),
+        (201, &json!("TokenRequest"))
+    );
+    let bound = server
+        .post(tokens, json!({"spec": {"boundObjectRef": bound}}))
+        .await;
+    assert_eq!(bound.status, 201, "{bound:?}");
+    let token = |answer: &harness::Answer| {
+        let token = answer.body["status"]["token"].as_str().expect("a token");
+        format!("Bearer {token}")
+    };
+    let (free, bound) = (token(&free), token(&bound));
+    let ask = async |method: &str, path: &str, token: &str, body: &str| {
+        let headers = [
+            ("authorization", token),
+            ("content-type", "application/json"),
+        ];
+        server.send(method, path, &headers, body).await
+    };
+    for token in [&free, &bound] {
+        assert_eq!(ask("GET", pods, token, "").await.status, 200);
+        assert_eq!(ask("GET", "/apis", token, "").await.status, 200);
+        let denied = ask("GET", "/api/v1/namespaces/other/secrets", token, "").await;
+        assert_eq!(denied.status, 403);
+        assert_eq!(
+            denied.body["message"],
+            "secrets is forbidden: User \"system:serviceaccount:team:default\" cannot list resource \"secrets\" in API group \"\" in the namespace \"other\""
+        );
+        let map = r#"{"metadata": {"name": "m"}}"#;
+        let deleted = format!("{MAPS}/m");
+        assert_eq!(ask("POST", MAPS, token, map).await.status, 201);
+        assert_eq!(ask("DELETE", &deleted, token, "").await.status, 200);
+        assert_eq!(ask("GET", "/api/v1/pods", token, "").await.status, 403);
+        assert_eq!(
+            ask("POST", "/api/v1/namespaces", token, map).await.status,
+            403
+        );
+    }
+
+    // What a token is asked for is checked, and for whom it is.
+    let refused = [
+        (json!({"spec": {"expirationSeconds": 5}}), 422),
+        (
+            json!({"spec": {"boundObjectRef": {"kind": "Pod", "name": "none"}}}),
+            404,
+        ),
+        (
+            json!({"spec": {"boundObjectRef": {"kind": "Pod", "name": "p", "uid": "other"}}}),
+            409,
+        ),
+        (
+            json!({"spec": {"boundObjectRef": {"kind": "Node", "name": "n"}}}),
+            400,
+        ),
+    ];
+    for (body, status) in refused {
+        let answer = server.post(tokens, body.clone()).await;
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+    }
+    let missing = server
+        .post(&tokens.replace("default", "nobody"), json!({"spec": {}}))
+        .await;
+    assert_eq!(missing.status, 404);
+    let elsewhere = server
+        .post(tokens, json!({"spec": {"audiences": ["vault"]}}))
+        .await;
+    assert_eq!(ask("GET", pods, &token(&elsewhere), "").await.status, 401);
+
+    // Gone with what it was for.
+    let now = json!({"gracePeriodSeconds": 0});
+    assert_eq!(server.delete(&format!("{pods}/p"), now).await.status, 200);
+    assert_eq!(ask("GET", pods, &bound, "").await.status, 401);
+    assert_eq!(ask("GET", pods, &free, "").await.status, 200);
+    let account = tokens.trim_end_matches("/token");
+    assert_eq!(server.delete(account, json!({})).await.status, 200);
+    assert_eq!(ask("GET", pods, &free, "").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_pod_has_its_accounts_credentials_and_pull_secrets_unless_it_says_otherwise() {
+    let server = server().await;
+    let accounts = "/api/v1/namespaces/team/serviceaccounts";
+    let quiet = json!({"metadata": {"name": "quiet"}, "automountServiceAccountToken": false,
+                       "imagePullSecrets": [{"name": "regcred"}]});
+    assert_eq!(server.post(accounts, quiet).await.status, 201);
+    let mut number = 0;
+    let mut made = async |account: &str, automount: Value| {
+        number += 1;
+        let spec = json!({"serviceAccountName": account, "automountServiceAccountToken": automount,
+                          "containers": [{"name": "c", "image": "i"}]});
+        let pod = json!({"metadata": {"name": format!("p{number}")}, "spec": spec});
+        let answer = server.post("/api/v1/namespaces/team/pods", pod).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body["spec"].clone()
+    };
+    let mounts = |spec: &Value| {
+        spec["containers"][0]["volumeMounts"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    for (account, automount, expected) in [
+        ("default", json!(null), 1),
+        ("default", json!(false), 0),
+        ("quiet", json!(null), 0),
+        ("quiet", json!(true), 1),
+    ] {
+        let spec = made(account, automount.clone()).await;
+        assert_eq!(mounts(&spec), expected, "{account}, {automount}");
+        let secrets = spec["imagePullSecrets"][0]["name"].as_str();
+        assert_eq!(secrets, (account == "quiet").then_some("regcred"));
+    }
+}
+
+#[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
     let server = server().await;
     let huge = json!({"metadata": {"name": "huge"}, "data": {"a": "x".repeat(3 << 20)}});

@@ -257,7 +257,7 @@ fn python(name: &str, program: &str) -> Value {
 
 /// An in-cluster client with nothing but what a container finds.
 const CLIENT: &str = r#"
-import json, os, socket, ssl, sys, time, urllib.error, urllib.request
+import json, os, socket, ssl, time, urllib.error, urllib.request
 here = "/var/run/secrets/kubernetes.io/serviceaccount/"
 read = lambda name: open(here + name).read()
 context = ssl.create_default_context(cafile=here + "ca.crt")
@@ -270,6 +270,10 @@ def ask(path, host=os.environ["KUBERNETES_SERVICE_HOST"], token=read("token"), m
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+    except urllib.error.URLError:
+        # The sandbox may be on its way back.
+        time.sleep(0.2)
+        return ask(path, host, token, method, body)
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -370,6 +374,7 @@ async fn a_pod_keeps_its_place_when_a_container_ends_and_when_the_sandbox_is_kil
         "{CLIENT}{}",
         r#"
 import http.server, threading
+http.server.SimpleHTTPRequestHandler.log_message = lambda *_: None
 server = http.server.ThreadingHTTPServer(("", 8123), http.server.SimpleHTTPRequestHandler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 while not os.path.exists("/tmp/go"):

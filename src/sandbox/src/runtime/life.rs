@@ -373,6 +373,8 @@ impl Life {
     async fn work(&self) {
         let Some(spec) = &self.pod.spec else { return };
         self.publish().await;
+        // Containers that a sandbox before this one started may be knocking already.
+        self.way().await;
         let volumes = self.volumes().await;
         if pause::is_needed(&self.pod) {
             // Its address is known before the containers are made, as their environment may hold it.

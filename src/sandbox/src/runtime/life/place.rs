@@ -16,7 +16,7 @@ const AGAIN: Duration = FIRST_DELAY;
 
 impl Life {
     /// The way to the sandbox, if there is one; what is new about it, the pod's events tell.
-    async fn way(&self) -> Option<Way> {
+    pub(super) async fn way(&self) -> Option<Way> {
         let (way, news) = self.runtime.way().await;
         if let Some(news) = news {
             self.kubelet

@@ -189,6 +189,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
     let client = client(config.expose_secret()).map_err(|e| part("client")(&e))?;
     let runtime = Runtime::on(engine, client.clone(), &dir, observation.clone());
     api.set_log_source(Arc::new(runtime.clone()));
+    api.set_stream_source(Arc::new(runtime.clone()));
     tasks.spawn(runtime.run(stop.clone()));
     tasks.spawn(controllers::run(client, observation, stop.clone()));
 

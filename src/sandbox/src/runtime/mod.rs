@@ -26,6 +26,7 @@ mod puller;
 mod quantity;
 mod refusal;
 mod status;
+mod streams;
 mod volume;
 
 pub use engine::Engine;
@@ -153,7 +154,7 @@ impl Runtime {
         let measured = watch::Sender::new(false);
         tokio::join!(
             self.attend_engine(&measured),
-            self.follow_pods(recorder, measured.subscribe())
+            self.follow_pods(recorder, measured.subscribe()),
         );
     }
 

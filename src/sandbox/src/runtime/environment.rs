@@ -48,6 +48,14 @@ impl Sources {
         ConfigError::Other(format!("cannot read {kind} \"{name}\": {error}"))
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     pub(super) async fn config_map(&mut self, name: &str) -> Result<Found<'_>, ConfigError> {
         if !self.maps.contains_key(name) {
             let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);

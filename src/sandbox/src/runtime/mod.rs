@@ -12,6 +12,7 @@
 //! - There is no pause container: containers of one pod share the network of the first.
 //! - What is not run (probes, host paths, privileged containers, …) is refused by name (`refusal`).
 
+mod claims;
 mod collect;
 mod container;
 mod engine;
@@ -27,6 +28,7 @@ mod quantity;
 mod refusal;
 mod status;
 mod streams;
+mod termination;
 mod volume;
 
 pub use engine::Engine;
@@ -47,7 +49,7 @@ use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -77,6 +79,8 @@ struct Inner {
     observation: ObservationStore,
     /// The pods the API server has, once they were listed.
     known: Mutex<Option<HashSet<String>>>,
+    /// Told whenever a pod has ended or gone: a claim may wait for that.
+    pod_over: Notify,
 }
 
 /// The name by which a sandbox marks what it makes on the engine; follows from its state directory.
@@ -119,6 +123,7 @@ impl Runtime {
                 capacity: Arc::new(Capacity::new()),
                 observation,
                 known: Mutex::default(),
+                pod_over: Notify::new(),
             }),
         }
     }
@@ -155,6 +160,7 @@ impl Runtime {
         tokio::join!(
             self.attend_engine(&measured),
             self.follow_pods(recorder, measured.subscribe()),
+            self.attend_claims(),
         );
     }
 
@@ -356,6 +362,10 @@ impl Runtime {
             tracing::warn!(%error, "removing containers left behind");
         }
         for (name, labels) in volumes {
+            // What claims left is looked after with the claims.
+            if labels.contains_key(label::CLAIM_UID) {
+                continue;
+            }
             if !labels
                 .get(label::UID)
                 .is_some_and(|uid| known.contains(uid))

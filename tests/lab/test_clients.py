@@ -6,9 +6,13 @@ than 1.27 read OpenAPI version 2, and check manifests themselves.
 
 import json
 import os
+import pty
 import re
 import subprocess
+import termios
 
+import kubernetes
+import kubernetes.stream
 import pytest
 
 from conftest import wait_until
@@ -288,15 +292,95 @@ def test_what_there_is_and_what_one_may_do(kubectl):
     assert re.search(r"Server Version: .*1\W+36|Server Version: .*\"36\"", kubectl("version"))
 
 
-def test_a_shell_in_a_pod_is_refused_by_name(kubectl):
-    sleeper = job("sleeper", "sleep 600")
-    sleeper["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
-    kubectl.apply(sleeper)
+@pytest.fixture(scope="module")
+def sleeper(kubectl):
+    """The name of a pod that waits for somebody to look into it."""
+    waits = job("sleeper", "echo began; exec sleep 600")
+    waits["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
+    kubectl.apply(waits)
     pod = ["get", "pods", "-l", "job-name=sleeper", "-o"]
     wait_until(lambda: kubectl(*pod, "jsonpath={.items[*].status.phase}") == "Running", what="the pod's start")
-    name = kubectl(*pod, "name").strip()
-    assert "the sandbox does not do this: pods/exec" in kubectl.refused("exec", name, "--", "true")
-    assert "the sandbox does not do this: pods/portforward" in kubectl.refused("port-forward", name, "8080")
+    yield kubectl(*pod, "jsonpath={.items[*].metadata.name}")
     # A delete that waits for all that belongs to it.
     kubectl("delete", "job", "sleeper", "--cascade=foreground")
     assert kubectl(*pod, "name") == ""
+
+
+def test_a_command_in_a_pod(kubectl, sleeper, tmp_path):
+    if kubectl.minor < 31:
+        said = kubectl.refused("exec", sleeper, "--", "true")
+        assert "the sandbox does not do this: pods/exec over SPDY/3.1" in said and "kubectl 1.31 or newer" in said
+        return
+    assert kubectl("exec", sleeper, "--", "sh", "-c", "echo $WHO; pwd") == "you\n/\n"
+    ended = kubectl.process("exec", sleeper, "-c", "main", "--", "sh", "-c", "echo bad >&2; exit 3")
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr == "bad\ncommand terminated with exit code 3\n"
+    text = "".join(f"{line}\n" for line in range(100_000))
+    assert kubectl("exec", "-i", sleeper, "--", "cat", input=text) == text
+    assert "executable file not found" in kubectl.refused("exec", sleeper, "--", "no-such-program")
+    assert "container nobody is not valid for pod" in kubectl.refused("exec", sleeper, "-c", "nobody", "--", "true")
+    assert 'pods "missing" not found' in kubectl.refused("exec", "missing", "--", "true")
+    # Files, in both directions: `tar` at both ends.
+    (tmp_path / "there").write_text(text)
+    kubectl("cp", str(tmp_path / "there"), f"{sleeper}:/scratch/here")
+    kubectl("cp", f"{sleeper}:/scratch/here", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == text
+    assert "the sandbox does not do this: pods/portforward" in kubectl.refused("port-forward", sleeper, "8080")
+
+
+def test_a_shell_in_a_pod(kubectl, sleeper):
+    if kubectl.minor < 31:
+        pytest.skip("this kubectl speaks SPDY only; what it is told, the test above looks at")
+    here, there = pty.openpty()
+    termios.tcsetwinsize(there, (31, 97))
+    shell = subprocess.Popen([*kubectl.command, "exec", "-it", sleeper, "--", "sh"], stdin=there, stdout=there, stderr=there)
+    os.close(there)
+    try:
+        os.write(here, b"stty size; exit 5\n")
+        said = b""
+        while chunk := read_terminal(here):
+            said += chunk
+        assert b"\r\n31 97\r\n" in said, said
+        assert shell.wait(timeout=60) == 5
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(here)
+
+
+def read_terminal(terminal):
+    """What the other side writes, and nothing once it has closed."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
+
+
+def test_attaching_to_what_runs(kubectl):
+    if kubectl.minor < 31:
+        pytest.skip("this kubectl speaks SPDY only")
+    spec = job("talks", "exec cat")["spec"]["template"]["spec"]
+    spec["containers"][0].update(stdin=True, stdinOnce=True)
+    kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "talks"}, "spec": spec})
+    kubectl("wait", "--for=condition=Ready", "pod/talks", "--timeout=60s")
+    assert "hello\n" in kubectl("attach", "-i", "talks", input="hello\n")
+    kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/talks", "--timeout=60s")
+    kubectl("delete", "pod", "talks")
+
+
+def test_commands_of_the_python_client(kubectl, sleeper):
+    kubeconfig = kubectl.command[kubectl.command.index("--kubeconfig") + 1]
+    core = kubernetes.client.CoreV1Api(kubernetes.config.new_client_from_config(kubeconfig))
+
+    def run(*command, **options):
+        streams = {"stdin": False, "stdout": True, "stderr": True, "tty": False, **options}
+        call = core.connect_get_namespaced_pod_exec
+        return kubernetes.stream.stream(call, sleeper, kubectl.namespace, command=list(command), **streams)
+
+    assert run("sh", "-c", "echo $WHO") == "you\n"
+    process = run("sh", "-c", "read line; echo got $line; echo wrong >&2; exit 4", stdin=True, _preload_content=False)
+    process.write_stdin("this\n")
+    process.run_forever(timeout=60)
+    assert (process.read_stdout(), process.read_stderr(), process.returncode) == ("got this\n", "wrong\n", 4)
+    with pytest.raises(kubernetes.client.ApiException, match="400 Bad Request"):
+        run("true", container="nobody")

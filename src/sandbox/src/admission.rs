@@ -64,6 +64,9 @@ impl<L: Lookup> Admission for KatibAdmission<L> {
             }
             ("kubeflow.org", "Trial") => limits::trial(object).map(|()| Vec::new()),
             ("batch", "Job") => limits::job(object).map(|()| Vec::new()),
+            ("", "PersistentVolumeClaim") if operation == Operation::Create => {
+                limits::claim(object).map(|()| Vec::new())
+            }
             ("", "Pod") if operation == Operation::Create => {
                 pod::admit(object, namespace, &self.objects).map(|()| Vec::new())
             }

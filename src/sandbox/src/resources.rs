@@ -449,13 +449,23 @@ pub static RESOURCES: &[Resource] = &[
         categories: &["all"],
         subresources: &[
             Subresource {
+                name: "attach",
+                kind: "PodAttachOptions",
+                verbs: &["create", "get"],
+            },
+            Subresource {
+                name: "exec",
+                kind: "PodExecOptions",
+                verbs: &["create", "get"],
+            },
+            Subresource {
                 name: "log",
                 kind: "Pod",
                 verbs: &["get"],
             },
             status!("Pod"),
         ],
-        refused: &["attach", "exec", "portforward"],
+        refused: &["portforward"],
         generation: true,
         storage: "pods",
         fields: &[

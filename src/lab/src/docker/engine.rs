@@ -416,7 +416,6 @@ pub(super) fn empty() -> BoxBody<Bytes, io::Error> {
 }
 
 /// A request with a JSON body.
-#[allow(dead_code)]
 pub(super) fn full(bytes: impl Into<Bytes>) -> BoxBody<Bytes, io::Error> {
     Full::new(bytes.into())
         .map_err(|never| match never {})

@@ -14,11 +14,13 @@ use std::time::Duration;
 use bollard::errors::Error as BollardError;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::{BollardRequest, Docker};
-use http::{HeaderValue, Request, Response, Uri};
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::upgrade::Upgraded;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,7 +30,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::endpoint::Endpoint;
-use super::engine::{empty, encode, message_of};
+use super::engine::{empty, encode, full, message_of};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -173,6 +175,35 @@ impl Transport {
         .await
     }
 
+    /// Asks something after which the connection carries the bytes of a process, in both directions. Shutting its
+    /// writing side down closes the process's standard input.
+    ///
+    /// # Errors
+    /// bollard's, as from its own calls: the engine does not answer, or refuses.
+    pub async fn hijack(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<TokioIo<Upgraded>, BollardError> {
+        let request = Request::post(format!("http://engine{path}"))
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "tcp")
+            .header(CONTENT_TYPE, "application/json")
+            .body(full(body.to_string()))?;
+        let asking = async {
+            let response = self.send(request).await?;
+            let status = response.status();
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(TokioIo::new(hyper::upgrade::on(response).await?));
+            }
+            let body = response.into_body().collect().await?.to_bytes();
+            Err(refused(status, &body))
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, asking)
+            .await
+            .map_err(|_| BollardError::RequestTimeoutError)?
+    }
+
     async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -188,14 +219,18 @@ impl Transport {
             .await
             .map_err(|_| BollardError::RequestTimeoutError)??;
         if !status.is_success() {
-            return Err(BollardError::DockerResponseServerError {
-                status_code: status.as_u16(),
-                message: message_of(&body).unwrap_or_else(|| status.to_string()),
-            });
+            return Err(refused(status, &body));
         }
         let mut value = serde_json::from_slice(&body)?;
         mend(&mut value);
         Ok(serde_json::from_value(value)?)
+    }
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> BollardError {
+    BollardError::DockerResponseServerError {
+        status_code: status.as_u16(),
+        message: message_of(body).unwrap_or_else(|| status.to_string()),
     }
 }
 

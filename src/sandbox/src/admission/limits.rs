@@ -91,6 +91,25 @@ fn trial_object(object: &Value, place: &str) -> Result<(), Refusal> {
     job_at(object, &format!("{place}."))
 }
 
+/// Refuses a claim that wants a volume other than a new, empty directory.
+pub(super) fn claim(object: &Value) -> Result<(), Refusal> {
+    let refuse = |field: &str| {
+        Err(Refusal::beyond(format!(
+            "the sandbox's PersistentVolumeClaims do not have spec.{field}"
+        )))
+    };
+    let spec = &object["spec"];
+    for field in ["volumeName", "selector", "dataSource", "dataSourceRef"] {
+        if !spec[field].is_null() && spec[field] != "" {
+            return refuse(field);
+        }
+    }
+    if text(spec, "/volumeMode") == "Block" {
+        return refuse("volumeMode: Block");
+    }
+    Ok(())
+}
+
 /// Refuses a Job that wants something the Job controller does not do.
 pub(super) fn job(object: &Value) -> Result<(), Refusal> {
     job_at(object, "")

@@ -19,6 +19,7 @@ use super::path::{self, Route, Target};
 use super::query::{Query, WriteOptions};
 use super::read::Listing;
 use super::status::{ApiError, FieldError};
+use super::streams::Upgrade;
 use super::update::Change;
 use super::write::{Object, Outcome};
 use super::{Api, discovery, openapi, reviews};
@@ -118,6 +119,7 @@ struct Headers {
     content_type: Option<String>,
     user_agent: String,
     if_none_match: Option<String>,
+    upgrade: Upgrade,
 }
 
 impl Api {
@@ -148,7 +150,7 @@ impl Api {
 
     async fn route(
         &self,
-        parts: http::request::Parts,
+        mut parts: http::request::Parts,
         body: Body,
         certificate: bool,
         address: &str,
@@ -157,6 +159,7 @@ impl Api {
             .inner
             .credentials
             .authenticate(&parts.headers, certificate, |token| self.bearer(token))?;
+        let upgrade = Upgrade::of(&mut parts).await;
         let text = |name: header::HeaderName| {
             parts
                 .headers
@@ -176,6 +179,7 @@ impl Api {
             content_type: text(header::CONTENT_TYPE),
             user_agent: text(header::USER_AGENT).unwrap_or_default(),
             if_none_match: text(header::IF_NONE_MATCH),
+            upgrade,
         };
         let query = Query::parse(parts.uri.query().unwrap_or(""));
         let response = match path::parse(parts.uri.path())? {
@@ -306,6 +310,9 @@ impl Api {
         let accept = Accept::parse(headers.accept.as_deref(), query.get("includeObject"));
         if verb == "get" && target.subresource.as_deref() == Some("log") {
             return self.log(&target, &query).await;
+        }
+        if let Some("attach" | "exec") = target.subresource.as_deref() {
+            return self.connect(&target, &query, headers.upgrade).await;
         }
         let accept = accept?;
         match verb {
@@ -453,38 +460,9 @@ impl Api {
     }
 
     async fn log(&self, target: &Target, query: &Query) -> Result<Response<Body>, ApiError> {
+        let name = target.name.as_deref().unwrap_or_default();
+        let options = LogOptions::read(name, query)?;
         let pod = self.get(target)?.value();
-        let number = |name: &str| -> Result<Option<u64>, ApiError> {
-            query
-                .number(name)?
-                .map(|n| {
-                    u64::try_from(n).map_err(|_| {
-                        let error = FieldError::invalid(
-                            name,
-                            &json!(n),
-                            "must be greater than or equal to 0",
-                        );
-                        ApiError::invalid_kind("", "PodLogOptions", "", &[error])
-                    })
-                })
-                .transpose()
-        };
-        let options = LogOptions {
-            container: query.get("container").map(str::to_owned),
-            follow: query.flag("follow"),
-            previous: query.flag("previous"),
-            timestamps: query.flag("timestamps"),
-            tail_lines: number("tailLines")?,
-            since_seconds: number("sinceSeconds")?,
-            since_time: query
-                .get("sinceTime")
-                .map(|t| {
-                    t.parse()
-                        .map_err(|e| ApiError::bad_request(format!("sinceTime {t:?}: {e}")))
-                })
-                .transpose()?,
-            limit_bytes: number("limitBytes")?,
-        };
         let source = self
             .inner
             .logs
@@ -492,14 +470,13 @@ impl Api {
             .cloned()
             .ok_or_else(|| ApiError::internal("no container runtime has started yet"))?;
         let namespace = target.namespace.clone().unwrap_or_default();
-        let stream = source
-            .logs(&namespace, &pod, options)
-            .await
-            .map_err(|e| match e {
-                LogError::BadRequest(message) => ApiError::bad_request(message),
-                LogError::NotFound(message) => ApiError::gone_missing(message),
-                LogError::Internal(message) => ApiError::internal(message),
-            })?;
+        let stream = match source.logs(&namespace, &pod, options).await {
+            Ok(stream) => stream,
+            Err(LogError::NoNode) => return Ok(respond(204, "text/plain", Body::empty())),
+            Err(LogError::BadRequest(message)) => return Err(ApiError::bad_request(message)),
+            Err(LogError::NotFound(message)) => return Err(ApiError::gone_missing(message)),
+            Err(LogError::Internal(message)) => return Err(ApiError::internal(message)),
+        };
         let shutdown = self.inner.shutdown.clone().cancelled_owned();
         let body = Body::from_stream(stream.take_until(shutdown));
         Ok(respond(200, "text/plain", body))

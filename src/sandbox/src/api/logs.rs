@@ -5,6 +5,10 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures::Stream;
 use futures::future::BoxFuture;
+use serde_json::json;
+
+use super::query::Query;
+use super::status::{ApiError, FieldError};
 
 /// What the query string of a log request may say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +31,44 @@ pub struct LogOptions {
     pub limit_bytes: Option<u64>,
 }
 
+impl LogOptions {
+    /// Reads the query string of a request for the log of a pod.
+    pub(super) fn read(pod: &str, query: &Query) -> Result<LogOptions, ApiError> {
+        let mut wrong = Vec::new();
+        let mut number = |name: &str, least: i64, rule: &str| -> Result<Option<u64>, ApiError> {
+            let number = query.number(name)?;
+            if let Some(number) = number.filter(|number| *number < least) {
+                wrong.push(FieldError::invalid(name, &json!(number), rule));
+            }
+            Ok(number.and_then(|number| u64::try_from(number).ok()))
+        };
+        let options = LogOptions {
+            container: query.get("container").map(str::to_owned),
+            follow: query.flag("follow"),
+            previous: query.flag("previous"),
+            timestamps: query.flag("timestamps"),
+            tail_lines: number("tailLines", 0, "must be greater than or equal to 0")?,
+            limit_bytes: number("limitBytes", 1, "must be greater than 0")?,
+            since_seconds: number("sinceSeconds", 1, "must be greater than 0")?,
+            since_time: query
+                .get("sinceTime")
+                .map(|t| {
+                    t.parse()
+                        .map_err(|e| ApiError::bad_request(format!("sinceTime {t:?}: {e}")))
+                })
+                .transpose()?,
+        };
+        if options.since_seconds.is_some() && options.since_time.is_some() {
+            let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            wrong = vec![FieldError::forbidden("", why)];
+        }
+        if wrong.is_empty() {
+            return Ok(options);
+        }
+        Err(ApiError::invalid_kind("", "PodLogOptions", pod, &wrong))
+    }
+}
+
 /// Why there is no log. The messages go to the client as they are.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -34,6 +76,9 @@ pub enum LogError {
     /// that is not there (HTTP 400).
     #[error("{0}")]
     BadRequest(String),
+    /// The pod has no node yet, so there is nobody to ask (HTTP 204).
+    #[error("the pod has no node")]
+    NoNode,
     /// The pod or its container has gone (HTTP 404).
     #[error("{0}")]
     NotFound(String),

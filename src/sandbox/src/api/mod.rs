@@ -30,6 +30,7 @@ pub mod selector;
 pub mod server;
 pub mod status;
 pub mod strategic;
+pub mod streams;
 pub mod table;
 mod tokens;
 pub mod update;
@@ -39,6 +40,7 @@ pub mod write;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::resources;
@@ -48,6 +50,7 @@ use admission_hook::Admission;
 use auth::Credentials;
 use logs::LogSource;
 use status::ApiError;
+use streams::StreamSource;
 
 /// The API, without its sockets. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +63,8 @@ struct Inner {
     admission: Arc<dyn Admission>,
     credentials: Credentials,
     logs: OnceLock<Arc<dyn LogSource>>,
+    streams: OnceLock<Arc<dyn StreamSource>>,
+    open_streams: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
@@ -84,6 +89,8 @@ impl Api {
             admission,
             credentials,
             logs: OnceLock::new(),
+            streams: OnceLock::new(),
+            open_streams: Arc::new(Semaphore::new(streams::STREAMS)),
             shutdown,
         };
         Api {
@@ -99,6 +106,11 @@ impl Api {
     /// Names whoever can open the logs of containers. Only the first call counts.
     pub fn set_log_source(&self, source: Arc<dyn LogSource>) {
         let _ = self.inner.logs.set(source);
+    }
+
+    /// Names whoever can open the streams of processes in containers. Only the first call counts.
+    pub fn set_stream_source(&self, source: Arc<dyn StreamSource>) {
+        let _ = self.inner.streams.set(source);
     }
 
     fn namespace(&self, name: &str) -> Option<Arc<Entry>> {

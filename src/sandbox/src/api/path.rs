@@ -186,9 +186,9 @@ mod tests {
         assert!(code("/apis/kubeflow.org/v1beta1/namespaces/a/gadgets").plain);
         assert!(code("/apis/apps/v1/deployments").plain);
         assert!(!code("/api/v1/namespaces/a/secrets/x/status").plain);
-        let refused = code("/api/v1/namespaces/a/pods/p/exec");
+        let refused = code("/api/v1/namespaces/a/pods/p/portforward");
         assert_eq!(refused.code, 501);
-        assert!(refused.message.contains("pods/exec"));
+        assert!(refused.message.contains("pods/portforward"));
     }
 
     #[test]

@@ -34,6 +34,12 @@ impl Query {
             .filter(|v| !v.is_empty())
     }
 
+    /// All values of a parameter that may be there several times, in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.0.iter().filter(move |(k, _)| k == name);
+        named.map(|(_, v)| v.as_str())
+    }
+
     /// Whether a parameter is there, even empty.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(k, _)| k == name)

@@ -396,6 +396,19 @@ impl ApiError {
         Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with(json!({}))
     }
 
+    /// 429 for a client that may come back later.
+    pub fn too_many_requests(message: impl Into<String>) -> Self {
+        Self::new(429, "TooManyRequests", message).with(json!({"retryAfterSeconds": 1}))
+    }
+
+    /// What a node has answered, passed on as it is: plain text.
+    pub fn from_node(code: u16, message: impl Into<String>) -> Self {
+        ApiError {
+            plain: true,
+            ..Self::new(code, "", message)
+        }
+    }
+
     /// 500 without a reason, as Kubernetes answers what it did not foresee.
     pub fn unforeseen(message: impl Into<String>) -> Self {
         ApiError {

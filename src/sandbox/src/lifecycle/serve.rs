@@ -197,6 +197,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
         api_port,
         stop.clone(),
     ));
+    api.set_stream_source(Arc::new(runtime.clone()));
     tasks.spawn(runtime.run(stop.clone()));
     tasks.spawn(controllers::run(client, observation, stop.clone()));
 

@@ -6,6 +6,8 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, Mount,
 };
 use k8s_openapi::api::core::v1::{Container, Pod, PodDNSConfigOption};
+use katlab_katib::names::LABEL_TRIAL;
+use kube::ResourceExt;
 
 use super::environment::lookup;
 use super::expansion::expanded;
@@ -19,6 +21,9 @@ pub(super) mod label {
     pub(in crate::runtime) const NAMESPACE: &str = "katlab.namespace";
     pub(in crate::runtime) const POD: &str = "katlab.pod";
     pub(in crate::runtime) const UID: &str = "katlab.pod-uid";
+    /// Volumes of claims have these instead of a pod's.
+    pub(in crate::runtime) const CLAIM: &str = "katlab.claim";
+    pub(in crate::runtime) const CLAIM_UID: &str = "katlab.claim-uid";
     pub(in crate::runtime) const CONTAINER: &str = "katlab.container";
     /// Counts the restarts of a container, from 0.
     pub(in crate::runtime) const ATTEMPT: &str = "katlab.attempt";
@@ -261,10 +266,20 @@ fn host_config(
         // The engine's default may be a driver that cannot be read back.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
-            config: Some(HashMap::new()),
+            config: Some(log_bounds(pod)),
         }),
         ..HostConfig::default()
     }
+}
+
+/// What is kept of a container's output: five files of ten megabytes, as on a node. The metrics of a trial are read
+/// from its output when it has ended, so a trial's files are larger: together twice what the collector reads.
+fn log_bounds(pod: &Pod) -> HashMap<String, String> {
+    let is_trial = pod.labels().contains_key(LABEL_TRIAL);
+    let size = if is_trial { "100m" } else { "10m" };
+    [("max-size", size), ("max-file", "5")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// What the engine says about a container.

@@ -5,6 +5,8 @@ mod place;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bollard::errors::Error as BollardError;
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     WaitContainerOptionsBuilder,
@@ -30,6 +32,7 @@ use super::puller::{Failure, Image, Outcome};
 use super::status::{Report, State, Termination, View, condition, restart_policy};
 use super::volume::{self, Owner, Volumes, mounts, open_paths, writable_for_all};
 use super::{ENGINE_PAUSE, Runtime, remove_containers, remove_volumes};
+use super::{claims, termination};
 use crate::controllers::events::Recorder;
 
 /// The node's address as pods' status shows it.
@@ -132,12 +135,14 @@ pub(super) async fn live(
         () = async {
             life.run().await;
             life.rest().await;
+            life.runtime.inner.pod_over.notify_one();
             // Ended, and its share of the node is free.
             drop(life.seat.lock().unwrap_or_else(PoisonError::into_inner).take());
             std::future::pending::<()>().await;
         } => {}
     }
     life.tear_down(&news).await;
+    life.runtime.inner.pod_over.notify_one();
 }
 
 /// Waits until the pod is to go.
@@ -287,6 +292,7 @@ impl Life {
             .as_ref()
             .is_some_and(|spec| spec.node_name.is_some());
         if !bound {
+            self.claims().await;
             let seat = self.seat(amount).await;
             *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(seat);
             self.bind().await;
@@ -335,17 +341,28 @@ impl Life {
                 Ok(seat) => return seat,
                 Err(lacking) => lacking,
             };
-            let mut written = self.written.lock().await;
-            let why = Some(("Unschedulable", Some(lacking.clone())));
-            let scheduled = condition(&written, "PodScheduled", false, why);
-            let status = json!({"phase": "Pending", "conditions": [scheduled]});
-            if written["conditions"] != status["conditions"] {
-                self.scheduler
-                    .warning(self.pod.as_ref(), "FailedScheduling", lacking);
-                self.write(&mut written, status).await;
-            }
-            drop(written);
+            self.unschedulable(lacking).await;
             freed.await;
+        }
+    }
+
+    async fn unschedulable(&self, lacking: String) {
+        let mut written = self.written.lock().await;
+        let why = Some(("Unschedulable", Some(lacking.clone())));
+        let scheduled = condition(&written, "PodScheduled", false, why);
+        let status = json!({"phase": "Pending", "conditions": [scheduled]});
+        if written["conditions"] != status["conditions"] {
+            self.scheduler
+                .warning(self.pod.as_ref(), "FailedScheduling", lacking);
+            self.write(&mut written, status).await;
+        }
+    }
+
+    /// Waits for the claims that the pod mounts.
+    async fn claims(&self) {
+        while let Some(lacking) = claims::lacking(&self.client(), &self.pod).await {
+            self.unschedulable(lacking.message.clone()).await;
+            lacking.mended().await;
         }
     }
 
@@ -638,7 +655,17 @@ impl Life {
                         _ => {}
                     }
                 }
-                Found::Ended(ended) => return ended,
+                Found::Ended(mut ended) => {
+                    if ended.message.is_none() {
+                        let end = (id.as_str(), ended.exit_code);
+                        let (engine, directory) = (self.runtime.engine(), self.directory());
+                        ended.message = termination::message(
+                            engine, &directory, &self.pod, container, attempt, end,
+                        )
+                        .await;
+                    }
+                    return ended;
+                }
             }
         }
     }
@@ -672,7 +699,7 @@ impl Life {
                     .await;
             }
         };
-        let mounts = match mounts(container, volumes) {
+        let mut mounts = match mounts(container, volumes) {
             Ok(mounts) => mounts,
             Err(error) => {
                 return self
@@ -680,7 +707,11 @@ impl Life {
                     .await;
             }
         };
-        let body = body(
+        match termination::mount(&self.directory(), container, identity.attempt) {
+            Ok(file) => mounts.extend(file),
+            Err(error) => tracing::warn!(%error, "a container runs without termination message"),
+        }
+        let mut body = body(
             identity,
             &self.pod,
             container,
@@ -688,21 +719,14 @@ impl Life {
             mounts,
             &network,
         );
-        let docker = self.runtime.engine().docker().clone();
-        let query = CreateContainerOptionsBuilder::default()
-            .name(&identity.name())
-            .build();
-        // In a task of its own: a pod deleted now must not leave a container that the engine makes a moment later.
-        let making = self.making.clone().read_owned().await;
-        let made = tokio::spawn(async move {
-            let made = docker.create_container(Some(query), body).await;
-            drop(making);
-            made
-        });
-        // The task neither panics nor is it aborted but with everything else.
-        let Ok(made) = made.await else { return };
+        let made = loop {
+            match self.create(identity, body.clone()).await {
+                Err(error) if termination::unmounted(&mut body, &self.directory(), &error) => {}
+                made => break made,
+            }
+        };
         match made {
-            Ok(_) => {}
+            Ok(()) => {}
             // Made already; the next look finds it.
             Err(error) if is_taken(&error) => return,
             Err(error) if is_unreachable(&error) => return tokio::time::sleep(ENGINE_PAUSE).await,
@@ -716,6 +740,26 @@ impl Life {
         }
         self.kubelet
             .normal(self.pod.as_ref(), "Created", "Container created");
+    }
+
+    async fn create(
+        &self,
+        identity: &Identity<'_>,
+        body: ContainerCreateBody,
+    ) -> Result<(), BollardError> {
+        let docker = self.runtime.engine().docker().clone();
+        let query = CreateContainerOptionsBuilder::default()
+            .name(&identity.name())
+            .build();
+        // In a task of its own: a pod deleted now must not leave a container that the engine makes a moment later.
+        let making = self.making.clone().read_owned().await;
+        let made = tokio::spawn(async move {
+            let made = docker.create_container(Some(query), body).await;
+            drop(making);
+            made.map(drop)
+        });
+        // The task neither panics nor is it aborted but with everything else.
+        made.await.unwrap_or(Ok(()))
     }
 
     /// Makes a container's emptyDirs writable for all, and carries files to an engine that does not see them. Done
@@ -1023,16 +1067,14 @@ impl Life {
         if volumes().any(|volume| volume.empty_dir.is_some()) || !engine.sees_files() {
             remove_volumes(engine, self.runtime.id(), &[(label::UID, &uid)]).await?;
         }
-        if volumes().next().is_some() {
-            let directory = self.directory();
-            if let Err(source) = std::fs::remove_dir_all(&directory)
-                && source.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(super::Error::File {
-                    path: directory,
-                    source,
-                });
-            }
+        let directory = self.directory();
+        if let Err(source) = std::fs::remove_dir_all(&directory)
+            && source.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(super::Error::File {
+                path: directory,
+                source,
+            });
         }
         Ok(())
     }

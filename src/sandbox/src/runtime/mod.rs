@@ -15,6 +15,7 @@
 //! - What is not run (probes, host paths, privileged containers, …) is refused by name (`refusal`).
 
 mod carried;
+mod claims;
 mod collect;
 mod container;
 mod engine;
@@ -32,6 +33,8 @@ mod puller;
 mod quantity;
 mod refusal;
 mod status;
+mod streams;
+mod termination;
 mod volume;
 
 pub use engine::Engine;
@@ -52,7 +55,7 @@ use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +90,8 @@ struct Inner {
     /// How pods reach the sandbox, where they may.
     doorway: OnceLock<Doorway>,
     reached: tokio::sync::Mutex<Reached>,
+    /// Told whenever a pod has ended or gone: a claim may wait for that.
+    pod_over: Notify,
 }
 
 /// The name by which a sandbox marks what it makes on the engine; follows from its state directory.
@@ -131,6 +136,7 @@ impl Runtime {
                 known: Mutex::default(),
                 doorway: OnceLock::new(),
                 reached: tokio::sync::Mutex::default(),
+                pod_over: Notify::new(),
             }),
         }
     }
@@ -166,7 +172,8 @@ impl Runtime {
         let measured = watch::Sender::new(false);
         tokio::join!(
             self.attend_engine(&measured),
-            self.follow_pods(recorder, measured.subscribe())
+            self.follow_pods(recorder, measured.subscribe()),
+            self.attend_claims(),
         );
     }
 
@@ -369,6 +376,10 @@ impl Runtime {
             tracing::warn!(%error, "removing containers left behind");
         }
         for (name, labels) in volumes {
+            // What claims left is looked after with the claims.
+            if labels.contains_key(label::CLAIM_UID) {
+                continue;
+            }
             if !labels
                 .get(label::UID)
                 .is_some_and(|uid| known.contains(uid))

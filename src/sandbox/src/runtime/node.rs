@@ -16,6 +16,13 @@ use super::status::{condition, time};
 /// The node's name.
 pub(super) const NAME: &str = "katlab";
 
+/// What pods are built for on this machine, in Kubernetes' words.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
+
 /// What a container that asks for nothing is counted with, so that ten trials do not take a laptop down:
 /// half a core and a quarter of a GiB. Kubernetes would count nothing and let them all start.
 const ASSUMED: Amount = Amount {
@@ -189,6 +196,17 @@ impl Capacity {
     /// Waits until somebody gives a share back. Listen first, then try, then wait: nothing is missed.
     pub(super) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
         self.freed.notified()
+    }
+}
+
+/// Whether a label is one that every node of Linux has and ours too. The architecture is whatever the engine
+/// says, and no pod asks for one that could not run.
+pub(super) fn has_label(name: &str, value: &str) -> bool {
+    match name {
+        "kubernetes.io/os" | "beta.kubernetes.io/os" => value == "linux",
+        "kubernetes.io/hostname" => value == NAME,
+        "kubernetes.io/arch" | "beta.kubernetes.io/arch" => value == ARCHITECTURE,
+        _ => false,
     }
 }
 

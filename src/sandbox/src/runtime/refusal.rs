@@ -1,7 +1,9 @@
 //! What a pod may ask for and the sandbox does not do. It is refused by name: a pod that ran without
 //! its probe or its host path would look right and be wrong.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSpec, Volume};
+
+use super::node;
 
 /// The fields of a pod that the sandbox cannot honour; empty when it can be run as it is.
 pub(super) fn refused(pod: &Pod) -> Vec<String> {
@@ -54,7 +56,45 @@ fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
         spec.os.as_ref().is_some_and(|os| os.name != "linux"),
         "spec.os other than linux",
     );
+    let elsewhere = spec.node_name.as_deref().filter(|node| *node != node::NAME);
+    refuse(elsewhere.is_some(), "spec.nodeName of another node");
+    let scheduler = spec.scheduler_name.as_deref().unwrap_or_default();
+    refuse(
+        !matches!(scheduler, "" | "default-scheduler"),
+        "spec.schedulerName",
+    );
+    refuse(spec.scheduling_group.is_some(), "spec.schedulingGroup");
+    let class = spec.priority_class_name.as_deref().unwrap_or_default();
+    refuse(!class.is_empty(), "spec.priorityClassName");
+    let selector = spec.node_selector.iter().flatten();
+    for (label, value) in selector {
+        refuse(
+            !node::has_label(label, value),
+            &format!("spec.nodeSelector {label}={value}"),
+        );
+    }
+    let gates = spec.readiness_gates.as_ref();
+    refuse(
+        gates.is_some_and(|list| !list.is_empty()),
+        "spec.readinessGates",
+    );
+    refuse(spec.hostname_override.is_some(), "spec.hostnameOverride");
+    refuse(on(spec.set_hostname_as_fqdn), "spec.setHostnameAsFQDN");
+    refuse(
+        spec.resources.is_some(),
+        "spec.resources (of the pod as a whole)",
+    );
     let affinity = spec.affinity.as_ref();
+    refuse(
+        affinity.is_some_and(|affinity| {
+            affinity.node_affinity.as_ref().is_some_and(|rules| {
+                rules
+                    .required_during_scheduling_ignored_during_execution
+                    .is_some()
+            })
+        }),
+        "spec.affinity.nodeAffinity (required)",
+    );
     refuse(
         affinity.is_some_and(|affinity| {
             affinity.pod_affinity.as_ref().is_some_and(|rules| {
@@ -89,7 +129,31 @@ fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
             context.se_linux_options.is_some(),
             "spec.securityContext.seLinuxOptions",
         );
+        refuse(
+            context.windows_options.is_some(),
+            "spec.securityContext.windowsOptions",
+        );
+        refuse(
+            context.supplemental_groups_policy.as_deref() == Some("Strict"),
+            "spec.securityContext.supplementalGroupsPolicy Strict",
+        );
+        refuse(
+            is_own(context.app_armor_profile.as_ref()),
+            "spec.securityContext.appArmorProfile",
+        );
+        refuse(
+            context
+                .seccomp_profile
+                .as_ref()
+                .is_some_and(|profile| profile.type_ == "Localhost"),
+            "spec.securityContext.seccompProfile Localhost",
+        );
     }
+}
+
+/// Whether a profile is another one than what the engine applies by itself.
+fn is_own(profile: Option<&AppArmorProfile>) -> bool {
+    profile.is_some_and(|profile| profile.type_ != "RuntimeDefault")
 }
 
 fn volume_fields(volume: &Volume, at: &str, found: &mut Vec<String>) {
@@ -103,17 +167,16 @@ fn volume_fields(volume: &Volume, at: &str, found: &mut Vec<String>) {
             }
         }
     }
-    let kind = if volume.empty_dir.is_some()
+    let done = volume.empty_dir.is_some()
         || volume.config_map.is_some()
         || volume.secret.is_some()
         || volume.projected.is_some()
         || volume.downward_api.is_some()
-    {
+        || volume.persistent_volume_claim.is_some();
+    let kind = if done {
         return;
     } else if volume.host_path.is_some() {
         "hostPath"
-    } else if volume.persistent_volume_claim.is_some() {
-        "persistentVolumeClaim"
     } else if volume.nfs.is_some() {
         "nfs"
     } else if volume.csi.is_some() {
@@ -156,22 +219,28 @@ fn container_fields(container: &Container, spec: &PodSpec, at: &str, found: &mut
             .any(|port| port.host_port.is_some_and(|port| port != 0)),
         "ports[].hostPort",
     );
-    let empty_dirs: Vec<&str> = spec
+    // The engine's own way to mount a part of a volume came with version 26; a path on its disk could be
+    // led out of the volume by a symbolic link in it.
+    let whole: Vec<&str> = spec
         .volumes
         .iter()
         .flatten()
-        .filter(|volume| volume.empty_dir.is_some())
+        .filter(|volume| volume.empty_dir.is_some() || volume.persistent_volume_claim.is_some())
         .map(|volume| volume.name.as_str())
         .collect();
     for mount in container.volume_mounts.iter().flatten() {
         refuse(mount.sub_path_expr.is_some(), "volumeMounts[].subPathExpr");
+        refuse(
+            mount.recursive_read_only.as_deref() == Some("Enabled"),
+            "volumeMounts[].recursiveReadOnly",
+        );
         let sub_path = mount
             .sub_path
             .as_deref()
             .is_some_and(|path| !path.is_empty());
         refuse(
-            sub_path && empty_dirs.contains(&mount.name.as_str()),
-            "volumeMounts[].subPath of an emptyDir",
+            sub_path && whole.contains(&mount.name.as_str()),
+            "volumeMounts[].subPath of an emptyDir or a persistentVolumeClaim",
         );
         refuse(
             mount
@@ -179,6 +248,33 @@ fn container_fields(container: &Container, spec: &PodSpec, at: &str, found: &mut
                 .as_deref()
                 .is_some_and(|kind| kind != "None"),
             "volumeMounts[].mountPropagation",
+        );
+    }
+    let resources = container.resources.as_ref();
+    let claims = resources.and_then(|resources| resources.claims.as_ref());
+    refuse(
+        claims.is_some_and(|list| !list.is_empty()),
+        "resources.claims",
+    );
+    let limits = resources.and_then(|resources| resources.limits.as_ref());
+    let requests = resources.and_then(|resources| resources.requests.as_ref());
+    for name in limits.into_iter().flat_map(|limits| limits.keys()) {
+        refuse(
+            !matches!(name.as_str(), "cpu" | "memory"),
+            &format!("resources.limits {name}"),
+        );
+    }
+    for name in requests.into_iter().flat_map(|requests| requests.keys()) {
+        // A request of disk reserves nothing but a place in the schedule, and there is one node.
+        let done = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage");
+        let limited = limits.is_some_and(|limits| limits.contains_key(name));
+        refuse(!done && !limited, &format!("resources.requests {name}"));
+    }
+    for variable in container.env.iter().flatten() {
+        let from = variable.value_from.as_ref();
+        refuse(
+            from.is_some_and(|from| from.file_key_ref.is_some()),
+            "env[].valueFrom.fileKeyRef",
         );
     }
     if let Some(context) = &container.security_context {
@@ -189,6 +285,14 @@ fn container_fields(container: &Container, spec: &PodSpec, at: &str, found: &mut
         refuse(
             context.se_linux_options.is_some(),
             "securityContext.seLinuxOptions",
+        );
+        refuse(
+            context.windows_options.is_some(),
+            "securityContext.windowsOptions",
+        );
+        refuse(
+            is_own(context.app_armor_profile.as_ref()),
+            "securityContext.appArmorProfile",
         );
         refuse(
             context
@@ -221,9 +325,12 @@ mod tests {
     fn a_trials_pod_is_run_as_it_is() {
         let spec = json!({
             "shareProcessNamespace": true, "restartPolicy": "Never", "hostNetwork": false,
-            "imagePullSecrets": [{"name": "regcred"}],
+            "imagePullSecrets": [{"name": "regcred"}], "schedulerName": "default-scheduler",
+            "nodeSelector": {"kubernetes.io/os": "linux"}, "securityContext": {},
             "volumes": [{"name": "v", "emptyDir": {}}, {"name": "c", "configMap": {"name": "c"}}],
-            "containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/tmp"}],
+            "containers": [{"name": "c", "image": "i",
+                            "resources": {"limits": {"cpu": "1"}, "requests": {"ephemeral-storage": "1Gi"}},
+                            "volumeMounts": [{"name": "v", "mountPath": "/tmp"}],
                             "securityContext": {"privileged": false}}],
         });
         assert!(of(spec).is_empty());
@@ -232,18 +339,22 @@ mod tests {
     #[test]
     fn everything_else_is_named_with_its_place() {
         let spec = json!({
-            "hostNetwork": true,
+            "hostNetwork": true, "schedulerName": "mine", "nodeSelector": {"disk": "fast"},
             "volumes": [{"name": "h", "hostPath": {"path": "/"}},
-                        {"name": "p", "persistentVolumeClaim": {"claimName": "x"}}],
-            "containers": [{"name": "c", "livenessProbe": {}, "securityContext": {"privileged": true}}],
+                        {"name": "n", "nfs": {"server": "x", "path": "/"}}],
+            "containers": [{"name": "c", "livenessProbe": {}, "securityContext": {"privileged": true},
+                            "resources": {"limits": {"nvidia.com/gpu": "1"}, "requests": {"nvidia.com/gpu": "1"}}}],
         });
         assert_eq!(
             of(spec),
             [
                 "spec.hostNetwork",
+                "spec.schedulerName",
+                "spec.nodeSelector disk=fast",
                 "spec.volumes[0].hostPath",
-                "spec.volumes[1].persistentVolumeClaim",
+                "spec.volumes[1].nfs",
                 "spec.containers[0].livenessProbe",
+                "spec.containers[0].resources.limits nvidia.com/gpu",
                 "spec.containers[0].securityContext.privileged",
             ]
         );

@@ -70,7 +70,7 @@ impl Termination {
 }
 
 /// A status names a container as `docker://ID`.
-fn engine_id(text: Option<&str>) -> Option<String> {
+pub(super) fn engine_id(text: Option<&str>) -> Option<String> {
     text?.strip_prefix("docker://").map(str::to_owned)
 }
 

@@ -1,6 +1,6 @@
 //! A pod's volumes.
 //!
-//! An emptyDir is a volume of the engine: whatever user writes into it, the engine can remove it again.
+//! An emptyDir or a claim is a volume of the engine: whatever user writes into it, the engine can remove it again.
 //! ConfigMaps, Secrets and what is projected are files in the sandbox's own directory, mounted read-only.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use bollard::models::{Mount, MountType, MountVolumeOptions, VolumeCreateRequest};
 use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume};
 
+use super::claims;
 use super::container::label;
 use super::engine::Engine;
 use super::environment::{self, ConfigError, Sources};
@@ -21,6 +22,8 @@ use super::{projected, quantity};
 pub(super) enum Place {
     /// A volume of the engine, by name.
     Engine(String),
+    /// A volume of the engine that no container may write to.
+    ReadOnly(String),
     /// A directory of this machine, read-only.
     Directory(PathBuf),
     /// A volume of an engine that does not see this machine's files, by name, and what belongs into it.
@@ -51,6 +54,14 @@ pub(super) async fn prepare(
     for volume in all.into_iter().flatten() {
         let place = if volume.empty_dir.is_some() {
             Place::Engine(engine_volume(engine, volume, owner).await?)
+        } else if let Some(source) = &volume.persistent_volume_claim {
+            let (client, namespace) = sources.client();
+            let name = &source.claim_name;
+            let name = claims::volume(engine, owner.sandbox, client, namespace, name).await?;
+            match source.read_only {
+                Some(true) => Place::ReadOnly(name),
+                _ => Place::Engine(name),
+            }
         } else {
             let directory = owner.directory.join("volumes").join(&volume.name);
             let files = files(sources, pod, place, volume).await?;
@@ -286,6 +297,7 @@ pub(super) fn mounts(container: &Container, volumes: &Volumes) -> Result<Vec<Mou
                 ));
             }
             Place::Carried { volume, .. } => (MountType::VOLUME, volume.clone(), None),
+            Place::ReadOnly(name) => (MountType::VOLUME, name.clone(), Some(true)),
             Place::Directory(path) => {
                 let path = match mount.sub_path.as_deref().filter(|part| !part.is_empty()) {
                     Some(part)

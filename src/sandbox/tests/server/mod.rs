@@ -10,8 +10,11 @@ use katlab_sandbox::api::auth::Credentials;
 use katlab_sandbox::api::{Api, storages};
 use katlab_sandbox::gc;
 use katlab_sandbox::store::{Retention, Store};
-use kube::Client;
-use secrecy::SecretString;
+use katlab_sandbox::tls::Identity;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "only-for-this-test";
@@ -22,7 +25,35 @@ pub struct Server {
     /// What the server keeps.
     #[allow(dead_code)] // Not every suite looks into it.
     pub store: Store,
+    /// What it serves.
+    #[allow(dead_code)]
+    pub api: Api,
     shutdown: CancellationToken,
+}
+
+impl Server {
+    /// A client that reaches it over TLS on a port of its own, as programs of other people do.
+    #[allow(dead_code)] // Most suites need no socket.
+    pub async fn over_the_wire(&self) -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let identity = Identity::open(self._directory.path()).expect("identity");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let port = listener.local_addr().expect("address").port();
+        let tls = identity.server_config().expect("TLS");
+        tokio::spawn(katlab_sandbox::api::server::serve(
+            self.api.clone(),
+            listener,
+            tls,
+        ));
+        let config = identity.kubeconfig(port, "default");
+        let config = Kubeconfig::from_yaml(config.expose_secret()).expect("kubeconfig");
+        let mut config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+            .await
+            .expect("configuration");
+        config.auth_info.token = Some(SecretString::from(TOKEN));
+        config.proxy_url = None;
+        Client::try_from(config).expect("client")
+    }
 }
 
 impl Drop for Server {
@@ -41,8 +72,9 @@ pub async fn start() -> (Server, Client, PathBuf) {
     let credentials = Credentials::new(SecretString::from(TOKEN), SecretString::from("key"));
     let api = Api::new(store.clone(), admission, credentials, shutdown.clone());
     tokio::spawn(gc::run(api.clone(), String::new(), shutdown.clone()));
+    let serving = api.clone();
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let api = api.clone();
+        let api = serving.clone();
         async move {
             let (mut parts, body) = request.into_parts();
             let bearer = format!("Bearer {TOKEN}").parse().expect("header");
@@ -55,6 +87,7 @@ pub async fn start() -> (Server, Client, PathBuf) {
     let server = Server {
         _directory: directory,
         store,
+        api,
         shutdown,
     };
     (server, client, path)

@@ -1,6 +1,7 @@
 //! What differs between kinds: types, defaults, checks. The machinery calls these through the
 //! resource table and knows no kind itself.
 
+mod claims;
 mod config;
 mod events;
 mod jobs;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::status::FieldError;
 
+pub use claims::PROTECTION;
 pub(crate) use pods::quantities_in;
 pub use quantity::Quantity;
 pub use typed::Type;
@@ -131,9 +133,11 @@ pub const NODE: Rules = Rules {
 
 /// Persistent volume claims.
 pub const PVC: Rules = Rules {
-    defaults: pvc_defaults,
-    on_create: pvc_created,
-    validate: pvc_validate,
+    defaults: claims::defaults,
+    on_create: claims::created,
+    on_update: claims::updated,
+    validate: claims::validate,
+    validate_update: claims::change,
     new_status: NewStatus::Set,
     delete_answers_object: true,
     ..Rules::of::<core::v1::PersistentVolumeClaim>()
@@ -206,33 +210,4 @@ fn namespace_created(o: &mut Value) {
 fn namespace_updated(new: &mut Value, old: &Value) {
     new["spec"] = old["spec"].clone();
     new["metadata"]["labels"]["kubernetes.io/metadata.name"] = old["metadata"]["name"].clone();
-}
-
-fn pvc_defaults(o: &mut Value) {
-    if let Some(spec) = o.get_mut("spec") {
-        set_default(spec, "volumeMode", json!("Filesystem"));
-        quantity::canonical_resources(&mut spec["resources"]);
-        if spec["resources"].is_null() {
-            spec["resources"] = json!({});
-        }
-    }
-}
-
-fn pvc_created(o: &mut Value) {
-    o["status"] = json!({"phase": "Pending"});
-}
-
-fn pvc_validate(o: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let spec = &o["spec"];
-    if list(&spec["accessModes"]).is_empty() {
-        errors.push(FieldError::required(
-            "spec.accessModes",
-            "at least 1 access mode is required",
-        ));
-    }
-    if spec["resources"]["requests"]["storage"].is_null() {
-        errors.push(FieldError::required("spec.resources[storage]", ""));
-    }
-    errors
 }

@@ -278,9 +278,9 @@ fn every_trap_has_its_rule() {
         ("  maxTrialCount: 12\n", "", "KL0503", ""),
         (
             "  parallelTrialCount: 10",
-            "  earlyStopping: {algorithmName: medianstop}\n  metricStrategies: []",
+            "  nasConfig: {}",
             "KL0207",
-            "the sandbox does not run early stopping",
+            "the sandbox does not run architecture search",
         ),
     ] {
         let messages: Vec<String> = found(&with(piece, other), code)

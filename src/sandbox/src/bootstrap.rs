@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use katlab_katib::names::DEFAULT_EARLY_STOPPING;
 use katlab_suggestion::ALGORITHMS;
 
 use crate::api::Api;
@@ -61,7 +62,7 @@ fn katib_config() -> Result<Value, ApiError> {
         "init": {"controller": {"trialResources": ["Job.v1.batch"]}},
         "runtime": {
             "suggestions": built_in("algorithmName", ALGORITHMS),
-            "earlyStoppings": [],
+            "earlyStoppings": built_in("algorithmName", DEFAULT_EARLY_STOPPING),
             "metricsCollectors": built_in("kind", COLLECTORS),
         },
     });

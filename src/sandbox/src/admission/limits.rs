@@ -31,12 +31,6 @@ pub(super) fn experiment(
             algorithm.algorithm_name
         )));
     }
-    if let Some(stopping) = &spec.early_stopping {
-        return Err(Refusal::beyond(format!(
-            "the sandbox does not stop trials early yet (spec.earlyStopping: {})",
-            stopping.algorithm_name
-        )));
-    }
     let collector = spec
         .metrics_collector_spec
         .as_ref()

@@ -137,7 +137,7 @@ fn an_experiment_on_its_way_out_is_not_held_up() {
 
 #[test]
 fn what_the_sandbox_cannot_run_is_refused_by_name() {
-    let cases: [(&str, Refusal); 6] = [
+    let cases: [(&str, Refusal); 5] = [
         (
             "PyTorchJob (kubeflow.org/v1)",
             refused(|e| {
@@ -149,12 +149,6 @@ fn what_the_sandbox_cannot_run_is_refused_by_name() {
         (
             "enas",
             refused(|e| e["spec"]["algorithm"]["algorithmName"] = json!("enas")),
-        ),
-        (
-            "medianstop",
-            refused(|e| {
-                e["spec"]["earlyStopping"] = json!({"algorithmName": "medianstop"});
-            }),
         ),
         (
             "TensorFlowEvent",

@@ -13,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
     severity: Severity::Error,
     what: "Whether the sandbox runs the Experiment: algorithms random, grid, sobol, tpe, \
            multivariate-tpe, cmaes, bayesianoptimization and hyperband, collectors StdOut and File, trials \
-           that are plain Jobs, no early stopping, no architecture search.",
+           that are plain Jobs, no architecture search.",
     why: "The sandbox refuses what it does not run, by name.",
     mend: "Change it, or use a cluster with Katib: `:use cluster`.",
     example: "algorithm: {algorithmName: pbt}",
@@ -46,25 +46,12 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
             ));
         }
     }
-    for (present, field, what) in [
-        (
-            spec.early_stopping.is_some(),
-            "earlyStopping",
-            "early stopping",
-        ),
-        (
-            spec.nas_config.is_some(),
-            "nasConfig",
-            "architecture search",
-        ),
-    ] {
-        if present {
-            findings.push(subject.at(
-                &RULE,
-                &FieldPath::parse("spec").key(field),
-                format!("the sandbox does not run {what}"),
-            ));
-        }
+    if spec.nas_config.is_some() {
+        findings.push(subject.at(
+            &RULE,
+            &FieldPath::parse("spec.nasConfig"),
+            "the sandbox does not run architecture search",
+        ));
     }
     let template = FieldPath::parse("spec.trialTemplate.trialSpec");
     let kind = subject.value(&template.key("kind")).and_then(Value::as_str);

@@ -488,7 +488,12 @@ impl Life {
                 self.kubelet
                     .warning(self.pod.as_ref(), "EarlyStoppingImpossible", trouble);
             }
-            let reason = self.runtime.watch(subject, id).await;
+            let address = {
+                let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+                report.address.clone()
+            };
+            let watch = self.runtime.watch(subject, id, address.as_deref());
+            let reason = watch.await;
             self.stop_early(container, id, subject, &reason).await;
         }
         std::future::pending::<()>().await;

@@ -22,12 +22,23 @@ const REST: u32 = 10;
 impl Runtime {
     /// Reports what a running container says. Returns why its trial is to be stopped early, if that comes;
     /// else never: whoever waits for the container's end drops this.
-    pub(in crate::runtime) async fn watch(&self, subject: &Subject, container: &str) -> String {
+    pub(in crate::runtime) async fn watch(
+        &self,
+        subject: &Subject,
+        container: &str,
+        address: Option<&str>,
+    ) -> String {
         loop {
             let read = match (subject.kind(), subject.path()) {
                 (CollectorKind::StdOut, _) => self.follow_output(subject, container).await,
                 (CollectorKind::File, Some(path)) => {
                     self.follow_file(subject, container, path).await
+                }
+                (CollectorKind::TensorFlowEvent, Some(path)) => {
+                    self.follow_events(subject, container, path).await
+                }
+                (CollectorKind::PrometheusMetric, _) => {
+                    self.scrape(subject, container, address).await
                 }
                 // Somebody else reports.
                 _ => std::future::pending().await,
@@ -117,6 +128,29 @@ impl Runtime {
                 seen = mark;
             }
             pause = LOOK.max(began.elapsed().saturating_mul(REST));
+        }
+    }
+
+    async fn follow_events(
+        &self,
+        subject: &Subject,
+        container: &str,
+        path: &str,
+    ) -> Result<Option<String>, CollectError> {
+        let mut pause = LOOK;
+        loop {
+            sleep(pause).await;
+            let began = Instant::now();
+            let events = self.events(subject, container, path).await?;
+            if events.has_objective {
+                let stop = events.stop();
+                self.append_events(subject, container, events).await?;
+                if stop.is_some() {
+                    return Ok(stop);
+                }
+            }
+            // The whole directory is read each time.
+            pause = (LOOK * 2).max(began.elapsed().saturating_mul(2 * REST));
         }
     }
 }

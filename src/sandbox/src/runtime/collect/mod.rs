@@ -10,6 +10,8 @@
 //! | `pass` | from bytes to numbered rows |
 //! | `live` | the reading while the container runs |
 //! | `archive` | files of a container, running or ended |
+//! | `events` | TensorFlow's event files |
+//! | `exposition`, `scrape` | Prometheus' pages |
 //!
 //! # Deliberate differences from Katib
 //!
@@ -20,9 +22,13 @@
 //!   shown as Completed with exit code 0, as Katib's wrapped shell ends.
 
 mod archive;
+mod events;
+mod exposition;
 mod live;
 mod pass;
+mod scrape;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard::query_parameters::LogsOptionsBuilder;
@@ -31,6 +37,7 @@ use k8s_openapi::api::core::v1::Pod;
 use katlab_katib::metrics::{self, MetricRow};
 use katlab_katib::names::LABEL_TRIAL;
 use katlab_katib::stopping::Stopper;
+use katlab_katib::time;
 use katlab_katib::types::{CollectorKind, Trial};
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, Patch, PatchParams};
@@ -39,8 +46,9 @@ use serde_json::json;
 
 use super::Runtime;
 use crate::controllers::trial::{COLLECTED, STOPPED};
-use crate::metrics::Row;
-use pass::{Batch, Pass, read_all};
+use crate::metrics::{Filter, Row};
+use events::Wanted;
+use pass::{Batch, Pass, Sheet, read_all};
 
 /// Why metrics were not collected.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +100,7 @@ impl Subject {
     }
 
     fn uid(&self) -> &str {
-        &self.trial.metadata.uid
+        self.trial.metadata.uid.as_deref().unwrap_or_default()
     }
 
     fn kind(&self) -> CollectorKind {
@@ -208,8 +216,9 @@ impl Runtime {
         let api: Api<Pod> = Api::namespaced(self.client().clone(), &subject.namespace);
         let mark = json!({"metadata": {"uid": pod.uid(), "annotations": {annotation: text}}});
         let name = pod.name_any();
-        let marked = api.patch(&name, &PatchParams::default(), &Patch::Merge(mark));
-        marked.await.map(drop).map_err(|source| CollectError::Mark {
+        let (params, mark) = (PatchParams::default(), Patch::Merge(mark));
+        let marked = api.patch(&name, &params, &mark).await;
+        marked.map(drop).map_err(|source| CollectError::Mark {
             trial: subject.name.clone(),
             source: Box::new(source),
         })
@@ -263,11 +272,74 @@ impl Runtime {
                 Some(bytes) => read_all(trial, &subject.name, &bytes).map(Some),
                 None => Ok(Some(nothing)),
             },
-            (CollectorKind::Push, _) => Ok(None),
+            (CollectorKind::TensorFlowEvent, Some(path)) => {
+                let events = self.events(subject, container, path).await?;
+                if !events.has_objective {
+                    return Ok(Some(nothing));
+                }
+                self.append_events(subject, container, events).await?;
+                Ok(None)
+            }
+            (CollectorKind::PrometheusMetric, _) => {
+                let filter = Filter {
+                    metric: Some(objective.objective_metric_name.clone()),
+                    ..Filter::default()
+                };
+                let (namespace, name) = (&subject.namespace, &subject.name);
+                let seen = self.observation().rows(namespace, name, filter).await?;
+                Ok(seen.is_empty().then_some(nothing))
+            }
+            (CollectorKind::Push | CollectorKind::Custom, _) => Ok(None),
             (other, _) => Err(subject.unreadable(format!(
-                "the sandbox has no collector of kind {other}; it has StdOut, File and Push"
+                "the sandbox has no collector of kind {other} without a path"
             ))),
         }
+    }
+
+    async fn events(
+        &self,
+        subject: &Subject,
+        container: &str,
+        path: &str,
+    ) -> Result<Events, CollectError> {
+        // The directory itself, where the path is a link to it.
+        let inside = Path::new(path).join(".");
+        let objective = subject.trial.spec.objective.clone().unwrap_or_default();
+        let wanted = Wanted::new(&objective);
+        let mut found = Events {
+            trial: subject.trial.clone(),
+            files: Vec::new(),
+            has_objective: false,
+        };
+        let Some(archive) = self.archive(subject, container, &inside).await? else {
+            return Ok(found);
+        };
+        let files = events::files(&archive).map_err(|error| subject.unreadable(error))?;
+        for (file, bytes) in files {
+            let directory = Path::new(path).join(&file);
+            let directory = directory.parent().unwrap_or(Path::new("/"));
+            let rows = events::rows(&wanted, directory, &bytes)
+                .map_err(|error| subject.unreadable(format!("{file}: {error}")))?;
+            let named = |row: &MetricRow| row.name == objective.objective_metric_name;
+            found.has_objective |= rows.iter().any(named);
+            found.files.push((file, rows));
+        }
+        Ok(found)
+    }
+
+    /// Each file is a source of its own: they grow side by side.
+    async fn append_events(
+        &self,
+        subject: &Subject,
+        container: &str,
+        events: Events,
+    ) -> Result<(), CollectError> {
+        for (file, rows) in events.files {
+            let source = format!("{container}:{file}");
+            let batch = Batch { first: 0, rows };
+            self.append(subject, &source, batch).await?;
+        }
+        Ok(())
     }
 
     async fn output(&self, subject: &Subject, container: &str) -> Result<Batch, CollectError> {
@@ -283,6 +355,24 @@ impl Runtime {
         }
         all.rows.extend(pass.finish().map_err(unreadable)?.rows);
         Ok(all)
+    }
+}
+
+/// What the event files of a directory say.
+struct Events {
+    trial: Arc<Trial>,
+    files: Vec<(String, Vec<MetricRow>)>,
+    has_objective: bool,
+}
+
+impl Events {
+    /// Why the trial is to be stopped, if it is.
+    fn stop(&self) -> Option<String> {
+        let mut rows: Vec<&MetricRow> = self.files.iter().flat_map(|(_, rows)| rows).collect();
+        rows.sort_by_key(|row| time::parse(&row.time));
+        let mut sheet = Sheet::new(&self.trial);
+        sheet.push(rows.into_iter().cloned().collect());
+        sheet.stop()
     }
 }
 

@@ -5,13 +5,14 @@ mod server;
 #[allow(dead_code)] // Not every suite needs all of it.
 mod support;
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::KillContainerOptionsBuilder;
 use k8s_openapi::api::core::v1::ConfigMap;
-use katlab_sandbox::metrics::Filter;
+use katlab_sandbox::metrics::{DbManager, Filter};
 use katlab_sandbox::runtime::{Runtime, remove_everything};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -81,6 +82,35 @@ impl Sandbox {
             .as_str()
             .expect("name");
         self.lab.wait("trials", name, is_wanted).await
+    }
+
+    /// Serves the observation log on the engine's bridge, where containers reach it.
+    async fn db_manager(&self) -> SocketAddr {
+        let docker = Docker::connect_with_unix_defaults().expect("engine");
+        let bridge = docker
+            .inspect_network("bridge", None)
+            .await
+            .expect("bridge");
+        let ranges = bridge.ipam.and_then(|ipam| ipam.config).expect("addresses");
+        let gateway = ranges
+            .iter()
+            .find_map(|range| range.gateway.clone())
+            .expect("gateway");
+        let address: IpAddr = gateway.parse().expect("address");
+        let server = DbManager::bind((address, 0).into(), self.lab.observation.clone());
+        let server = server.await.expect("server");
+        let address = server.address();
+        tokio::spawn(server.serve(CancellationToken::new()));
+        address
+    }
+
+    /// The Experiment's only trial, ended, and what its log holds.
+    async fn ended(&self, experiment: &str, condition: &str) -> (Value, Vec<(String, String)>) {
+        let trial = self
+            .trial(experiment, |trial| holds(trial, condition))
+            .await;
+        let rows = self.rows(name(&trial)).await;
+        (trial, rows)
     }
 
     async fn rows(&self, trial: &str) -> Vec<(String, String)> {
@@ -390,4 +420,213 @@ async fn what_a_failed_container_has_reported_is_taken_back() {
         .wait_condition("trials", name(&trial), "Succeeded")
         .await;
     assert_eq!(sandbox.rows(name(&trial)).await, accuracy(&["0.3"]));
+}
+
+/// Reports values of accuracy to the DBManager as the SDK's `report_metrics` does, with nothing but sockets:
+/// `python3 -c "$REPORT" TRIAL VALUE …`.
+const REPORT: &str = r#"
+import os, socket, struct, sys
+def field(number, data):
+    data = data if isinstance(data, bytes) else data.encode()
+    assert len(data) < 128
+    return bytes([number << 3 | 2, len(data)]) + data
+def frame(kind, flags, stream, data):
+    return struct.pack(">I", len(data))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + data
+def header(name, value):
+    return bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+trial, values = sys.argv[1], sys.argv[2:]
+host, port = os.environ["DB_MANAGER"].rsplit(":", 1)
+link = socket.create_connection((host, int(port)))
+link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+for number, value in enumerate(values):
+    stream = 2 * number + 1
+    log = field(1, "2026-01-01T00:00:0%dZ" % number) + field(2, field(1, "accuracy") + field(2, value))
+    message = field(1, trial) + field(2, field(1, log))
+    headers = b"".join(header(*pair) for pair in [
+        (":method", "POST"), (":scheme", "http"), (":authority", "db-manager"), ("te", "trailers"),
+        (":path", "/api.v1.beta1.DBManager/ReportObservationLog"), ("content-type", "application/grpc")])
+    link.sendall(frame(1, 4, stream, headers) + frame(0, 1, stream, struct.pack(">BI", 0, len(message)) + message))
+    answer = link.makefile("rb")
+    while True:
+        head = answer.read(9)
+        assert len(head) == 9, "the connection was closed"
+        answer.read(int.from_bytes(head[:3], "big"))
+        # The trailers end the call.
+        if head[3] == 1 and head[4] & 1 and int.from_bytes(head[5:], "big") == stream:
+            break
+"#;
+
+/// Writes TensorFlow's event files: `python3 -c "$EVENTS" FILE TAG=VALUE …`.
+const EVENTS: &str = r#"
+import struct, sys
+def crc(data):
+    value = 0xffffffff
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
+    value ^= 0xffffffff
+    return struct.pack("<I", (value >> 15 | value << 17) + 0xa282ead8 & 0xffffffff)
+def field(number, data):
+    return bytes([number << 3 | 2, len(data)]) + data
+path, pairs = sys.argv[1], sys.argv[2:]
+with open(path, "ab") as out:
+    for number, pair in enumerate(pairs):
+        tag, value = pair.split("=")
+        value = field(1, field(1, tag.encode()) + b"\x15" + struct.pack("<f", float(value)))
+        data = b"\x09" + struct.pack("<d", 1.7e9 + number) + field(5, value)
+        length = struct.pack("<Q", len(data))
+        out.write(length + crc(length) + data + crc(data))
+"#;
+
+/// Offers three pages of metrics over HTTP, one after the other, then ends.
+const PAGES: &str = r##"
+import socket
+server = socket.create_server(("", 8080))
+for value in ["0.1", "0.2", "0.3"]:
+    link, _ = server.accept()
+    request = link.recv(65536)
+    assert request.startswith(b"GET /metrics HTTP/1.1"), request
+    page = ("# TYPE accuracy gauge\naccuracy %s\nloss{set=\"train\"} 4\n" % value).encode()
+    link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(page) + page)
+    link.close()
+"##;
+
+/// The lines of the trial's pod with these programs in its environment.
+fn with_programs(collector: Value, db_manager: SocketAddr) -> Value {
+    let mut changes = json!({"metricsCollectorSpec": collector});
+    changes["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"] = json!([{
+        "name": "main", "image": IMAGE, "imagePullPolicy": "Never",
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        "env": [{"name": "X", "value": "${trialParameters.x}"}, {"name": "REPORT", "value": REPORT},
+                {"name": "EVENTS", "value": EVENTS}, {"name": "PAGES", "value": PAGES},
+                {"name": "DB_MANAGER", "value": db_manager.to_string()}],
+        "command": ["sh", "-c", ""]}]);
+    changes
+}
+
+fn set_script(changes: &mut Value, script: &str) {
+    let place = "/trialTemplate/trialSpec/spec/template/spec/containers/0/command/2";
+    *changes.pointer_mut(place).expect("script") = json!(script);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_other_collector_brings_a_trials_metrics_into_the_log() {
+    let sandbox = Sandbox::start().await;
+    let db_manager = sandbox.db_manager().await;
+    let custom = json!({"name": "own", "image": IMAGE, "imagePullPolicy": "Never",
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        "env": [{"name": "REPORT", "value": REPORT}, {"name": "DB_MANAGER", "value": db_manager.to_string()},
+                {"name": "TRIAL", "valueFrom": {"fieldRef": {
+                    "fieldPath": "metadata.labels['katib.kubeflow.org/trial']"}}}],
+        "command": ["sh", "-c", "until [ -e /out/done ]; do sleep 0.05; done
+                                 python3 -c \"$REPORT\" $TRIAL $(cat /out/metrics)"]});
+    let directory = |path: &str| json!({"path": path, "kind": "Directory"});
+    let events = "mkdir /logs/train /logs/test
+        python3 -c \"$EVENTS\" /logs/train/events.out.tfevents.1.host loss=2 accuracy=0.5 accuracy=0.75
+        python3 -c \"$EVENTS\" /logs/test/events.out.tfevents.1.host accuracy=0.25";
+    let tensorflow = json!({"collector": {"kind": "TensorFlowEvent"},
+                            "source": {"fileSystemPath": directory("/logs")}});
+    let row = |metric: &str, value: &str| (metric.to_owned(), value.to_owned());
+    let none = || vec![row("accuracy", "unavailable")];
+    let cases = [
+        (
+            "push",
+            json!({"collector": {"kind": "Push"}}),
+            "python3 -c \"$REPORT\" $KATIB_TRIAL_NAME 0.5 0.75",
+            accuracy(&["0.5", "0.75"]),
+        ),
+        (
+            "push-nothing",
+            json!({"collector": {"kind": "Push"}}),
+            "true",
+            none(),
+        ),
+        (
+            "custom",
+            json!({"collector": {"kind": "Custom", "customCollector": custom},
+                          "source": {"fileSystemPath": directory("/out")}}),
+            "echo 0.25 0.5 > /out/metrics; touch /out/done",
+            accuracy(&["0.25", "0.5"]),
+        ),
+        (
+            "custom-nothing",
+            json!({"collector": {"kind": "Custom", "customCollector": {
+            "name": "own", "image": IMAGE, "imagePullPolicy": "Never", "command": ["true"]}}}),
+            "true",
+            none(),
+        ),
+        (
+            "events",
+            tensorflow.clone(),
+            events,
+            // By time: the other directory's file began at the same moment.
+            vec![
+                row("train/loss", "2"),
+                row("train/accuracy", "0.5"),
+                row("train/accuracy", "0.75"),
+            ],
+        ),
+        (
+            "events-nothing",
+            tensorflow,
+            "true",
+            vec![row("train/accuracy", "unavailable")],
+        ),
+        (
+            "pages",
+            json!({"collector": {"kind": "PrometheusMetric"},
+                         "source": {"httpGet": {"port": 8080, "path": "/metrics"}}}),
+            "exec python3 -c \"$PAGES\"",
+            vec![
+                row("accuracy", "0.1"),
+                row("loss", "4"),
+                row("accuracy", "0.2"),
+                row("accuracy", "0.3"),
+            ],
+        ),
+        (
+            "pages-nothing",
+            json!({"collector": {"kind": "PrometheusMetric"},
+                         "source": {"httpGet": {"port": 8080, "path": "/metrics"}}}),
+            "true",
+            none(),
+        ),
+    ];
+    for (name, collector, script, _) in &cases {
+        let mut changes = with_programs(collector.clone(), db_manager);
+        set_script(&mut changes, script);
+        if name.starts_with("events") {
+            changes["objective"] = json!({"objectiveMetricName": "train/accuracy",
+                                          "additionalMetricNames": ["train/loss"]});
+        }
+        changes["maxFailedTrialCount"] = json!(0);
+        changes["maxTrialCount"] = json!(1);
+        sandbox.experiment(name, "", changes).await;
+    }
+    for (experiment, _, _, expected) in cases {
+        let is_there = !experiment.ends_with("-nothing");
+        let condition = if is_there {
+            "Succeeded"
+        } else {
+            "MetricsUnavailable"
+        };
+        let (trial, rows) = sandbox.ended(experiment, condition).await;
+        assert_eq!(rows, expected, "{experiment}");
+        let observed = &trial["status"]["observation"];
+        // Katib leaves the observation out where the training was to report by itself.
+        assert_eq!(
+            observed.is_null(),
+            experiment == "push-nothing",
+            "{experiment}"
+        );
+        if is_there {
+            let latest = &observed["metrics"][0]["latest"];
+            assert_eq!(
+                latest,
+                &json!(expected.last().expect("row").1),
+                "{experiment}"
+            );
+        }
+    }
 }

@@ -457,9 +457,9 @@ proptest::proptest! {
 fn what_the_sandbox_does_not_run_is_named() {
     for (piece, other, message) in [
         (
-            "    collector:\n      kind: File",
-            "    collector:\n      kind: Push",
-            "the sandbox does not collect metrics by Push",
+            "    source:\n",
+            "    source:\n      httpGet: {scheme: HTTPS, port: 8080, path: /metrics}\n",
+            "the sandbox reads metrics from the trial's pod over plain HTTP, not with scheme HTTPS",
         ),
         (
             "        template:\n",

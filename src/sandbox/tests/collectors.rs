@@ -5,7 +5,7 @@ mod server;
 #[allow(dead_code)] // Not every suite needs all of it.
 mod support;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -92,11 +92,15 @@ impl Sandbox {
             .await
             .expect("bridge");
         let ranges = bridge.ipam.and_then(|ipam| ipam.config).expect("addresses");
-        let gateway = ranges
-            .iter()
-            .find_map(|range| range.gateway.clone())
-            .expect("gateway");
-        let address: IpAddr = gateway.parse().expect("address");
+        let range = ranges.first().expect("a range");
+        // An engine that names no gateway takes the first address of the range.
+        let first = || {
+            let subnet = range.subnet.as_ref()?.split('/').next()?;
+            let subnet: Ipv4Addr = subnet.parse().ok()?;
+            Some(IpAddr::from(Ipv4Addr::from_bits(subnet.to_bits() + 1)))
+        };
+        let named = range.gateway.as_ref().and_then(|named| named.parse().ok());
+        let address = named.or_else(first).expect("address");
         let server = DbManager::bind((address, 0).into(), self.lab.observation.clone());
         let server = server.await.expect("server");
         let address = server.address();
@@ -396,23 +400,24 @@ async fn what_a_failed_container_has_reported_is_taken_back() {
         .await;
     assert_eq!(sandbox.reported(name(&trial), 1).await, accuracy(&["0.9"]));
     let pod = sandbox.pod(name(&trial)).await;
-    let statuses = pod["status"]["containerStatuses"]
-        .as_array()
-        .expect("statuses");
-    let other = statuses
-        .iter()
-        .find(|status| status["name"] == "other")
-        .expect("status");
-    let id = other["containerID"]
-        .as_str()
-        .expect("id")
-        .trim_start_matches("docker://");
+    let id_in = |pod: &Value| {
+        let statuses = pod["status"]["containerStatuses"].as_array()?;
+        let other = statuses.iter().find(|status| status["name"] == "other")?;
+        other["state"].get("running")?;
+        let id = other["containerID"].as_str()?;
+        Some(id.trim_start_matches("docker://").to_owned())
+    };
+    let pod = sandbox
+        .lab
+        .wait("pods", name(&pod), |pod| id_in(pod).is_some())
+        .await;
+    let id = id_in(&pod).expect("id");
     let docker = Docker::connect_with_unix_defaults().expect("engine");
     let signal = KillContainerOptionsBuilder::default()
         .signal("USR1")
         .build();
     docker
-        .kill_container(id, Some(signal))
+        .kill_container(&id, Some(signal))
         .await
         .expect("signal");
     sandbox

@@ -37,6 +37,17 @@ pub enum SettingsError {
         /// What should stand there.
         wanted: String,
     },
+    /// A setting of early stopping is too small, in that service's words.
+    #[error("{setting} must be {wanted}")]
+    TooSmall {
+        /// The setting.
+        setting: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
+    /// There is no such algorithm of early stopping.
+    #[error("unknown algorithm name {0}")]
+    UnknownAlgorithm(String),
     /// A setting that must be given is not.
     #[error("algorithm {algorithm} needs the setting {setting}")]
     Missing {
@@ -70,6 +81,8 @@ impl SettingsError {
             Self::Range { .. } | Self::Missing { .. } => {
                 Some("change spec.algorithm.algorithmSettings".to_owned())
             }
+            Self::TooSmall { .. } => Some("change spec.earlyStopping.algorithmSettings".to_owned()),
+            Self::UnknownAlgorithm(_) => Some("use medianstop".to_owned()),
             Self::Space(_) => Some("change spec.parameters or the budget".to_owned()),
             Self::Parameter(error) => error.hint(),
         }
@@ -80,8 +93,12 @@ impl SettingsError {
         match self {
             Self::Unknown { setting, .. }
             | Self::Value { setting, .. }
+            | Self::TooSmall { setting, .. }
             | Self::Range { setting, .. } => Some(setting),
-            Self::Missing { .. } | Self::Space(_) | Self::Parameter(_) => None,
+            Self::Missing { .. }
+            | Self::UnknownAlgorithm(_)
+            | Self::Space(_)
+            | Self::Parameter(_) => None,
         }
     }
 }
@@ -209,7 +226,24 @@ pub fn validate_settings(spec: &ExperimentSpec) -> Result<(), SettingsError> {
 /// # Errors
 /// With the first setting the service would refuse.
 pub fn validate_early_stopping(spec: &ExperimentSpec) -> Result<(), SettingsError> {
-    spec.early_stopping.as_ref().map_or(Ok(()), check_table)
+    let Some(early) = &spec.early_stopping else {
+        return Ok(());
+    };
+    if early.algorithm_name != "medianstop" {
+        return Err(SettingsError::UnknownAlgorithm(
+            early.algorithm_name.clone(),
+        ));
+    }
+    check_table(early).map_err(|error| match error {
+        SettingsError::Range { setting, .. } => SettingsError::TooSmall {
+            wanted: match setting.as_str() {
+                "start_step" => "greater or equal than one (>=1)",
+                _ => "greater than zero (>0)",
+            },
+            setting,
+        },
+        other => other,
+    })
 }
 
 /// The value of a setting.
@@ -397,6 +431,47 @@ mod tests {
         }
         let spec: ExperimentSpec = serde_json::from_value(spec).unwrap();
         validate_settings(&spec).map_or_else(|error| error.to_string(), |()| "fine".into())
+    }
+
+    #[test]
+    fn early_stopping_is_judged_in_its_services_words() {
+        for (algorithm, name, value, text) in [
+            ("medianstop", "start_step", "1", "fine"),
+            ("medianstop", "min_trials_required", "1", "fine"),
+            (
+                "medianstop",
+                "start_step",
+                "0",
+                "start_step must be greater or equal than one (>=1)",
+            ),
+            (
+                "medianstop",
+                "min_trials_required",
+                "0",
+                "min_trials_required must be greater than zero (>0)",
+            ),
+            (
+                "medianstop",
+                "start_step",
+                "x",
+                "failed to validate start_step(x): a whole number is wanted",
+            ),
+            (
+                "medianstop",
+                "patience",
+                "1",
+                "unknown setting patience for algorithm medianstop",
+            ),
+            ("hyperband", "r_l", "1", "unknown algorithm name hyperband"),
+        ] {
+            let spec: ExperimentSpec = serde_json::from_value(json!({"earlyStopping": {
+                "algorithmName": algorithm,
+                "algorithmSettings": [{"name": name, "value": value}]}}))
+            .unwrap();
+            let verdict = validate_early_stopping(&spec);
+            let verdict = verdict.map_or_else(|error| error.to_string(), |()| "fine".into());
+            assert_eq!(verdict, text);
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod re2;
 pub mod render;
 pub mod schema;
 pub mod space;
+pub mod stopping;
 pub mod summary;
 pub mod template;
 pub mod time;

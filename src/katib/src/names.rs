@@ -73,6 +73,8 @@ pub const SANDBOX_ALGORITHMS: &[&str] = &[
 pub const DEFAULT_EARLY_STOPPING: &[&str] = &["medianstop"];
 /// Collectors a default Katib installation has an image for.
 pub const DEFAULT_COLLECTORS: &[&str] = &["StdOut", "File", "TensorFlowEvent"];
+/// Collectors the sandbox has; `Push` and `Custom` need none of it.
+pub const SANDBOX_COLLECTORS: &[&str] = &["StdOut", "File", "TensorFlowEvent", "PrometheusMetric"];
 
 /// Types of conditions.
 pub mod condition {

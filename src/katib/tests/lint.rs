@@ -278,9 +278,9 @@ fn every_trap_has_its_rule() {
         ("  maxTrialCount: 12\n", "", "KL0503", ""),
         (
             "  parallelTrialCount: 10",
-            "  earlyStopping: {algorithmName: medianstop}\n  metricStrategies: []",
+            "  nasConfig: {}",
             "KL0207",
-            "the sandbox does not run early stopping",
+            "the sandbox does not run architecture search",
         ),
     ] {
         let messages: Vec<String> = found(&with(piece, other), code)
@@ -457,9 +457,9 @@ proptest::proptest! {
 fn what_the_sandbox_does_not_run_is_named() {
     for (piece, other, message) in [
         (
-            "    collector:\n      kind: File",
-            "    collector:\n      kind: Push",
-            "the sandbox does not collect metrics by Push",
+            "    source:\n",
+            "    source:\n      httpGet: {scheme: HTTPS, port: 8080, path: /metrics}\n",
+            "the sandbox reads metrics from the trial's pod over plain HTTP, not with scheme HTTPS",
         ),
         (
             "        template:\n",

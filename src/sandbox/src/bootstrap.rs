@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use katlab_katib::names::{DEFAULT_EARLY_STOPPING, SANDBOX_COLLECTORS};
 use katlab_suggestion::ALGORITHMS;
 
 use crate::api::Api;
@@ -12,9 +13,6 @@ use crate::resources::{self, Flavor, RESOURCES, Resource};
 
 /// The namespace that a learner works in.
 pub const USER_NAMESPACE: &str = "kubeflow-user";
-
-/// Collectors the pod runtime has.
-pub const COLLECTORS: &[&str] = &["StdOut", "File"];
 
 /// Makes what is missing; what is there stays as it is.
 pub async fn run(api: &Api, ca_pem: &str) -> Result<(), ApiError> {
@@ -61,8 +59,8 @@ fn katib_config() -> Result<Value, ApiError> {
         "init": {"controller": {"trialResources": ["Job.v1.batch"]}},
         "runtime": {
             "suggestions": built_in("algorithmName", ALGORITHMS),
-            "earlyStoppings": [],
-            "metricsCollectors": built_in("kind", COLLECTORS),
+            "earlyStoppings": built_in("algorithmName", DEFAULT_EARLY_STOPPING),
+            "metricsCollectors": built_in("kind", SANDBOX_COLLECTORS),
         },
     });
     let text = serde_saphyr::to_string(&config).map_err(ApiError::internal)?;

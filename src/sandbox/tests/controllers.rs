@@ -1,6 +1,7 @@
 //! Experiments from creation to their end, through the real API server and controllers.
 
 mod server;
+#[allow(dead_code)] // Not every suite needs all of it.
 mod support;
 
 use std::sync::Arc;

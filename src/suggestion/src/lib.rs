@@ -55,6 +55,7 @@ mod gaussian;
 mod grid;
 mod history;
 mod hyperband;
+pub mod medianstop;
 mod normal;
 mod parzen;
 mod random;

@@ -2,6 +2,7 @@
 
 use katlab_katib::decode::decode_experiment;
 use katlab_katib::defaults::set_defaults;
+use katlab_katib::names::SANDBOX_COLLECTORS;
 use katlab_katib::schema::{Problem, Schema};
 use katlab_katib::types::{ConfigMapSource, Experiment};
 use katlab_katib::validation::{
@@ -54,6 +55,10 @@ pub(super) fn admit(
     let config_map = source.map_or(ConfigMapText::NotAsked, |source| fetch(source, objects));
     let facts = ClusterFacts {
         config_map,
+        collectors: SANDBOX_COLLECTORS
+            .iter()
+            .map(|kind| (*kind).to_owned())
+            .collect(),
         ..ClusterFacts::default()
     };
     let errors = match old.cloned().map(serde_json::from_value::<Experiment>) {

@@ -2,13 +2,12 @@
 //! it is asked for, not found out when a trial hangs.
 
 use katlab_katib::template::{fill, parse_object};
-use katlab_katib::types::{CollectorKind, CollectorSpec, Experiment};
+use katlab_katib::types::{Experiment, ExperimentSpec};
 use katlab_katib::validation::ConfigMapText;
 use katlab_suggestion::ALGORITHMS;
 use serde_json::Value;
 
 use super::{Refusal, text};
-use crate::bootstrap::COLLECTORS;
 
 /// Refuses an Experiment with an algorithm, a collector or a kind of trial that does not run
 /// here. Only when it is made: one that is there must stay changeable.
@@ -31,27 +30,7 @@ pub(super) fn experiment(
             algorithm.algorithm_name
         )));
     }
-    if let Some(stopping) = &spec.early_stopping {
-        return Err(Refusal::beyond(format!(
-            "the sandbox does not stop trials early yet (spec.earlyStopping: {})",
-            stopping.algorithm_name
-        )));
-    }
-    let collector = spec
-        .metrics_collector_spec
-        .as_ref()
-        .and_then(|spec| spec.collector.as_ref());
-    // Push needs no collector: the training code reports by itself.
-    if let Some(CollectorSpec { kind, .. }) = collector
-        && *kind != CollectorKind::Push
-        && !COLLECTORS.contains(&kind.as_str())
-    {
-        return Err(Refusal::beyond(format!(
-            "the sandbox collects metrics by {}, Push, not by {kind} \
-             (spec.metricsCollectorSpec.collector.kind)",
-            COLLECTORS.join(", ")
-        )));
-    }
+    page(spec)?;
     let Some(template) = &spec.trial_template else {
         return Ok(());
     };
@@ -71,6 +50,25 @@ pub(super) fn experiment(
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a page of metrics that the trial's own pod does not offer over plain HTTP.
+fn page(spec: &ExperimentSpec) -> Result<(), Refusal> {
+    let collector = spec.metrics_collector_spec.as_ref();
+    let source = collector.and_then(|collector| collector.source.as_ref());
+    let Some(page) = source.and_then(|source| source.http_get.as_ref()) else {
+        return Ok(());
+    };
+    let (scheme, host) = (text(page, "/scheme"), text(page, "/host"));
+    let (field, value) = match (scheme, host) {
+        ("" | "HTTP", "") => return Ok(()),
+        ("" | "HTTP", host) => ("host", host),
+        (scheme, _) => ("scheme", scheme),
+    };
+    Err(Refusal::beyond(format!(
+        "the sandbox reads metrics from the trial's pod over plain HTTP \
+         (spec.metricsCollectorSpec.source.httpGet.{field}: {value})"
+    )))
 }
 
 /// Refuses a Trial whose object the sandbox does not run.

@@ -1,4 +1,11 @@
-//! Pods of trials: the labels and the environment that tie them to their trial.
+//! Pods of trials: the labels and the environment that tie them to their trial, and what their collector needs.
+//!
+//! # Deliberate differences from Katib
+//!
+//! - There is no collector container for `StdOut`, `File`, `TensorFlowEvent` and `PrometheusMetric`, and the command is
+//!   not wrapped: the runtime collects. The volume at the place of the metrics is there as in Katib.
+//! - The containers of a pod with a `Custom` collector do not share their processes: the collector has to see the end
+//!   of the training in the volume, or on the network.
 
 use katlab_katib::names::{ENV_TRIAL_NAME, INJECTION_ENABLED, LABEL_INJECTION, LABEL_TRIAL};
 use serde_json::{Map, Value, json};
@@ -32,7 +39,66 @@ pub(super) fn admit(
         });
     };
     add_labels(pod, &trial, &name);
-    add_environment(pod, text(&trial, "/spec/primaryContainerName"))
+    let primary = text(&trial, "/spec/primaryContainerName");
+    add_environment(pod, primary)?;
+    if has_primary_labels(pod, &trial) {
+        add_collector(pod, &trial, primary);
+    }
+    Ok(())
+}
+
+/// Whether the metrics of this pod count. A Trial without such labels takes every pod.
+fn has_primary_labels(pod: &Value, trial: &Value) -> bool {
+    let wanted = trial
+        .pointer("/spec/primaryPodLabels")
+        .and_then(Value::as_object);
+    let labels = &pod["metadata"]["labels"];
+    wanted
+        .into_iter()
+        .flatten()
+        .all(|(label, value)| &labels[label] == value)
+}
+
+/// Adds the user's collector, and the volume in which metrics are exchanged: mounted at the directory, or at that of
+/// the file.
+fn add_collector(pod: &mut Value, trial: &Value, primary: &str) {
+    const VOLUME: &str = "metrics-volume";
+    let collector = &trial["spec"]["metricsCollector"];
+    let kind = text(collector, "/collector/kind");
+    let mut mounting = vec![primary.to_owned()];
+    if kind == "Custom"
+        && let Some(container) = collector.pointer("/collector/customCollector")
+        && let Some(containers) = pod["spec"]["containers"].as_array_mut()
+    {
+        containers.push(container.clone());
+        mounting.push(text(container, "/name").to_owned());
+    }
+    let path = text(collector, "/source/fileSystemPath/path");
+    let place = match text(collector, "/source/fileSystemPath/kind") {
+        "Directory" => path,
+        _ => path.rsplit_once('/').map_or("", |(directory, _)| directory),
+    };
+    if !["File", "TensorFlowEvent", "Custom"].contains(&kind) || place.is_empty() {
+        return;
+    }
+    append(
+        &mut pod["spec"]["volumes"],
+        json!({"name": VOLUME, "emptyDir": {}}),
+    );
+    let containers = pod["spec"]["containers"].as_array_mut();
+    for container in containers.into_iter().flatten() {
+        if mounting.iter().any(|name| name == text(container, "/name")) {
+            let mount = json!({"name": VOLUME, "mountPath": place});
+            append(&mut container["volumeMounts"], mount);
+        }
+    }
+}
+
+fn append(list: &mut Value, item: Value) {
+    match list.as_array_mut() {
+        Some(list) => list.push(item),
+        None => *list = json!([item]),
+    }
 }
 
 /// The name of the Trial an object belongs to, straight or through its owners. What a Trial
@@ -92,10 +158,6 @@ fn add_environment(pod: &mut Value, primary: &str) -> Result<(), Refusal> {
         "valueFrom": {"fieldRef": {
             "apiVersion": "v1", "fieldPath": format!("metadata.labels['{LABEL_TRIAL}']")}}
     });
-    let environment = &mut containers[at]["env"];
-    match environment.as_array_mut() {
-        Some(list) => list.push(variable),
-        None => *environment = json!([variable]),
-    }
+    append(&mut containers[at]["env"], variable);
     Ok(())
 }

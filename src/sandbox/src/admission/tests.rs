@@ -137,7 +137,7 @@ fn an_experiment_on_its_way_out_is_not_held_up() {
 
 #[test]
 fn what_the_sandbox_cannot_run_is_refused_by_name() {
-    let cases: [(&str, Refusal); 6] = [
+    let cases: [(&str, Refusal); 5] = [
         (
             "PyTorchJob (kubeflow.org/v1)",
             refused(|e| {
@@ -151,16 +151,11 @@ fn what_the_sandbox_cannot_run_is_refused_by_name() {
             refused(|e| e["spec"]["algorithm"]["algorithmName"] = json!("enas")),
         ),
         (
-            "medianstop",
+            "httpGet.scheme: HTTPS",
             refused(|e| {
-                e["spec"]["earlyStopping"] = json!({"algorithmName": "medianstop"});
-            }),
-        ),
-        (
-            "TensorFlowEvent",
-            refused(|e| {
-                e["spec"]["metricsCollectorSpec"] =
-                    json!({"collector": {"kind": "TensorFlowEvent"}});
+                e["spec"]["metricsCollectorSpec"] = json!({
+                    "collector": {"kind": "PrometheusMetric"},
+                    "source": {"httpGet": {"port": 8080, "path": "/metrics", "scheme": "HTTPS"}}});
             }),
         ),
         (
@@ -244,6 +239,61 @@ fn a_trials_pod_gets_its_labels_and_its_name_in_the_environment() {
                "fieldPath": "metadata.labels['katib.kubeflow.org/trial']"}}})
     );
     assert!(pod["spec"]["containers"][0].get("env").is_none());
+}
+
+#[test]
+fn a_trials_pod_gets_what_its_collector_needs() {
+    let at = |path: &str, kind: &str| json!({"fileSystemPath": {"path": path, "kind": kind}});
+    let own = json!({"name": "own", "image": "i"});
+    // The kind, the source, and where a volume is mounted: in the primary container and in the user's.
+    for (kind, source, mounted) in [
+        ("StdOut", json!({}), [None, None]),
+        ("File", at("/tmp/m.log", "File"), [Some("/tmp"), None]),
+        (
+            "TensorFlowEvent",
+            at("/logs", "Directory"),
+            [Some("/logs"), None],
+        ),
+        (
+            "PrometheusMetric",
+            json!({"httpGet": {"port": 8080}}),
+            [None, None],
+        ),
+        ("Push", json!({}), [None, None]),
+        (
+            "Custom",
+            at("/out/m.csv", "File"),
+            [Some("/out"), Some("/out")],
+        ),
+        ("Custom", json!({}), [None, None]),
+    ] {
+        let mut trial = trial();
+        trial["spec"]["primaryPodLabels"] = json!({"a": "b"});
+        trial["spec"]["metricsCollector"] =
+            json!({"collector": {"kind": kind, "customCollector": own}, "source": source});
+        let shelf = Shelf::default().with(trial.clone()).with(job("mnist-a"));
+        let mut given = pod("mnist-a");
+        pod::admit(&mut given, Some(&namespace()), &shelf).unwrap();
+        let containers = given["spec"]["containers"].as_array().unwrap();
+        assert_eq!(
+            containers.len(),
+            if kind == "Custom" { 3 } else { 2 },
+            "{kind}"
+        );
+        for (container, path) in containers[1..].iter().zip(mounted) {
+            let mount = path.map(|path| json!([{"name": "metrics-volume", "mountPath": path}]));
+            assert_eq!(container.get("volumeMounts"), mount.as_ref(), "{kind}");
+        }
+        let volumes = mounted[0].map(|_| json!([{"name": "metrics-volume", "emptyDir": {}}]));
+        assert_eq!(given["spec"].get("volumes"), volumes.as_ref(), "{kind}");
+        // Pods of the job that are not primary have nothing to collect.
+        trial["spec"]["primaryPodLabels"] = json!({"a": "c"});
+        let shelf = Shelf::default().with(trial).with(job("mnist-a"));
+        let mut other = pod("mnist-a");
+        pod::admit(&mut other, Some(&namespace()), &shelf).unwrap();
+        assert_eq!(other["spec"]["containers"].as_array().unwrap().len(), 2);
+        assert_eq!(other["spec"].get("volumes"), None);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::metrics::ObservationStore;
 use super::cache::{Cache, Key};
 use super::events::Recorder;
 use super::objects::{Cluster, Kind};
+use super::stopping::Curves;
 
 /// The cluster as last seen, the way to change it, and the observation log.
 pub struct Context {
@@ -31,6 +32,8 @@ pub struct Context {
     pub pods: Arc<Cache<Pod>>,
     /// What trials reported.
     pub observation: ObservationStore,
+    /// What early stopping has learned.
+    pub curves: Curves,
     /// Events of the experiment controller.
     pub experiment_events: Recorder,
     /// Events of the suggestion controller.
@@ -52,6 +55,7 @@ impl Context {
             jobs: Cache::new(|_| None),
             pods: Cache::new(|pod| pod.managed_by(Job::KIND)),
             observation,
+            curves: Curves::default(),
             experiment_events: recorder.component("experiment-controller"),
             suggestion_events: recorder.component("suggestion-controller"),
             trial_events: recorder.component("trial-controller"),

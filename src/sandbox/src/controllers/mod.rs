@@ -29,6 +29,7 @@ pub mod experiment;
 pub mod job;
 pub mod objects;
 pub mod queue;
+pub mod stopping;
 pub mod suggestion;
 pub mod template;
 pub mod trial;

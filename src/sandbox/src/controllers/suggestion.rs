@@ -11,6 +11,8 @@
 //!   there is no Deployment that could be not ready.
 //! - An algorithm that has nothing more to offer ends the Suggestion (Succeeded, reason
 //!   `SuggestionEndReached`), and with it the Experiment; Katib's stalls with errors.
+//! - Rules of early stopping ([`katlab_suggestion::medianstop`]) are made in this process too, from
+//!   the observation log, and go on every assignment of a batch.
 //! - Histories are those of one Experiment; Katib mixes equally named ones of different
 //!   namespaces.
 
@@ -18,14 +20,15 @@ use std::collections::{HashMap, HashSet};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use katlab_katib::algorithm::validate_early_stopping;
 use katlab_katib::condition::{Conditioned, FALSE, TRUE, set_condition};
 use katlab_katib::name::trial_name;
 use katlab_katib::names::condition::{CREATED, DEPLOYMENT_READY, FAILED, RUNNING, SUCCEEDED};
 use katlab_katib::names::{Reason, suggestion as reasons};
 use katlab_katib::summary::{TrialState, objective_value};
 use katlab_katib::types::{
-    AlgorithmSpec, Experiment, ExperimentSpec, Setting, Suggestion, SuggestionStatus, Trial,
-    TrialAssignment,
+    AlgorithmSpec, EarlyStoppingRule, Experiment, ExperimentSpec, Setting, Suggestion,
+    SuggestionStatus, Trial, TrialAssignment,
 };
 use katlab_suggestion::{
     Assignments, Given, Outcome, Request, SuggestionError, seed_of, suggest, validate_settings,
@@ -36,6 +39,7 @@ use super::cache::Key;
 use super::context::{Context, now};
 use super::error::Result;
 use super::objects::Kind;
+use super::stopping::rules_now;
 
 /// Reason of the Succeeded condition when there is nothing more to suggest.
 const END_REACHED: &str = "SuggestionEndReached";
@@ -43,9 +47,11 @@ const END_REACHED: &str = "SuggestionEndReached";
 /// Brings one Suggestion further.
 pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     let Some(mut suggestion) = context.suggestions.get(key) else {
+        context.curves.forget(key);
         return Ok(());
     };
     if suggestion.is_deleting() || suggestion.is_completed() {
+        context.curves.forget(key);
         return Ok(());
     }
     if !suggestion.is_created() {
@@ -66,10 +72,11 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
     let mut status = suggestion.status.clone().unwrap_or_default();
     let spec = effective_spec(&experiment, &suggestion, &status);
     let trials = context.trials_of(&experiment);
+    let rules = rules_now(context, key, &spec, &trials).await?;
     // A model of many trials takes a while to fit: not on a thread that answers requests.
     let model = suggestion.clone();
     let advanced = spawn_blocking(move || {
-        let given = advance(&model, &spec, &trials, &mut status);
+        let given = advance(&model, &spec, &trials, &rules, &mut status);
         (given, status)
     });
     let (given, status) = match advanced.await {
@@ -149,13 +156,14 @@ fn advance(
     suggestion: &Suggestion,
     spec: &ExperimentSpec,
     trials: &[Arc<Trial>],
+    rules: &[EarlyStoppingRule],
     status: &mut SuggestionStatus,
 ) -> Result<()> {
     let now = now();
     set(status, DEPLOYMENT_READY, reasons::DEPLOYMENT_READY, &now);
     if !suggestion.is_running() {
-        if let Err(error) = validate_settings(spec) {
-            let message = format!("Validation failed: ValidateAlgorithmSettings Error: {error}");
+        if let Some(error) = refusal_of(spec) {
+            let message = format!("Validation failed: {error}");
             let reason = reasons::FAILED.reason;
             set_condition(&mut status.conditions, FAILED, TRUE, reason, &message, &now);
             return Ok(());
@@ -168,7 +176,7 @@ fn advance(
     }
     match next(suggestion, spec, trials, status, wanted) {
         Ok(assignments) => {
-            append(suggestion, status, assignments);
+            append(suggestion, status, assignments, rules);
             Ok(())
         }
         Err(error) if error.is_exhausted() => {
@@ -202,6 +210,15 @@ fn advance(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Why the search cannot be made, in the words of the service that says so.
+fn refusal_of(spec: &ExperimentSpec) -> Option<String> {
+    if let Err(error) = validate_settings(spec) {
+        return Some(format!("ValidateAlgorithmSettings Error: {error}"));
+    }
+    let error = validate_early_stopping(spec).err()?;
+    Some(format!("ValidateEarlyStoppingSettings Error: {error}"))
 }
 
 fn next(
@@ -251,7 +268,12 @@ fn outcome(trial: &Trial) -> Outcome {
 }
 
 /// Names the assignments and notes them.
-fn append(suggestion: &Suggestion, status: &mut SuggestionStatus, assignments: Vec<Assignments>) {
+fn append(
+    suggestion: &Suggestion,
+    status: &mut SuggestionStatus,
+    assignments: Vec<Assignments>,
+    rules: &[EarlyStoppingRule],
+) {
     let mut taken: HashSet<String> = status
         .suggestions
         .iter()
@@ -267,6 +289,7 @@ fn append(suggestion: &Suggestion, status: &mut SuggestionStatus, assignments: V
         status.suggestions.push(TrialAssignment {
             parameter_assignments,
             name,
+            early_stopping_rules: rules.to_vec(),
             ..TrialAssignment::default()
         });
     }

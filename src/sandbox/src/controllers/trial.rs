@@ -6,8 +6,9 @@
 //!   collected, not by asking the log once a second. A pod that is gone has nothing more to
 //!   say: its trial is judged by what the log holds.
 //! - A pod that cannot start is told in an event of the trial.
-//! - A trial that was stopped early keeps its observation under `retain: false` too: it is
-//!   read before the job goes.
+//! - A trial becomes EarlyStopped when the runtime has stopped it and collected its metrics, with
+//!   its observation in the same write. So it keeps it under `retain: false` too, where Katib
+//!   deletes the job first. What was compared is told in an event, `TrialEarlyStopped`.
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -34,6 +35,9 @@ use super::objects::Kind;
 
 /// The runtime's mark on a pod whose metrics are in the log.
 pub const COLLECTED: &str = "katlab.dev/metrics-collected";
+
+/// The runtime's note on a pod whose trial it has stopped early: why.
+pub const STOPPED: &str = "katlab.dev/stopped-early";
 
 /// Brings one trial further.
 pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
@@ -85,7 +89,10 @@ async fn finalize(context: &Context, trial: &Trial) -> Result<()> {
         .any(|held| held == FINALIZER_TRIAL)
     {
         let (namespace, name) = (trial.namespace(), trial.name());
-        context.observation.delete(namespace, name).await?;
+        context
+            .observation
+            .forget(namespace, name, trial.uid())
+            .await?;
         context
             .cluster
             .remove_finalizer(trial, FINALIZER_TRIAL)
@@ -233,6 +240,11 @@ fn lacks_observation(trial: &Trial) -> bool {
 
 /// Reads the end of the trial, if it has come, from its job.
 async fn judge(context: &Context, trial: Arc<Trial>, job: &Job) -> Result<Arc<Trial>> {
+    if !trial.is_completed()
+        && let Some(why) = stopped(context, &trial, job)
+    {
+        return stop(context, &trial, &why).await;
+    }
     let object = encode(&trial, job)?;
     let spec = &trial.spec;
     match job_state(&object, &spec.success_condition, &spec.failure_condition) {
@@ -249,6 +261,37 @@ async fn judge(context: &Context, trial: Arc<Trial>, job: &Job) -> Result<Arc<Tr
         return observe_stopped(context, trial, job).await;
     }
     Ok(trial)
+}
+
+/// Why the trial was stopped early, once its metrics are in the log.
+fn stopped(context: &Context, trial: &Trial, job: &Job) -> Option<String> {
+    sources(context, trial, job)
+        .iter()
+        .filter(|pod| is_marked(pod))
+        .find_map(|pod| pod.metadata.annotations.as_ref()?.get(STOPPED).cloned())
+}
+
+/// Running stays True and there is no time of completion: in Katib somebody else than the controller
+/// writes this condition.
+async fn stop(context: &Context, trial: &Trial, why: &str) -> Result<Arc<Trial>> {
+    let mut status = trial.status.clone().unwrap_or_default();
+    status.observation = match (observation(context, trial).await?, &trial.spec.objective) {
+        (None, Some(objective)) => Some(seen(trial, objective, &[])?),
+        (observation, _) => observation,
+    };
+    let nothing = JobCondition::default();
+    set(
+        &mut status,
+        EARLY_STOPPED,
+        reasons::EARLY_STOPPED,
+        &nothing,
+        &now(),
+    );
+    let stored = store(context, trial, &status).await?;
+    let message = format!("Trial is stopped early: {why}");
+    let reason = reasons::EARLY_STOPPED.reason;
+    context.trial_events.normal(trial, reason, message);
+    Ok(stored)
 }
 
 async fn fail(
@@ -370,22 +413,27 @@ fn say_what_holds_pods_up(context: &Context, trial: &Trial, job: &Job) {
     }
 }
 
-/// Whether the metrics of a succeeded job are in the log: one of its primary pods bears the
-/// runtime's mark. Without a pod that succeeded or still may, nothing more will come.
-fn is_collected(context: &Context, trial: &Trial, job: &Job) -> bool {
+/// The pods of a job whose metrics may count: primary ones that have not failed.
+fn sources(context: &Context, trial: &Trial, job: &Job) -> Vec<Arc<Pod>> {
     let is_primary = |pod: &Pod| {
         let labels = &trial.spec.primary_pod_labels;
         labels
             .iter()
             .all(|(name, value)| pod.label(name) == Some(value))
     };
-    let pods = context.pods.group(&job.key());
-    let mut sources = pods
-        .iter()
-        .filter(|pod| pod.manager().is_some_and(|owner| owner.uid == job.uid()))
-        .filter(|pod| is_primary(pod) && !super::job::has_failed(pod))
-        .peekable();
-    sources.peek().is_none() || sources.any(|pod| is_marked(pod))
+    let mut pods = context.pods.group(&job.key());
+    pods.retain(|pod| {
+        let is_own = pod.manager().is_some_and(|owner| owner.uid == job.uid());
+        is_own && is_primary(pod) && !super::job::has_failed(pod)
+    });
+    pods
+}
+
+/// Whether the metrics of a succeeded job are in the log: one of its primary pods bears the
+/// runtime's mark. Without a pod that succeeded or still may, nothing more will come.
+fn is_collected(context: &Context, trial: &Trial, job: &Job) -> bool {
+    let sources = sources(context, trial, job);
+    sources.is_empty() || sources.iter().any(|pod| is_marked(pod))
 }
 
 fn is_marked(pod: &Pod) -> bool {
@@ -436,7 +484,7 @@ async fn report_unavailable(
     // Once, even if we are stopped before the trial's status says so.
     let (namespace, name) = (trial.namespace(), trial.name());
     let log = &context.observation;
-    log.report_once(namespace, name, "trial-controller", vec![row])
+    log.append(namespace, name, trial.uid(), "", 0, vec![row])
         .await?;
     Ok(())
 }

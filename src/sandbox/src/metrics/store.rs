@@ -47,16 +47,23 @@ CREATE TABLE IF NOT EXISTS observation_logs (
     trial TEXT NOT NULL,
     time INTEGER NOT NULL,
     metric TEXT NOT NULL,
-    value TEXT NOT NULL
+    value TEXT NOT NULL,
+    source TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX IF NOT EXISTS observation_logs_by_trial ON observation_logs (trial, namespace);
-CREATE TABLE IF NOT EXISTS collections (
+CREATE TABLE IF NOT EXISTS sources (
     namespace TEXT NOT NULL,
     trial TEXT NOT NULL,
     source TEXT NOT NULL,
+    taken INTEGER NOT NULL,
     PRIMARY KEY (namespace, trial, source)
 ) STRICT, WITHOUT ROWID;
+DELETE FROM sources WHERE taken < 0; -- the process that they were for has ended
+DROP TABLE IF EXISTS collections;
 ";
+/// What an earlier version's table lacks.
+const SOURCE_COLUMN: &str =
+    "ALTER TABLE observation_logs ADD COLUMN source TEXT NOT NULL DEFAULT ''";
 
 impl ObservationStore {
     /// Opens the file, or makes it.
@@ -81,6 +88,12 @@ impl ObservationStore {
         // FULL: what was acknowledged survives a power cut, not only a killed process.
         connection.pragma_update(None, "synchronous", "full")?;
         connection.execute_batch(SCHEMA)?;
+        let has_source = connection
+            .prepare("SELECT 1 FROM pragma_table_info('observation_logs') WHERE name = 'source'")?
+            .exists([])?;
+        if !has_source {
+            connection.execute(SOURCE_COLUMN, [])?;
+        }
         Ok(connection)
     }
 
@@ -114,39 +127,84 @@ impl ObservationStore {
             trial,
             move |connection, namespace, trial| {
                 let transaction = connection.transaction()?;
-                insert(&transaction, namespace, trial, &rows)?;
+                insert(&transaction, namespace, trial, "", &rows)?;
                 transaction.commit()
             },
         )
         .await
     }
 
-    /// Adds the rows read from `source` (a pod's uid), unless that was done before: a collection that
-    /// was interrupted between this write and its acknowledgement can be repeated. Tells whether the
-    /// rows were added now.
-    pub async fn report_once(
+    /// Adds the rows read from `source` (a container's id), of which `first` is the number of the first
+    /// one, counted from 0. Rows that were taken in before are left out, so a source may be read again
+    /// from its beginning: after a restart, and when it has come to its end. Nothing is taken in for a
+    /// trial, by its `uid`, that was forgotten. Tells how many rows were added.
+    pub async fn append(
         &self,
         namespace: &str,
         trial: &str,
+        uid: &str,
         source: &str,
+        first: usize,
         rows: Vec<Row>,
-    ) -> Result<bool, Error> {
-        let source = source.to_owned();
+    ) -> Result<usize, Error> {
+        let (uid, source) = (uid.to_owned(), source.to_owned());
         self.with(
             "report",
             namespace,
             trial,
             move |connection, namespace, trial| {
                 let transaction = connection.transaction()?;
-                let new = transaction.execute(
-                "INSERT OR IGNORE INTO collections (namespace, trial, source) VALUES (?1, ?2, ?3)",
-                params![namespace, trial, source],
-            )? == 1;
-                if new {
-                    insert(&transaction, namespace, trial, &rows)?;
+                // The trial's own entry is less than any: it was forgotten.
+                let taken: i64 = transaction
+                    .prepare_cached(
+                        "SELECT min(taken) FROM sources
+                     WHERE namespace = ?1 AND trial = ?2 AND source IN (?3, ?4)",
+                    )?
+                    .query_row(params![namespace, trial, source, uid], |row| {
+                        row.get::<_, Option<i64>>(0)
+                    })?
+                    .unwrap_or(0);
+                let Ok(taken) = usize::try_from(taken) else {
+                    return Ok(0);
+                };
+                let known = taken.saturating_sub(first).min(rows.len());
+                let new = &rows[known..];
+                if new.is_empty() {
+                    return Ok(0);
                 }
+                insert(&transaction, namespace, trial, &source, new)?;
+                transaction
+                .prepare_cached(
+                    "INSERT INTO sources (namespace, trial, source, taken) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO UPDATE SET taken = excluded.taken",
+                )?
+                .execute(params![namespace, trial, source, (first + rows.len()) as i64])?;
                 transaction.commit()?;
-                Ok(new)
+                Ok(new.len())
+            },
+        )
+        .await
+    }
+
+    /// Takes back what came from a source: its container has failed, and another one tries again.
+    pub async fn discard(&self, namespace: &str, trial: &str, source: &str) -> Result<(), Error> {
+        let source = source.to_owned();
+        self.with(
+            "delete",
+            namespace,
+            trial,
+            move |connection, namespace, trial| {
+                let transaction = connection.transaction()?;
+                for table in ["observation_logs", "sources"] {
+                    transaction.execute(
+                        &format!(
+                            "DELETE FROM {table} WHERE trial = ?1 AND namespace = ?2
+                         AND substr(source, 1, length(?3)) = ?3"
+                        ),
+                        params![trial, namespace, source],
+                    )?;
+                }
+                transaction.commit()
             },
         )
         .await
@@ -195,25 +253,53 @@ impl ObservationStore {
         .await
     }
 
-    /// Removes all rows of a trial and tells how many there were. An empty namespace stands for any.
+    /// Removes all rows of a trial and tells how many there were. An empty namespace stands for any. What
+    /// is read from its containers later is taken in from its beginning.
     pub async fn delete(&self, namespace: &str, trial: &str) -> Result<usize, Error> {
-        self.with("delete", namespace, trial, |connection, namespace, trial| {
-            let transaction = connection.transaction()?;
-            let mut removed = 0;
-            for table in ["observation_logs", "collections"] {
-                let count = transaction.execute(
-                    &format!(
-                        "DELETE FROM {table} WHERE trial = ?1 AND (?2 = '' OR namespace IN (?2, ''))"
-                    ),
-                    params![trial, namespace],
-                )?;
-                if table == "observation_logs" {
-                    removed = count;
+        self.remove(namespace, trial, None).await
+    }
+
+    /// Removes all rows of a trial that is deleted; what its containers still say is not taken in. Another
+    /// trial may have its name.
+    pub async fn forget(&self, namespace: &str, trial: &str, uid: &str) -> Result<usize, Error> {
+        self.remove(namespace, trial, Some(uid.to_owned())).await
+    }
+
+    async fn remove(
+        &self,
+        namespace: &str,
+        trial: &str,
+        closed: Option<String>,
+    ) -> Result<usize, Error> {
+        self.with(
+            "delete",
+            namespace,
+            trial,
+            move |connection, namespace, trial| {
+                let transaction = connection.transaction()?;
+                let mut removed = 0;
+                // What is closed stays so, until nothing can come any more.
+                for (table, condition) in [("sources", "taken >= 0"), ("observation_logs", "true")]
+                {
+                    removed = transaction.execute(
+                        &format!(
+                            "DELETE FROM {table} WHERE trial = ?1
+                         AND (?2 = '' OR namespace IN (?2, '')) AND {condition}"
+                        ),
+                        params![trial, namespace],
+                    )?;
                 }
-            }
-            transaction.commit()?;
-            Ok(removed)
-        })
+                if let Some(uid) = closed {
+                    transaction.execute(
+                        "INSERT OR REPLACE INTO sources (namespace, trial, source, taken)
+                     VALUES (?1, ?2, ?3, -1)",
+                        params![namespace, trial, uid],
+                    )?;
+                }
+                transaction.commit()?;
+                Ok(removed)
+            },
+        )
         .await
     }
 }
@@ -222,14 +308,18 @@ fn insert(
     connection: &Connection,
     namespace: &str,
     trial: &str,
+    source: &str,
     rows: &[Row],
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO observation_logs (namespace, trial, time, metric, value) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO observation_logs (namespace, trial, time, metric, value, source)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for row in rows {
         let time = row.time.as_microsecond();
-        statement.execute(params![namespace, trial, time, row.metric, row.value])?;
+        statement.execute(params![
+            namespace, trial, time, row.metric, row.value, source
+        ])?;
     }
     Ok(())
 }
@@ -283,28 +373,59 @@ mod tests {
         assert_eq!(some, [rows[1].clone()]);
     }
 
+    fn accuracies(values: &[&str]) -> Vec<Row> {
+        let of = |value: &&str| row("2024-01-01T00:00:00Z", "accuracy", value);
+        values.iter().map(of).collect()
+    }
+
+    async fn values(store: &ObservationStore) -> Vec<String> {
+        let rows = store.rows("lab", "t", Filter::default()).await;
+        rows.expect("rows")
+            .into_iter()
+            .map(|row| row.value)
+            .collect()
+    }
+
     #[tokio::test]
-    async fn one_source_is_taken_in_once_also_after_a_restart() {
+    async fn a_source_may_be_read_again_from_its_beginning_also_after_a_restart() {
         let (directory, store) = store().await;
-        let rows = vec![row("2024-01-01T00:00:00Z", "accuracy", "0.1")];
-        let first = store.report_once("lab", "t", "pod-1", rows.clone()).await;
-        assert!(first.expect("report"));
+        let append = async |store: &ObservationStore, source, first, rows: &[&str]| {
+            let added = store
+                .append("lab", "t", "u", source, first, accuracies(rows))
+                .await;
+            added.expect("append")
+        };
+        assert_eq!(append(&store, "a", 0, &["1", "2"]).await, 2);
+        assert_eq!(append(&store, "a", 2, &["3"]).await, 1);
         drop(store);
         let store = ObservationStore::open(&directory.path().join("observations.db"))
             .await
             .expect("store");
-        let again = store.report_once("lab", "t", "pod-1", rows.clone()).await;
-        assert!(!again.expect("report"));
-        let other = store.report_once("lab", "t", "pod-2", rows).await;
-        assert!(other.expect("report"));
-        let all = store
-            .rows("lab", "t", Filter::default())
-            .await
-            .expect("rows");
-        assert_eq!(all.len(), 2);
-        assert_eq!(store.delete("lab", "t").await.expect("delete"), 2);
-        let again = store.report_once("lab", "t", "pod-1", Vec::new()).await;
-        assert!(again.expect("a deleted trial's name may be used again"));
+        assert_eq!(append(&store, "a", 0, &["1", "2", "3", "4"]).await, 1);
+        assert_eq!(append(&store, "a", 0, &["1"]).await, 0);
+        assert_eq!(append(&store, "b", 0, &["5"]).await, 1);
+        assert_eq!(values(&store).await, ["1", "2", "3", "4", "5"]);
+        store.discard("lab", "t", "a").await.expect("discard");
+        assert_eq!(values(&store).await, ["5"]);
+        assert_eq!(store.delete("lab", "t").await.expect("delete"), 1);
+        assert_eq!(append(&store, "b", 0, &["5", "6"]).await, 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_from_the_containers_of_a_forgotten_trial() {
+        let (_directory, store) = store().await;
+        let append = async |uid, rows: &[&str]| {
+            let added = store
+                .append("lab", "t", uid, "a", 0, accuracies(rows))
+                .await;
+            added.expect("append")
+        };
+        assert_eq!(append("old", &["1"]).await, 1);
+        assert_eq!(store.forget("lab", "t", "old").await.expect("forget"), 1);
+        assert_eq!(append("old", &["1", "2"]).await, 0);
+        // A later trial of that name.
+        assert_eq!(append("new", &["2"]).await, 1);
+        assert_eq!(values(&store).await, ["2"]);
     }
 
     #[tokio::test]

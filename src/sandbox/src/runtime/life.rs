@@ -2,6 +2,7 @@
 
 mod place;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,10 +19,10 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use super::carried;
-use super::collect::CollectError;
+use super::collect::{CollectError, Subject, is_stopped};
 use super::container::{Found, Identity, body, found, is_deleting, label};
 use super::engine::{is_taken, is_unreachable, refusal};
 use super::environment::{ConfigError, Place, Sources, resolve};
@@ -64,6 +65,10 @@ struct Life {
     making: Arc<tokio::sync::RwLock<()>>,
     /// The pod's share of the node; a pod that is deleted keeps it until its containers are gone.
     seat: Mutex<Option<Seat>>,
+    /// The trial whose metrics are collected here, once it was asked for.
+    subject: OnceCell<Option<Subject>>,
+    /// The trial was stopped early.
+    stopped: AtomicBool,
 }
 
 /// Which container of the pod.
@@ -127,6 +132,8 @@ pub(super) async fn live(
         pausing: tokio::sync::Mutex::default(),
         making: Arc::default(),
         seat: Mutex::new(seat),
+        subject: OnceCell::new(),
+        stopped: AtomicBool::new(is_stopped(&pod)),
         pod,
     };
     tokio::select! {
@@ -453,25 +460,104 @@ impl Life {
         self.publish().await;
     }
 
+    async fn subject(&self) -> Result<Option<&Subject>, CollectError> {
+        let subject = self
+            .subject
+            .get_or_try_init(|| self.runtime.subject(&self.pod));
+        subject.await.map(Option::as_ref)
+    }
+
+    /// The trial whose metrics this container has.
+    async fn subject_in(&self, container: &Container) -> Option<&Subject> {
+        match self.subject().await {
+            Ok(subject) => subject.filter(|subject| subject.is_primary(&container.name)),
+            Err(error) => {
+                tracing::debug!(%error, pod = self.full_name(), "no metrics while the pod runs");
+                None
+            }
+        }
+    }
+
     async fn collect(&self) -> Result<(), CollectError> {
-        let container_of = |name: &str| {
-            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-            report
-                .main
-                .iter()
-                .find(|view| view.name == name)?
-                .id
-                .clone()
-        };
         let mut tries = 0;
         loop {
-            match self.runtime.collect(&self.pod, container_of).await {
+            match self.try_to_collect().await {
                 Err(CollectError::Engine { source, .. }) if is_unreachable(&source) => {}
                 Err(CollectError::Mark { .. } | CollectError::Store(_)) if tries < 5 => tries += 1,
                 outcome => return outcome,
             }
             tokio::time::sleep(ENGINE_PAUSE).await;
         }
+    }
+
+    async fn try_to_collect(&self) -> Result<(), CollectError> {
+        let Some(subject) = self.subject().await? else {
+            return Ok(());
+        };
+        let container = {
+            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut views = report.main.iter();
+            let primary = views.find(|view| subject.is_primary(&view.name));
+            primary.and_then(|view| view.id.clone())
+        };
+        self.runtime.collect(&self.pod, subject, container).await
+    }
+
+    /// Follows the metrics of a running container, and stops it when its trial is to be stopped early. Never
+    /// returns.
+    async fn watch(&self, container: &Container, id: &str) {
+        if let Some(subject) = self.subject_in(container).await {
+            if let Some(trouble) = subject.unusable_rules() {
+                self.kubelet
+                    .warning(self.pod.as_ref(), "EarlyStoppingImpossible", trouble);
+            }
+            let address = {
+                let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+                report.address.clone()
+            };
+            let watch = self.runtime.watch(subject, id, address.as_deref());
+            let reason = watch.await;
+            self.stop_early(container, id, subject, &reason).await;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// The note on the pod comes first: a sandbox that is killed in between stops the container when it is back.
+    async fn stop_early(&self, container: &Container, id: &str, subject: &Subject, reason: &str) {
+        while let Err(error) = self.runtime.mark_stopped(&self.pod, subject, reason).await {
+            tracing::warn!(%error, "stopping a trial early");
+            tokio::time::sleep(ENGINE_PAUSE).await;
+        }
+        self.stopped.store(true, Ordering::Relaxed);
+        let message = format!("Stopping container {} early: {reason}", container.name);
+        self.kubelet.normal(self.pod.as_ref(), "Killing", message);
+        let grace = i32::try_from(self.grace()).unwrap_or(30);
+        let docker = self.runtime.engine().docker();
+        loop {
+            let query = StopContainerOptionsBuilder::default().t(grace).build();
+            match docker.stop_container(id, Some(query)).await {
+                Err(error) if is_unreachable(&error) => tokio::time::sleep(ENGINE_PAUSE).await,
+                _ => return,
+            }
+        }
+    }
+
+    /// How a container that has ended is shown, and what becomes of what it has reported.
+    async fn judged(&self, container: &Container, ended: Termination) -> Termination {
+        if ended.exit_code == 0 {
+            return ended;
+        }
+        let Some(subject) = self.subject_in(container).await else {
+            return ended;
+        };
+        if self.stopped.load(Ordering::Relaxed) {
+            return ended.stopped_early();
+        }
+        while let Err(error) = self.runtime.discard(subject, &ended.container).await {
+            tracing::warn!(%error, "taking back what a failed container has reported");
+            tokio::time::sleep(ENGINE_PAUSE).await;
+        }
+        ended
     }
 
     async fn volumes(&self) -> Volumes {
@@ -647,8 +733,12 @@ impl Life {
                         .condition("not-running")
                         .build();
                     let mut wait = std::pin::pin!(docker.wait_container(&name, Some(query)));
+                    let ended = tokio::select! {
+                        ended = wait.next() => ended,
+                        () = self.watch(container, &id) => None,
+                    };
                     // A failing program is an `Err` too; what really happened, the next look tells.
-                    match wait.next().await {
+                    match ended {
                         Some(Err(error)) if is_unreachable(&error) => {
                             tokio::time::sleep(ENGINE_PAUSE).await
                         }
@@ -664,7 +754,7 @@ impl Life {
                         )
                         .await;
                     }
-                    return ended;
+                    return self.judged(container, ended).await;
                 }
             }
         }
@@ -719,6 +809,13 @@ impl Life {
             mounts,
             &network,
         );
+        let subject = self.subject_in(container).await;
+        if subject.is_some_and(Subject::has_rules)
+            && let Some(host) = &mut body.host_config
+        {
+            // A program that is the first of its container would not see a SIGTERM it does not expect.
+            host.init = Some(true);
+        }
         let made = loop {
             match self.create(identity, body.clone()).await {
                 Err(error) if termination::unmounted(&mut body, &self.directory(), &error) => {}

@@ -43,6 +43,19 @@ impl Termination {
         }
     }
 
+    /// The container was ended because its trial was stopped early: it did what it should.
+    pub(super) fn stopped_early(self) -> Self {
+        Self {
+            reason: "Completed".into(),
+            message: Some(format!(
+                "the trial was stopped early; the program ended with {}",
+                self.exit_code
+            )),
+            exit_code: 0,
+            ..self
+        }
+    }
+
     fn remembered(ended: &ContainerStateTerminated) -> Self {
         Self {
             exit_code: ended.exit_code.into(),

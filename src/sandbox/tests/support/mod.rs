@@ -36,6 +36,8 @@ pub type Plan = Arc<dyn Fn(&Pod, usize) -> Fate + Send + Sync>;
 pub struct Lab {
     pub client: Client,
     pub observation: ObservationStore,
+    /// Room for more state.
+    pub directory: std::path::PathBuf,
     controllers: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
     kubelet: CancellationToken,
     /// Identities of the pods the kubelet has seen, oldest first.
@@ -44,8 +46,21 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts everything.
+    /// Starts everything, with a kubelet that does as planned.
     pub async fn start(plan: Plan) -> Self {
+        let lab = Self::without_kubelet().await;
+        tokio::spawn(kubelet(
+            lab.client.clone(),
+            lab.observation.clone(),
+            plan,
+            lab.pods.clone(),
+            lab.kubelet.clone(),
+        ));
+        lab
+    }
+
+    /// Starts the API server and the controllers; nobody runs pods.
+    pub async fn without_kubelet() -> Self {
         let (server, client, directory) = super::server::start().await;
         let observation = ObservationStore::open(&directory.join("observations.db"))
             .await
@@ -71,20 +86,14 @@ impl Lab {
         // The garbage collector makes it as well, in its own time.
         let _ = accounts.create(&PostParams::default(), &account).await;
         let mut lab = Self {
-            client: client.clone(),
-            observation: observation.clone(),
+            client,
+            observation,
+            directory,
             controllers: None,
             kubelet: CancellationToken::new(),
             pods: Arc::default(),
             server,
         };
-        tokio::spawn(kubelet(
-            client,
-            observation,
-            plan,
-            lab.pods.clone(),
-            lab.kubelet.clone(),
-        ));
         lab.start_controllers();
         lab
     }

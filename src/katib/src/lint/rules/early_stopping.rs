@@ -26,7 +26,9 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let path = FieldPath::parse("spec.earlyStopping");
-    if subject.template().is_some_and(|template| !template.retain) {
+    // The sandbox reads the metrics of a stopped trial before its job goes.
+    let is_deleted = subject.template().is_some_and(|template| !template.retain);
+    if is_deleted && !subject.is_sandbox() {
         findings.push(subject.at(
             &RULE,
             &path,

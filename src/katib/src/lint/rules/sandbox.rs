@@ -4,7 +4,6 @@ use crate::lint::subject::Subject;
 use crate::lint::{Finding, Rule, Severity};
 use crate::names::SANDBOX_ALGORITHMS;
 use crate::path::FieldPath;
-use crate::types::CollectorKind;
 use serde_json::Value;
 
 pub(super) const RULE: Rule = Rule {
@@ -12,16 +11,14 @@ pub(super) const RULE: Rule = Rule {
     name: "sandbox",
     severity: Severity::Error,
     what: "Whether the sandbox runs the Experiment: algorithms random, grid, sobol, tpe, \
-           multivariate-tpe, cmaes, bayesianoptimization and hyperband, collectors StdOut and File, trials \
-           that are plain Jobs, no early stopping, no architecture search.",
+           multivariate-tpe, cmaes, bayesianoptimization and hyperband, every collector (pages of metrics \
+           over plain HTTP), trials that are plain Jobs, no architecture search.",
     why: "The sandbox refuses what it does not run, by name.",
     mend: "Change it, or use a cluster with Katib: `:use cluster`.",
     example: "algorithm: {algorithmName: pbt}",
     instead: "algorithm: {algorithmName: random}",
 };
 
-/// Collectors the sandbox has.
-const COLLECTORS: &[CollectorKind] = &[CollectorKind::StdOut, CollectorKind::File];
 /// Fields of a Job the sandbox's controller does not act on.
 const JOB_FIELDS: &[&str] = &[
     "podFailurePolicy",
@@ -46,25 +43,12 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
             ));
         }
     }
-    for (present, field, what) in [
-        (
-            spec.early_stopping.is_some(),
-            "earlyStopping",
-            "early stopping",
-        ),
-        (
-            spec.nas_config.is_some(),
-            "nasConfig",
-            "architecture search",
-        ),
-    ] {
-        if present {
-            findings.push(subject.at(
-                &RULE,
-                &FieldPath::parse("spec").key(field),
-                format!("the sandbox does not run {what}"),
-            ));
-        }
+    if spec.nas_config.is_some() {
+        findings.push(subject.at(
+            &RULE,
+            &FieldPath::parse("spec.nasConfig"),
+            "the sandbox does not run architecture search",
+        ));
     }
     let template = FieldPath::parse("spec.trialTemplate.trialSpec");
     let kind = subject.value(&template.key("kind")).and_then(Value::as_str);
@@ -75,22 +59,25 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
             format!("the sandbox runs trials of kind Job, not {kind}"),
         ));
     }
-    check_collector(subject, findings);
+    check_page(subject, findings);
     check_job(subject, &template, findings);
 }
 
-fn check_collector(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
-    let kind = subject
-        .spec()
-        .and_then(|spec| spec.metrics_collector_spec.as_ref())
-        .and_then(|metrics| metrics.collector.as_ref())
-        .map(|collector| &collector.kind);
-    if let Some(kind) = kind.filter(|kind| kind.is_known() && !COLLECTORS.contains(kind)) {
-        findings.push(subject.at_value(
-            &RULE,
-            &FieldPath::parse("spec.metricsCollectorSpec.collector.kind"),
-            format!("the sandbox does not collect metrics by {kind}"),
-        ));
+fn check_page(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let page = FieldPath::parse("spec.metricsCollectorSpec.source.httpGet");
+    for (field, usual) in [("scheme", "HTTP"), ("host", "")] {
+        let path = page.key(field);
+        let value = subject.value(&path).and_then(Value::as_str);
+        if let Some(value) = value.filter(|value| !value.is_empty() && *value != usual) {
+            findings.push(subject.at_value(
+                &RULE,
+                &path,
+                format!(
+                    "the sandbox reads metrics from the trial's pod over plain HTTP, not with \
+                     {field} {value}"
+                ),
+            ));
+        }
     }
 }
 

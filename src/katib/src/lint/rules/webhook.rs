@@ -2,6 +2,7 @@
 
 use crate::lint::subject::Subject;
 use crate::lint::{Finding, Rule, Severity, TextEdit};
+use crate::names::SANDBOX_COLLECTORS;
 use crate::path::FieldPath;
 use crate::schema::near;
 use crate::types::{
@@ -28,7 +29,14 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     check_kind_of_template(subject, findings);
-    for error in validate_create(&named(defaulted), &subject.options.facts) {
+    let mut facts = subject.options.facts.clone();
+    if subject.is_sandbox() {
+        facts.collectors = SANDBOX_COLLECTORS
+            .iter()
+            .map(|kind| (*kind).to_owned())
+            .collect();
+    }
+    for error in validate_create(&named(defaulted), &facts) {
         if told_elsewhere(subject, &error) {
             continue;
         }

@@ -29,7 +29,7 @@ fn kinds(status: &SuggestionStatus) -> Vec<String> {
 #[test]
 fn readiness_and_the_first_assignments_come_together() {
     let mut status = SuggestionStatus::default();
-    advance(&suggestion(2), &grid(json!([])), &[], &mut status).unwrap();
+    advance(&suggestion(2), &grid(json!([])), &[], &[], &mut status).unwrap();
     assert_eq!(
         kinds(&status),
         [
@@ -47,7 +47,7 @@ fn readiness_and_the_first_assignments_come_together() {
 fn a_refused_setting_fails_in_katibs_words() {
     let mut status = SuggestionStatus::default();
     let spec = grid(json!([{"name": "colour", "value": "blue"}]));
-    advance(&suggestion(2), &spec, &[], &mut status).unwrap();
+    advance(&suggestion(2), &spec, &[], &[], &mut status).unwrap();
     assert_eq!(
         kinds(&status),
         [
@@ -65,12 +65,12 @@ fn a_refused_setting_fails_in_katibs_words() {
 #[test]
 fn no_more_is_given_than_is_asked_for() {
     let mut status = SuggestionStatus::default();
-    advance(&suggestion(1), &grid(json!([])), &[], &mut status).unwrap();
+    advance(&suggestion(1), &grid(json!([])), &[], &[], &mut status).unwrap();
     let before = status.clone();
     for requests in [1, 0] {
         let mut suggestion = suggestion(requests);
         suggestion.status = Some(status.clone());
-        advance(&suggestion, &grid(json!([])), &[], &mut status).unwrap();
+        advance(&suggestion, &grid(json!([])), &[], &[], &mut status).unwrap();
         assert_eq!(status, before);
     }
 }
@@ -79,10 +79,10 @@ fn no_more_is_given_than_is_asked_for() {
 fn a_grid_that_is_used_up_ends_the_suggestion() {
     let mut status = SuggestionStatus::default();
     let mut suggestion = suggestion(4);
-    advance(&suggestion, &grid(json!([])), &[], &mut status).unwrap();
+    advance(&suggestion, &grid(json!([])), &[], &[], &mut status).unwrap();
     assert_eq!(status.suggestion_count, 3, "what is left is given");
     suggestion.status = Some(status.clone());
-    advance(&suggestion, &grid(json!([])), &[], &mut status).unwrap();
+    advance(&suggestion, &grid(json!([])), &[], &[], &mut status).unwrap();
     assert_eq!(
         kinds(&status),
         [
@@ -125,7 +125,7 @@ fn what_trials_reported_guides_the_search() {
     // Accuracy grows with x; four trials are under way, one in five failed.
     let mut status = SuggestionStatus::default();
     let mut suggestion = suggestion(40);
-    advance(&suggestion, &spec, &[], &mut status).unwrap();
+    advance(&suggestion, &spec, &[], &[], &mut status).unwrap();
     let trials: Vec<Arc<Trial>> = status
         .suggestions
         .iter()
@@ -163,8 +163,8 @@ fn what_trials_reported_guides_the_search() {
     let mut opposite = spec.clone();
     opposite.objective.as_mut().unwrap().objective_type = ObjectiveType::Minimize;
     let mut low = status.clone();
-    advance(&suggestion, &opposite, &trials, &mut low).unwrap();
-    advance(&suggestion, &spec, &trials, &mut status).unwrap();
+    advance(&suggestion, &opposite, &trials, &[], &mut low).unwrap();
+    advance(&suggestion, &spec, &trials, &[], &mut status).unwrap();
     let (low, high) = (mean(&low), mean(&status));
     assert!(low + 0.3 < high, "{low} and {high}");
 }

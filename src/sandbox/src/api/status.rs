@@ -396,6 +396,16 @@ impl ApiError {
         Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with(json!({}))
     }
 
+    /// 429 for a watch more than there may be.
+    pub fn too_many_watches() -> Self {
+        Self::new(
+            429,
+            "TooManyRequests",
+            "too many watches are open, please try again later",
+        )
+        .with(json!({"retryAfterSeconds": 1}))
+    }
+
     /// 500 without a reason, as Kubernetes answers what it did not foresee.
     pub fn unforeseen(message: impl Into<String>) -> Self {
         ApiError {
@@ -417,6 +427,25 @@ impl ApiError {
             501,
             "NotImplemented",
             format!("the sandbox does not do this: {what}"),
+        )
+    }
+
+    /// 504 for a body that does not come.
+    pub fn body_timeout() -> Self {
+        Self::new(
+            504,
+            "Timeout",
+            "Timeout: the body of the request did not arrive in time",
+        )
+        .with(json!({}))
+    }
+
+    /// 507 for a write that the disk has no room for.
+    pub fn disk_full() -> Self {
+        Self::new(
+            507,
+            "InsufficientStorage",
+            "the disk that holds the sandbox's state is full: nothing was stored; free some space and repeat the request",
         )
     }
 
@@ -455,6 +484,11 @@ impl From<ReadError> for ApiError {
 
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
-        Self::internal(error)
+        match error {
+            WriteError::Full => Self::disk_full(),
+            // As Kubernetes passes on what its database says.
+            WriteError::TooLarge => Self::unforeseen("etcdserver: request is too large"),
+            error => Self::internal(error),
+        }
     }
 }

@@ -233,3 +233,159 @@ proptest! {
         })?;
     }
 }
+
+/// A file as the first schema version left it, with one object that was changed once.
+fn first_version(dir: &Path) {
+    let mut db = rusqlite::Connection::open(dir.join("store.db")).unwrap();
+    db.pragma_update(None, "journal_mode", "WAL").unwrap();
+    let tx = db.transaction().unwrap();
+    schema::tables(&tx).unwrap();
+    for (revision, previous) in [(1, 0), (2, 1)] {
+        let (object, meta) = encode(&mut object("a", revision), revision as u64);
+        tx.execute(
+            "INSERT INTO kv VALUES (?1, 'pods', 'ns/a', 1, ?2, 0, ?3, ?4, ?5)",
+            rusqlite::params![
+                revision,
+                previous,
+                meta.start as i64,
+                meta.len() as i64,
+                &object[..]
+            ],
+        )
+        .unwrap();
+    }
+    tx.pragma_update(None, "user_version", 1).unwrap();
+    tx.commit().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_version_is_migrated_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    first_version(dir.path());
+    for _ in 0..2 {
+        let store = open(dir.path());
+        let found = store.get(PODS, "ns/a").unwrap();
+        assert_eq!(found.value()["spec"]["value"], 2);
+        let (changes, _) = store.feed(PODS, 0).unwrap().take().unwrap();
+        assert_eq!(changes[1].previous.as_ref().map(|p| p.revision), Some(1));
+    }
+    let store = open(dir.path());
+    store.write(put("a", 3, Expect::Revision(2))).await.unwrap();
+    drop(store);
+    assert_eq!(open(dir.path()).get(PODS, "ns/a").unwrap().revision, 3);
+}
+
+/// A closed store with a few objects.
+async fn closed(dir: &Path) {
+    let store = open(dir);
+    for i in 0..200 {
+        let write = put(&format!("p{i}"), i, Expect::Absent);
+        store.write(write).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_was_written_is_refused_and_left_alone() {
+    fn at(file: &mut [u8], what: &[u8]) -> usize {
+        let found = file.windows(what.len()).position(|w| w == what);
+        found.expect("these bytes are in the file")
+    }
+    type Harm = fn(&mut Vec<u8>);
+    let harms: &[(&str, Harm, &str)] = &[
+        ("an empty file", |f| f.clear(), "the file is empty"),
+        (
+            "another file",
+            |f| *f = b"hello ".repeat(1000),
+            "file is not a database",
+        ),
+        ("half of it", |f| f.truncate(f.len() / 2), ""),
+        ("a page of noise", |f| f[8192..12288].fill(0xa5), ""),
+        (
+            "one changed byte in an object",
+            |f| {
+                let start = at(f, br#""name":"p7""#);
+                f[start + 9] = b'8';
+            },
+            "checksum",
+        ),
+        (
+            "a version to come",
+            |f| f[60..64].copy_from_slice(&99_u32.to_be_bytes()),
+            "has schema version 99, this program knows up to 2",
+        ),
+    ];
+    for (what, harm, said) in harms {
+        let dir = tempfile::tempdir().unwrap();
+        closed(dir.path()).await;
+        let path = dir.path().join("store.db");
+        let mut file = std::fs::read(&path).unwrap();
+        harm(&mut file);
+        std::fs::write(&path, &file).unwrap();
+        for _ in 0..2 {
+            let error = Store::open(dir.path(), [PODS], Retention::default()).expect_err(what);
+            let text = error.to_string();
+            assert!(text.contains(said), "{what}: {text}");
+            assert!(text.contains(path.to_str().unwrap()), "{what}: {text}");
+            assert!(error.hint().is_some_and(|h| h.contains("sandbox reset")));
+            assert_eq!(std::fs::read(&path).unwrap(), file, "{what}");
+        }
+    }
+    // A file that is missing while its log is there was not lost by the store.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("store.db-wal"), b"x").unwrap();
+    let error = Store::open(dir.path(), [PODS], Retention::default()).unwrap_err();
+    assert!(error.to_string().contains("the file is missing"), "{error}");
+    // A start that was killed while it made the file left nothing that counts.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("store.db.new"), b"half").unwrap();
+    assert_eq!(open(dir.path()).revision(), 0);
+}
+
+#[tokio::test]
+async fn a_log_torn_anywhere_holds_every_commit_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("store.db-wal");
+    let length = || std::fs::metadata(&log).map_or(0, |m| m.len() as usize);
+    let store = open(dir.path());
+    let mut commits = vec![(length(), store.revision())];
+    for i in 0..12 {
+        // Of one page and of several.
+        let mut write = put(&format!("p{i}"), i, Expect::Absent);
+        if let Op::Put(object) = &mut write.op {
+            object["data"] = json!("x".repeat(i as usize % 4 * 3000));
+        }
+        store.write(write).await.unwrap();
+        commits.push((length(), store.revision()));
+    }
+    // As a crash leaves them: closing the store would tidy up.
+    let (file, bytes) = (
+        std::fs::read(dir.path().join("store.db")).unwrap(),
+        std::fs::read(&log).unwrap(),
+    );
+    drop(store);
+    let edges = commits
+        .iter()
+        .flat_map(|(end, _)| [end.saturating_sub(1), *end, end + 1]);
+    let cuts: Vec<usize> = edges.chain((0..bytes.len()).step_by(7919)).collect();
+    for cut in cuts.into_iter().filter(|cut| *cut <= bytes.len()) {
+        let garbled = bytes[cut..].iter().map(|b| b ^ 0x5a);
+        let tails: [Vec<u8>; 2] = [Vec::new(), garbled.collect()];
+        for tail in tails {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("store.db"), &file).unwrap();
+            std::fs::write(
+                dir.path().join("store.db-wal"),
+                [&bytes[..cut], &tail].concat(),
+            )
+            .unwrap();
+            let store = open(dir.path());
+            let whole = commits
+                .iter()
+                .rfind(|(end, _)| *end <= cut)
+                .map_or(0, |(_, r)| *r);
+            assert_eq!(store.revision(), whole, "cut at {cut}");
+            assert_eq!(store.count(PODS) as u64, whole, "cut at {cut}");
+            store.write(put("next", 1, Expect::Absent)).await.unwrap();
+        }
+    }
+}

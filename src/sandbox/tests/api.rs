@@ -419,13 +419,6 @@ async fn nobody_gets_in_without_a_credential() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_refused() {
-    let server = server().await;
-    let huge = json!({"metadata": {"name": "huge"}, "data": {"a": "x".repeat(3 << 20)}});
-    assert_eq!(server.post(MAPS, huge).await.status, 413);
-}
-
-#[tokio::test]
 async fn events_are_the_same_in_both_groups() {
     let server = server().await;
     let events = "/api/v1/namespaces/team/events";
@@ -445,29 +438,4 @@ async fn events_are_the_same_in_both_groups() {
         .await
         .body;
     assert_eq!(none["items"].first(1), Vec::<Value>::new());
-}
-
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() })]
-
-    /// Whatever is sent, the answer is an answer: no panic, no 5xx but the ones Kubernetes gives.
-    #[test]
-    fn nonsense_is_refused(
-        method in "GET|POST|PUT|PATCH|DELETE",
-        path in "/(api/v1|apis/batch/v1|apis/kubeflow[.]org/v1beta1)/(namespaces/team/)?(pods|configmaps|secrets|jobs|trials|events)(/a)?(/status|/log)?",
-        query in "((watch|limit|continue|labelSelector|fieldSelector|resourceVersion|dryRun|force|fieldManager|propagationPolicy)=[a-z0-9=,!()%]{0,8}&){0,3}timeoutSeconds=1",
-        kind in "application/(json|yaml|json-patch\\+json|merge-patch\\+json|strategic-merge-patch\\+json|apply-patch\\+yaml|vnd[.]kubernetes[.]protobuf)",
-        body in r#"\PC{0,40}|\{("(metadata|spec|data|kind|apiVersion|containers)":(null|1|"a"|\[\]|\{"name":"a"\}|\[\{"name":"c","image":"i"\}\]),?){0,4}"#,
-    ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let status = runtime.block_on(async {
-            let server = server().await;
-            let body = if body.starts_with('{') { format!("{}}}", body.trim_end_matches(',')) } else { body };
-            let (path, headers) = (format!("{path}?{query}"), [("content-type", kind.as_str())]);
-            let request = server.send(&method, &path, &headers, &body);
-            let limit = std::time::Duration::from_secs(10);
-            tokio::time::timeout(limit, request).await.expect("an answer").status
-        });
-        proptest::prop_assert!(status < 500 || matches!(status, 500 | 504), "{status}");
-    }
 }

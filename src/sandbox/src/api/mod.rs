@@ -37,6 +37,7 @@ pub mod write;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::resources;
@@ -58,6 +59,7 @@ struct Inner {
     admission: Arc<dyn Admission>,
     credentials: Credentials,
     logs: OnceLock<Arc<dyn LogSource>>,
+    watches: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
@@ -82,6 +84,7 @@ impl Api {
             admission,
             credentials,
             logs: OnceLock::new(),
+            watches: Arc::new(Semaphore::new(watch::WATCHES)),
             shutdown,
         };
         Api {

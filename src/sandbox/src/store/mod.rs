@@ -14,7 +14,7 @@ mod entry;
 mod schema;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::Write as _;
 use std::ops::Bound;
@@ -196,11 +196,38 @@ fn is_in(path: &str, namespace: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// Where an object is.
+type Place = (&'static str, Arc<str>);
+
 #[derive(Debug)]
 struct State {
     revision: u64,
     compacted: u64,
     shards: HashMap<&'static str, Shard>,
+    /// What names an owner, by the owner's uid. Kept with the objects, so that whoever lets an
+    /// owner go overlooks nobody.
+    dependents: HashMap<String, HashSet<Place>>,
+}
+
+impl State {
+    fn tie(&mut self, place: &Place, before: Option<&Entry>, now: Option<&Entry>) {
+        let owners = |entry: Option<&Entry>| {
+            let owners = entry.map(|e| e.meta().owner_references.as_slice());
+            owners.unwrap_or_default().to_vec()
+        };
+        for owner in owners(before) {
+            if let Some(set) = self.dependents.get_mut(&owner.uid) {
+                set.remove(place);
+                if set.is_empty() {
+                    self.dependents.remove(&owner.uid);
+                }
+            }
+        }
+        for owner in owners(now) {
+            let set = self.dependents.entry(owner.uid).or_default();
+            set.insert(place.clone());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -318,22 +345,25 @@ impl Store {
                 (storage, shard)
             })
             .collect();
+        let mut state = State {
+            revision: loaded.revision,
+            compacted: loaded.compacted,
+            shards: HashMap::new(),
+            dependents: HashMap::new(),
+        };
         for (storage, entry) in loaded.entries {
-            match shards.get_mut(storage.as_str()) {
-                Some(shard) => {
-                    shard.current.insert(entry.path().clone(), Arc::new(entry));
-                }
-                None => {
-                    tracing::warn!(storage, path = %entry.path(), "stored object of an unknown kind")
-                }
+            let Some((&storage, _)) = shards.get_key_value(storage.as_str()) else {
+                tracing::warn!(storage, path = %entry.path(), "stored object of an unknown kind");
+                continue;
+            };
+            state.tie(&(storage, entry.path().clone()), None, Some(&entry));
+            if let Some(shard) = shards.get_mut(storage) {
+                shard.current.insert(entry.path().clone(), Arc::new(entry));
             }
         }
+        state.shards = shards;
         let shared = Arc::new(Shared {
-            state: RwLock::new(State {
-                revision: loaded.revision,
-                compacted: loaded.compacted,
-                shards,
-            }),
+            state: RwLock::new(state),
             retention,
         });
         let (queue, jobs) = mpsc::channel();
@@ -378,6 +408,18 @@ impl Store {
             .current
             .get(path)
             .cloned()
+    }
+
+    /// The objects that name an owner, by the owner's uid, with their storages.
+    pub fn dependents(&self, uid: &str) -> Vec<(&'static str, Arc<Entry>)> {
+        let state = self.shared.read();
+        let places = state.dependents.get(uid).into_iter().flatten();
+        places
+            .filter_map(|(storage, path)| {
+                let entry = state.shards.get(storage)?.current.get(path)?;
+                Some((*storage, entry.clone()))
+            })
+            .collect()
     }
 
     /// The objects of a storage, of one namespace or all, ordered by path, and the revision.

@@ -15,7 +15,7 @@ type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// How a file of each schema version becomes one of the next; the last leads to the newest.
 const MIGRATIONS: &[Step] = &[tables, checksums];
 
-pub(super) fn tables(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+fn tables(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.execute_batch(
         "CREATE TABLE kv (
              revision INTEGER PRIMARY KEY,

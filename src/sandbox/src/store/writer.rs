@@ -308,6 +308,9 @@ fn publish(shared: &Shared, revision: u64, changes: Vec<(&'static str, Arc<Chang
     state.revision = revision;
     let mut touched: HashMap<&'static str, u64> = HashMap::new();
     for (storage, change) in changes {
+        let now = (change.kind != ChangeKind::Deleted).then_some(&*change.entry);
+        let place = (storage, change.entry.path().clone());
+        state.tie(&place, change.previous.as_deref(), now);
         let Some(shard) = state.shards.get_mut(storage) else {
             continue;
         };

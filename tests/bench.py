@@ -5,6 +5,9 @@ numbers are for reading, tests are for judging.
 
     make bench                      # everything
     make bench ONLY=kernel,cells    # some sections
+
+KATLAB_BENCH_KUBECONFIG names a real API server that the `api` section measures too; it makes and
+removes a namespace `katlab-bench` there.
 """
 
 import base64
@@ -331,9 +334,148 @@ def experiments(lab):
     custom.delete_namespaced_custom_object(*place, "overhead")
 
 
+class Cluster:
+    """An API server that a kubeconfig names, asked without a client's own work in between."""
+
+    def __init__(self, kubeconfig, namespace):
+        import kubernetes
+
+        self.client = kubernetes.config.new_client_from_config(kubeconfig)
+        self.client.configuration.connection_pool_maxsize = 300
+        self.pool = kubernetes.client.rest.RESTClientObject(self.client.configuration, maxsize=300).pool_manager
+        self.headers = {"content-type": "application/json"}
+        self.client.update_params_for_auth(self.headers, [], ["BearerToken"])
+        self.namespace = f"/api/v1/namespaces/{namespace}"
+        self.maps = f"{self.namespace}/configmaps"
+
+    def ask(self, method, path, body=None, headers=None, **options):
+        answer = self.pool.request(method, self.client.configuration.host + path, body=body and json.dumps(body),
+                                   headers={**self.headers, **(headers or {})}, retries=False, **options)
+        assert answer.status < 300, (method, path, answer.status, answer.data[:300])
+        return answer
+
+    def create(self, number, label="bench"):
+        self.ask("POST", self.maps, config_map(number, label))
+
+    def patch(self, number, value):
+        self.ask("PATCH", f"{self.maps}/m{number:05}", {"data": {"n": str(value)}},
+                 {"content-type": "application/merge-patch+json"})
+
+    def version(self):
+        return self.ask("GET", f"{self.maps}?limit=1").json()["metadata"]["resourceVersion"]
+
+    def watches(self, count):
+        """Open watches from now on."""
+        path = f"{self.maps}?watch=1&resourceVersion={self.version()}"
+        return [self.ask("GET", path, preload_content=False) for _ in range(count)]
+
+
+def config_map(number, label):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"m{number:05}", "labels": {"set": label}},
+            "data": {"text": "x" * 900, "n": str(number)}}
+
+
+def fan_out(cluster, watches, turn):
+    """Milliseconds from a change to the last of many watches that hears of it."""
+    def hear(watch):
+        while not watch.read1().endswith(b"}\n"):
+            pass
+        return time.perf_counter()
+
+    with concurrent.futures.ThreadPoolExecutor(len(watches)) as pool:
+        heard = [pool.submit(hear, watch) for watch in watches]
+        start = time.perf_counter()
+        cluster.patch(0, f"turn-{turn}")
+        return (max(one.result() for one in heard) - start) * 1000
+
+
+def api(lab):
+    """The API server alone, beside the one that KATLAB_BENCH_KUBECONFIG names, if it does."""
+    mine = Cluster(lab.command("sandbox", "kubeconfig").stdout.strip(), "bench")
+    clusters, theirs = [mine], None
+    if "KATLAB_BENCH_KUBECONFIG" in os.environ:
+        theirs = Cluster(os.environ["KATLAB_BENCH_KUBECONFIG"], "katlab-bench")
+        clusters.append(theirs)
+
+    def row(what, work, **options):
+        """Measures the same on each."""
+        values = [work(cluster) for cluster in clusters]
+        other = ("Kubernetes", values[1]) if theirs else ()
+        report(what, values[0], *other, **options)
+        return values
+
+    def each(work, runs=200):
+        return lambda cluster: statistics.median(milliseconds(lambda: work(cluster, number), 1) for number in range(runs))
+
+    def fill(cluster, numbers):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            start = time.perf_counter()
+            list(pool.map(cluster.create, numbers))
+        return (time.perf_counter() - start) * 1000 / len(numbers)
+
+    def listed(cluster):
+        return milliseconds(lambda: cluster.ask("GET", f"{cluster.maps}?labelSelector=set"))
+
+    for cluster in clusters:
+        name = cluster.namespace.rpartition("/")[2]
+        cluster.ask("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    pid = sandbox_pid(lab)
+    before = memory(pid)
+    row("create a ConfigMap", each(Cluster.create))
+    row("get it", each(lambda cluster, number: cluster.ask("GET", f"{cluster.maps}/m{number:05}")))
+    row("update it (merge patch)", each(lambda cluster, number: cluster.patch(number, "new")))
+    row("create one, 8 clients at once", lambda cluster: fill(cluster, range(200, 1000)))
+    few = row("list 1,000", listed)
+    row("create one, 8 clients at once, up to 20,000", lambda cluster: fill(cluster, range(1000, 20000)))
+    many = row("list 20,000", listed)
+    report("list, cost an object at 20,000 beside 1,000", many[0] / 20, "at 1,000", few[0], unit="µs")
+    report("memory an object (1 kB each, 20,000)", (memory(pid) - before) * 1024 / 20000, unit="kB")
+    row("get one of 20,000", each(lambda cluster, number: cluster.ask("GET", f"{cluster.maps}/m{number:05}")))
+    row("update one of 20,000", each(lambda cluster, number: cluster.patch(number, "newer")))
+    opened = {id(cluster): cluster.watches(200) for cluster in clusters}
+    row("watch: a change to the last of 200 watches",
+        lambda cluster: statistics.median(fan_out(cluster, opened[id(cluster)], turn) for turn in range(RUNS * 2)))
+    used = processor_time(pid)
+    time.sleep(10)
+    report("idle, 20,000 objects and 200 watches: processor time a second", (processor_time(pid) - used) / 10)
+
+    # As many changes as 5,000 trials make, one after the other.
+    def churn(cluster):
+        def life(number):
+            cluster.ask("POST", cluster.maps, config_map(number, "churn"))
+            for turn in range(4):
+                cluster.patch(number, turn)
+            cluster.ask("DELETE", f"{cluster.maps}/m{number:05}")
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            start = time.perf_counter()
+            list(pool.map(life, range(20000, 25000)))
+        return (time.perf_counter() - start) * 1000 / 5000
+
+    for watches in opened.values():
+        for watch in watches:
+            watch.close()
+    row("churn: six changes of one object, 5,000 times", churn)
+    after = row("list 20,000 after it", listed)
+    report("list after the churn beside before", after[0], "before", many[0])
+    report("sandbox after it, memory", memory(pid), unit="MB")
+
+    times = []
+    for _ in range(RUNS):
+        lab.command("sandbox", "down")
+        start = time.perf_counter()
+        lab.command("sandbox", "up")
+        times.append((time.perf_counter() - start) * 1000)
+    report("sandbox start to ready, 20,000 objects in the store", statistics.median(times))
+    report("sandbox just started, 20,000 objects, memory", memory(sandbox_pid(lab)), unit="MB")
+    for cluster in clusters:
+        cluster.ask("DELETE", cluster.namespace)
+
+
 SECTIONS = {
     "kernel": kernels,
     "start": sandbox_start,
+    "api": api,
     "listing": listing,
     "images": images,
     "experiments": experiments,

@@ -5,8 +5,8 @@
 //! an ordinary, durable write that a crash may interrupt at any point: the next start looks at
 //! everything again.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -49,7 +49,6 @@ pub async fn run(api: Api, ca_pem: String, shutdown: CancellationToken) {
     let collector = Arc::new(Collector {
         api: api.clone(),
         ca_pem,
-        dependents: Mutex::default(),
         again: sender,
     });
     tokio::select! {
@@ -101,7 +100,6 @@ async fn follow(api: &Api, storage: &'static str, sender: &mpsc::UnboundedSender
 struct Collector {
     api: Api,
     ca_pem: String,
-    dependents: Mutex<HashMap<String, HashSet<Item>>>,
     again: mpsc::UnboundedSender<Message>,
 }
 
@@ -132,12 +130,12 @@ impl Collector {
         })
     }
 
-    fn dependents_of(&self, uid: &str) -> Vec<Item> {
-        let graph = self
-            .dependents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        graph.get(uid).into_iter().flatten().cloned().collect()
+    fn dependents_of(&self, uid: &str) -> impl Iterator<Item = Item> + use<> {
+        let dependents = self.api.store().dependents(uid).into_iter();
+        dependents.map(|(storage, entry)| Item {
+            storage,
+            path: entry.path().clone(),
+        })
     }
 
     fn later(&self, item: Item) {
@@ -148,7 +146,7 @@ impl Collector {
         });
     }
 
-    /// Keeps the graph and says what to look at.
+    /// Says what to look at.
     fn note(&self, message: Message, work: &mut HashSet<Item>) {
         let (storage, entry, previous, gone) = match message {
             Message::Again(item) => {
@@ -156,38 +154,31 @@ impl Collector {
                 return;
             }
             Message::Seen(storage, entry) => (storage, entry, None, false),
-            Message::Changed(storage, change) => (
-                storage,
-                change.entry.clone(),
-                change.previous.clone(),
-                change.kind == ChangeKind::Deleted,
-            ),
+            Message::Changed(storage, change) => {
+                let gone = change.kind == ChangeKind::Deleted;
+                (storage, change.entry.clone(), change.previous.clone(), gone)
+            }
         };
         let item = Item {
             storage,
             path: entry.path().clone(),
         };
         let meta = entry.meta();
-        let mut graph = self
-            .dependents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for owner in previous.iter().flat_map(|p| &p.meta().owner_references) {
-            let left = gone || !meta.owner_references.iter().any(|o| o.uid == owner.uid);
-            if left && let Some(set) = graph.get_mut(&owner.uid) {
-                set.remove(&item);
-                if set.is_empty() {
-                    graph.remove(&owner.uid);
-                }
-            }
+        let owners = |entry: &Entry| {
+            let meta = entry.meta();
+            let owners = meta.owner_references.iter();
+            let items = owners.filter_map(|o| owner_item(o, meta.namespace.as_deref()));
+            items.collect::<Vec<_>>()
+        };
+        if let Some(previous) = &previous
+            && previous.meta().owner_references != meta.owner_references
+        {
+            // An owner that waits for its dependents may have one less.
+            work.extend(owners(previous));
         }
         if gone {
-            work.extend(graph.remove(&meta.uid).into_iter().flatten());
-            work.extend(
-                meta.owner_references
-                    .iter()
-                    .filter_map(|o| owner_item(o, meta.namespace.as_deref())),
-            );
+            work.extend(self.dependents_of(&meta.uid));
+            work.extend(owners(&entry));
             if let Some(ns) = &meta.namespace {
                 work.insert(Item {
                     storage: "namespaces",
@@ -196,14 +187,8 @@ impl Collector {
             }
             return;
         }
-        for owner in &meta.owner_references {
-            graph
-                .entry(owner.uid.clone())
-                .or_default()
-                .insert(item.clone());
-        }
         if meta.deletion_timestamp.is_some() {
-            work.extend(graph.get(&meta.uid).into_iter().flatten().cloned());
+            work.extend(self.dependents_of(&meta.uid));
         }
         if !meta.owner_references.is_empty()
             || meta.deletion_timestamp.is_some()
@@ -231,14 +216,9 @@ impl Collector {
             return Ok(());
         }
         let holds = |name: &str| meta.finalizers.iter().any(|f| f == name);
-        let dependents: Vec<(&'static Resource, Arc<Entry>)> = self
-            .dependents_of(&meta.uid)
-            .into_iter()
-            .filter_map(|d| {
-                let entry = self.api.store().get(d.storage, &d.path)?;
-                Some((resources::of_storage(d.storage)?, entry))
-            })
-            .filter(|(_, d)| d.meta().owner_references.iter().any(|o| o.uid == meta.uid))
+        let dependents = self.api.store().dependents(&meta.uid).into_iter();
+        let dependents: Vec<(&'static Resource, Arc<Entry>)> = dependents
+            .filter_map(|(storage, entry)| Some((resources::of_storage(storage)?, entry)))
             .collect();
         if holds(ORPHAN) {
             for (resource, dependent) in &dependents {
@@ -300,7 +280,7 @@ impl Collector {
         if meta.deletion_timestamp.is_some() {
             return Ok(false);
         }
-        let has_dependents = !self.dependents_of(&meta.uid).is_empty();
+        let has_dependents = self.dependents_of(&meta.uid).next().is_some();
         let propagation = if waiting > 0 && has_dependents {
             Some(Propagation::Foreground)
         } else {

@@ -483,8 +483,12 @@ impl Api {
     }
 }
 
+/// How long a body may take to arrive.
+const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+
 async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, body::LIMIT).collect().await {
+    let read = tokio::time::timeout(BODY_TIME, Limited::new(body, body::LIMIT).collect());
+    match read.await.map_err(|_| ApiError::body_timeout())? {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::too_large(body::LIMIT))

@@ -19,6 +19,9 @@ pub const FOREGROUND: &str = "foregroundDeletion";
 /// The finalizer that keeps an owner until its dependents have been let go.
 pub const ORPHAN: &str = "orphan";
 
+/// More seconds than anybody waits for a pod, and few enough for a date.
+const LONGEST_GRACE: i64 = 100 * 365 * 24 * 3600;
+
 /// Namespaces that stay.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -292,7 +295,7 @@ fn marked(current: &Value, target: &Target, options: &DeleteOptions) -> Step {
             .as_i64()
             .filter(|_| !already)
         {
-            meta.insert("generation".into(), json!(generation + 1));
+            meta.insert("generation".into(), json!(generation.saturating_add(1)));
         }
     }
     if namespace_held {
@@ -320,7 +323,7 @@ fn pod_grace(pod: &Value, options: &DeleteOptions) -> i64 {
     let own = pod["spec"]["terminationGracePeriodSeconds"]
         .as_i64()
         .unwrap_or(30);
-    let asked = options.grace.unwrap_or(own).max(0);
+    let asked = options.grace.unwrap_or(own).clamp(0, LONGEST_GRACE);
     // A second delete may shorten the time, not lengthen it.
     match pod["metadata"]["deletionGracePeriodSeconds"].as_i64() {
         Some(had) if options.grace.is_none() => had,

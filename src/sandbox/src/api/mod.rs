@@ -65,6 +65,7 @@ struct Inner {
     logs: OnceLock<Arc<dyn LogSource>>,
     streams: OnceLock<Arc<dyn StreamSource>>,
     open_streams: Arc<Semaphore>,
+    watches: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
@@ -91,6 +92,7 @@ impl Api {
             logs: OnceLock::new(),
             streams: OnceLock::new(),
             open_streams: Arc::new(Semaphore::new(streams::STREAMS)),
+            watches: Arc::new(Semaphore::new(watch::WATCHES)),
             shutdown,
         };
         Api {

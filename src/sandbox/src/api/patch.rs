@@ -145,10 +145,24 @@ fn operate(value: &mut Value, patch: &json_patch::Patch) -> Result<(), ApiError>
         if steps > body::MAX_DEPTH || copied > body::LIMIT {
             return Err(ApiError::patch_rejected());
         }
+        if holds_by_absence(value, operation) {
+            continue;
+        }
         let one = std::slice::from_ref(operation);
         json_patch::patch(value, one).map_err(|_| ApiError::patch_rejected())?;
     }
     Ok(())
+}
+
+/// Kubernetes takes a field that is not there for `null` in a test: this is how clients add the
+/// first finalizer.
+fn holds_by_absence(value: &Value, operation: &json_patch::PatchOperation) -> bool {
+    let json_patch::PatchOperation::Test(test) = operation else {
+        return false;
+    };
+    let path = test.path.as_str();
+    let parent = path.rfind('/').and_then(|end| value.pointer(&path[..end]));
+    test.value.is_null() && value.pointer(path).is_none() && parent.is_some_and(Value::is_object)
 }
 
 #[cfg(test)]
@@ -165,6 +179,20 @@ mod tests {
             patch.apply_to(&json!({"a": 1})).unwrap_err(),
             ApiError::patch_rejected()
         );
+    }
+
+    #[test]
+    fn what_is_not_there_is_tested_as_null() {
+        let first = br#"[{"op":"test","path":"/metadata/finalizers","value":null},{"op":"add","path":"/metadata/finalizers","value":["f"]}]"#;
+        let first = Patch::read(PatchKind::Json, first).unwrap();
+        let added = first.apply_to(&json!({"metadata": {}})).unwrap();
+        assert_eq!(added, json!({"metadata": {"finalizers": ["f"]}}));
+        for held in [json!({}), added] {
+            assert_eq!(
+                first.apply_to(&held).unwrap_err(),
+                ApiError::patch_rejected()
+            );
+        }
     }
 
     #[test]

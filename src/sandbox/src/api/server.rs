@@ -20,6 +20,9 @@ use crate::doorway::Guests;
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 2048;
 
+/// Bytes that the head of a request may take.
+const HEAD: usize = 128 << 10;
+
 /// Serves the API on a listener until the API's shutdown.
 pub async fn serve(api: Api, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
     let shutdown = api.inner.shutdown.clone();
@@ -108,7 +111,9 @@ async fn serve_until(
                     .http1()
                     .timer(TokioTimer::new())
                     .header_read_timeout(std::time::Duration::from_secs(30))
-                    .max_headers(100);
+                    .max_headers(100)
+                    .max_buf_size(HEAD);
+                builder.http2().max_header_list_size(HEAD as u32);
                 builder.http2().max_concurrent_streams(500);
                 builder
             };

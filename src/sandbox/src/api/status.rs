@@ -433,6 +433,25 @@ impl ApiError {
         )
     }
 
+    /// 504 for a body that does not come.
+    pub fn body_timeout() -> Self {
+        Self::new(
+            504,
+            "Timeout",
+            "Timeout: the body of the request did not arrive in time",
+        )
+        .with(json!({}))
+    }
+
+    /// 507 for a write that the disk has no room for.
+    pub fn disk_full() -> Self {
+        Self::new(
+            507,
+            "InsufficientStorage",
+            "the disk that holds the sandbox's state is full: nothing was stored; free some space and repeat the request",
+        )
+    }
+
     /// 504 for a revision that does not exist yet.
     pub fn revision_too_large(asked: u64, current: u64) -> Self {
         Self::new(
@@ -468,6 +487,11 @@ impl From<ReadError> for ApiError {
 
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
-        Self::internal(error)
+        match error {
+            WriteError::Full => Self::disk_full(),
+            // As Kubernetes passes on what its database says.
+            WriteError::TooLarge => Self::unforeseen("etcdserver: request is too large"),
+            error => Self::internal(error),
+        }
     }
 }

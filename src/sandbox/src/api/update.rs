@@ -319,7 +319,10 @@ impl Api {
             }
         }
         if resource.generation && subresource.is_empty() && spec_changed(&new, current, resource) {
-            let generation = current["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+            let generation = current["metadata"]["generation"]
+                .as_i64()
+                .unwrap_or(0)
+                .saturating_add(1);
             new["metadata"]["generation"] = json!(generation);
         }
         if replaced_managers {

@@ -22,8 +22,16 @@ use super::status::ApiError;
 /// How often an idle watch that asked for bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
-/// Lines that may wait for a slow client before the watch waits for it.
-const BUFFER: usize = 64;
+/// A watch longer than this is not a promise that anybody keeps.
+const LONGEST: i64 = 365 * 24 * 3600;
+
+/// Watches at once. Each costs a task and what it has yet to send.
+pub const WATCHES: usize = 1000;
+
+/// Bytes that are sent together when there is much to send.
+const CHUNK: usize = 64 << 10;
+/// Chunks that may wait for a slow client before the watch waits for it.
+const BUFFER: usize = 2;
 
 struct Watch {
     target: Target,
@@ -31,6 +39,7 @@ struct Watch {
     shape: Shape,
     bookmarks: bool,
     columns_sent: bool,
+    pending: Vec<u8>,
     out: mpsc::Sender<Bytes>,
 }
 
@@ -49,10 +58,14 @@ impl Api {
         let selection = Selection::read(target, query)?;
         let seconds = query.number("timeoutSeconds")?.filter(|s| *s > 0);
         let timeout = match seconds {
-            Some(seconds) => Duration::from_secs(seconds as u64),
+            Some(seconds) => Duration::from_secs(seconds.min(LONGEST).unsigned_abs()),
             // Spread, so that clients that came together do not come back together.
             None => Duration::from_secs(rand::rng().random_range(1800..3600)),
         };
+        let permit = self.inner.watches.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| {
+            ApiError::too_many_requests("too many watches are open, please try again later")
+        })?;
         let (out, lines) = mpsc::channel(BUFFER);
         let watch = Watch {
             target: target.clone(),
@@ -60,6 +73,7 @@ impl Api {
             shape,
             bookmarks: query.flag("allowWatchBookmarks"),
             columns_sent: false,
+            pending: Vec::new(),
             out,
         };
         let initial_asked = query.flag("sendInitialEvents");
@@ -95,6 +109,7 @@ impl Api {
             .ok_or_else(|| ApiError::internal(format!("no storage {storage}")))?;
         let shutdown = self.inner.shutdown.clone();
         tokio::spawn(async move {
+            let _permit = permit;
             let deadline = Instant::now() + timeout;
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -146,9 +161,10 @@ impl Watch {
                     let status = ApiError::from(error).to_status();
                     self.line(&format!(r#"{{"type":"ERROR","object":{status}}}"#))
                         .await?;
-                    return Ok(());
+                    return self.flush().await;
                 }
             }
+            self.flush().await?;
             let bookmark_at = if end_marked {
                 next_bookmark
             } else {
@@ -212,13 +228,13 @@ impl Watch {
     async fn event(&mut self, kind: &str, entry: &Entry) -> Result<(), Gone> {
         let object = encode::one(entry, self.target.resource, self.shape, !self.columns_sent);
         self.columns_sent = true;
-        let mut line = Vec::with_capacity(object.len() + 40);
+        let line = &mut self.pending;
         line.extend_from_slice(br#"{"type":""#);
         line.extend_from_slice(kind.as_bytes());
         line.extend_from_slice(br#"","object":"#);
         line.extend_from_slice(&object);
         line.extend_from_slice(b"}\n");
-        self.out.send(Bytes::from(line)).await.map_err(|_| Gone)
+        self.flush_if_much().await
     }
 
     async fn bookmark(&mut self, revision: u64, initial_end: bool) -> Result<(), Gone> {
@@ -243,9 +259,23 @@ impl Watch {
     }
 
     async fn line(&mut self, text: &str) -> Result<(), Gone> {
-        let mut line = Vec::with_capacity(text.len() + 1);
-        line.extend_from_slice(text.as_bytes());
-        line.push(b'\n');
-        self.out.send(Bytes::from(line)).await.map_err(|_| Gone)
+        self.pending.extend_from_slice(text.as_bytes());
+        self.pending.push(b'\n');
+        self.flush_if_much().await
+    }
+
+    async fn flush_if_much(&mut self) -> Result<(), Gone> {
+        if self.pending.len() < CHUNK {
+            return Ok(());
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.pending);
+        self.out.send(Bytes::from(lines)).await.map_err(|_| Gone)
     }
 }

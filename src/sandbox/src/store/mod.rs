@@ -14,7 +14,7 @@ mod entry;
 mod schema;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::Write as _;
 use std::ops::Bound;
@@ -71,11 +71,28 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    fn sqlite(path: &Path, source: rusqlite::Error) -> OpenError {
+        let path = path.to_owned();
+        match source {
+            // A row that is not what was written.
+            rusqlite::Error::FromSqlConversionFailure(_, _, problem) => OpenError::Damaged {
+                path,
+                problem: problem.to_string(),
+            },
+            source => OpenError::Sqlite { path, source },
+        }
+    }
+
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             OpenError::InUse(_) => "use the running sandbox, or stop it with `katlab sandbox down`".into(),
             OpenError::Io { .. } => "check that KATLAB_HOME names a directory you can write to".into(),
+            OpenError::Sqlite { source, .. }
+                if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
+            {
+                "free some space on its disk and start again; nothing in it is lost".into()
+            }
             OpenError::Sqlite { .. } | OpenError::Damaged { .. } => {
                 "`katlab sandbox reset` starts with an empty store; copy the directory first if its contents matter".into()
             }
@@ -130,6 +147,10 @@ impl Default for Retention {
     }
 }
 
+/// Changes read from the database at once, so that a watch that comes from far back does not
+/// hold all of history in memory.
+const TAKEN_AT_ONCE: usize = 512;
+
 #[derive(Debug)]
 struct Shard {
     current: BTreeMap<Arc<str>, Arc<Entry>>,
@@ -140,11 +161,73 @@ struct Shard {
     changed: watch::Sender<u64>,
 }
 
+impl Shard {
+    /// The objects as they were at a revision that the ring reaches back to: what changed since
+    /// is taken back.
+    fn at(&self, revision: u64, namespace: Option<&str>) -> Vec<Arc<Entry>> {
+        let mut entries: BTreeMap<&Arc<str>, &Arc<Entry>> = self
+            .of(namespace)
+            .map(|entry| (entry.path(), entry))
+            .collect();
+        let since = self.ring.partition_point(|c| c.revision <= revision);
+        for change in self.ring.range(since..).rev() {
+            let path = change.entry.path();
+            if namespace.is_some_and(|ns| !is_in(path, ns)) {
+                continue;
+            }
+            match &change.previous {
+                Some(previous) => entries.insert(path, previous),
+                None => entries.remove(path),
+            };
+        }
+        entries.into_values().cloned().collect()
+    }
+
+    fn of<'a>(&'a self, namespace: Option<&str>) -> Box<dyn Iterator<Item = &'a Arc<Entry>> + 'a> {
+        match namespace {
+            Some(namespace) => Box::new(in_namespace(&self.current, namespace)),
+            None => Box::new(self.current.values()),
+        }
+    }
+}
+
+fn is_in(path: &str, namespace: &str) -> bool {
+    path.strip_prefix(namespace)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Where an object is.
+type Place = (&'static str, Arc<str>);
+
 #[derive(Debug)]
 struct State {
     revision: u64,
     compacted: u64,
     shards: HashMap<&'static str, Shard>,
+    /// What names an owner, by the owner's uid. Kept with the objects, so that whoever lets an
+    /// owner go overlooks nobody.
+    dependents: HashMap<String, HashSet<Place>>,
+}
+
+impl State {
+    fn tie(&mut self, place: &Place, before: Option<&Entry>, now: Option<&Entry>) {
+        let owners = |entry: Option<&Entry>| {
+            let owners = entry.map(|e| e.meta().owner_references.as_slice());
+            owners.unwrap_or_default().to_vec()
+        };
+        for owner in owners(before) {
+            if let Some(set) = self.dependents.get_mut(&owner.uid) {
+                set.remove(place);
+                if set.is_empty() {
+                    self.dependents.remove(&owner.uid);
+                }
+            }
+        }
+        for owner in owners(now) {
+            let set = self.dependents.entry(owner.uid).or_default();
+            set.insert(place.clone());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -244,12 +327,8 @@ impl Store {
             .and_then(|()| writer.write_all(pid.as_bytes()))
             .map_err(io(&lock_path))?;
         let path = dir.join("store.db");
-        schema::private_file(&path).map_err(io(&path))?;
         let db = schema::open(&path)?;
-        let sqlite = |source| OpenError::Sqlite {
-            path: path.clone(),
-            source,
-        };
+        let sqlite = |source| OpenError::sqlite(&path, source);
         let loaded = schema::load(&db).map_err(sqlite)?;
         let history = schema::open_reader(&path).map_err(sqlite)?;
 
@@ -266,22 +345,25 @@ impl Store {
                 (storage, shard)
             })
             .collect();
+        let mut state = State {
+            revision: loaded.revision,
+            compacted: loaded.compacted,
+            shards: HashMap::new(),
+            dependents: HashMap::new(),
+        };
         for (storage, entry) in loaded.entries {
-            match shards.get_mut(storage.as_str()) {
-                Some(shard) => {
-                    shard.current.insert(entry.path().clone(), Arc::new(entry));
-                }
-                None => {
-                    tracing::warn!(storage, path = %entry.path(), "stored object of an unknown kind")
-                }
+            let Some((&storage, _)) = shards.get_key_value(storage.as_str()) else {
+                tracing::warn!(storage, path = %entry.path(), "stored object of an unknown kind");
+                continue;
+            };
+            state.tie(&(storage, entry.path().clone()), None, Some(&entry));
+            if let Some(shard) = shards.get_mut(storage) {
+                shard.current.insert(entry.path().clone(), Arc::new(entry));
             }
         }
+        state.shards = shards;
         let shared = Arc::new(Shared {
-            state: RwLock::new(State {
-                revision: loaded.revision,
-                compacted: loaded.compacted,
-                shards,
-            }),
+            state: RwLock::new(state),
             retention,
         });
         let (queue, jobs) = mpsc::channel();
@@ -328,14 +410,23 @@ impl Store {
             .cloned()
     }
 
+    /// The objects that name an owner, by the owner's uid, with their storages.
+    pub fn dependents(&self, uid: &str) -> Vec<(&'static str, Arc<Entry>)> {
+        let state = self.shared.read();
+        let places = state.dependents.get(uid).into_iter().flatten();
+        places
+            .filter_map(|(storage, path)| {
+                let entry = state.shards.get(storage)?.current.get(path)?;
+                Some((*storage, entry.clone()))
+            })
+            .collect()
+    }
+
     /// The objects of a storage, of one namespace or all, ordered by path, and the revision.
     pub fn list(&self, storage: &str, namespace: Option<&str>) -> Page {
         let state = self.shared.read();
-        let entries = match (state.shards.get(storage), namespace) {
-            (None, _) => Vec::new(),
-            (Some(shard), None) => shard.current.values().cloned().collect(),
-            (Some(shard), Some(ns)) => in_namespace(&shard.current, ns).cloned().collect(),
-        };
+        let shard = state.shards.get(storage);
+        let entries = shard.map_or_else(Vec::new, |s| s.of(namespace).cloned().collect());
         Page {
             entries,
             revision: state.revision,
@@ -357,16 +448,11 @@ impl Store {
                     oldest: state.compacted,
                 });
             }
-            // Nothing of this kind has changed since: memory holds that very state.
-            if let Some(shard) = state.shards.get(storage) {
-                let last = *shard.changed.borrow();
-                if last <= revision {
-                    drop(state);
-                    let mut page = self.list(storage, namespace);
-                    page.entries.retain(|e| e.revision <= revision);
-                    page.revision = revision;
-                    return Ok(page);
-                }
+            if let Some(shard) = state.shards.get(storage)
+                && revision >= shard.ring_floor
+            {
+                let entries = shard.at(revision, namespace);
+                return Ok(Page { entries, revision });
             }
         }
         let entries = schema::list_at(&lock(&self.inner.history), storage, namespace, revision)?;
@@ -385,11 +471,7 @@ impl Store {
                 .send(writer::Job { write, answer })
                 .map_err(|_| WriteError::Closed)?;
         }
-        answered.await.unwrap_or_else(|_| {
-            Err(WriteError::Storage(
-                "the transaction failed before this write was reached".into(),
-            ))
-        })
+        answered.await.unwrap_or(Err(WriteError::Closed))
     }
 
     /// A feed of a storage's changes after a revision.
@@ -428,7 +510,8 @@ impl Store {
         };
         // The ring has dropped some. Commits reach the database before they are published, so
         // it holds everything up to the revision just read.
-        let changes = schema::changes_after(&lock(&self.inner.history), storage, after)?;
+        let changes =
+            schema::changes_after(&lock(&self.inner.history), storage, after, TAKEN_AT_ONCE)?;
         let compacted = self.shared.read().compacted;
         if after < compacted {
             return Err(ReadError::TooOld {
@@ -436,9 +519,11 @@ impl Store {
                 oldest: compacted,
             });
         }
-        let end = changes
-            .last()
-            .map_or(revision, |c| c.revision.max(revision));
+        let end = match changes.last() {
+            Some(last) if changes.len() == TAKEN_AT_ONCE => last.revision,
+            Some(last) => last.revision.max(revision),
+            None => revision,
+        };
         Ok((changes, end))
     }
 }
@@ -446,7 +531,7 @@ impl Store {
 fn in_namespace<'a>(
     map: &'a BTreeMap<Arc<str>, Arc<Entry>>,
     namespace: &str,
-) -> impl Iterator<Item = &'a Arc<Entry>> {
+) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
     let prefix = format!("{namespace}/");
     map.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
         .take_while({
@@ -467,7 +552,7 @@ pub struct Feed {
 
 impl Feed {
     /// What has changed since the last call, without waiting, and the store's revision up to
-    /// which that is complete.
+    /// which that is complete. Much that lies far back comes in parts.
     pub fn take(&mut self) -> Result<(Vec<Arc<Change>>, u64), ReadError> {
         self.changed.mark_unchanged();
         let (changes, revision) = self.store.changes_after(self.storage, self.position)?;
@@ -477,6 +562,9 @@ impl Feed {
 
     /// Waits until there may be something to take. Never returns an error while the store lives.
     pub async fn changed(&mut self) -> bool {
+        if *self.changed.borrow() > self.position {
+            return true;
+        }
         self.changed.changed().await.is_ok()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi, params};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -13,6 +13,9 @@ use super::{Change, ChangeKind, Entry, Shared, State, encode, in_namespace, sche
 
 /// The most writes that share one transaction.
 const BATCH: usize = 256;
+
+/// The largest object. A body has its own limit; this ends what many patches add up to.
+const LARGEST: usize = 4 << 20;
 
 /// What the object must be for the write to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +72,7 @@ pub struct Written {
 }
 
 /// Why a write did not happen.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
     /// The object is not what was expected; here is what it is.
     #[error("the object has changed")]
@@ -77,12 +80,28 @@ pub enum WriteError {
     /// A guard did not hold.
     #[error("a condition of the write does not hold: {0:?}")]
     Guard(Guard),
+    /// The object is larger than the store keeps.
+    #[error("the object is larger than {LARGEST} bytes")]
+    TooLarge,
+    /// There is no space left for the store's files; nothing of the batch was stored.
+    #[error("the disk of the store is full")]
+    Full,
     /// The disk or the database refused; nothing of the batch was stored.
     #[error("cannot write to the store: {0}")]
     Storage(String),
     /// The store is closing.
     #[error("the store is closed")]
     Closed,
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error().map(|e| (e.code, e.extended_code)) {
+            // The file that indexes the log has to grow too.
+            Some((ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE)) => WriteError::Full,
+            _ => WriteError::Storage(error.to_string()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -158,6 +177,7 @@ impl Overlay<'_> {
 fn commit(db: &mut Connection, shared: &Shared, batch: Vec<Job>) {
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut changes = Vec::new();
+    let mut batch = batch.into_iter();
     let result = {
         let state = shared.read();
         let mut overlay = Overlay {
@@ -165,11 +185,11 @@ fn commit(db: &mut Connection, shared: &Shared, batch: Vec<Job>) {
             changed: HashMap::new(),
         };
         let mut revision = state.revision;
-        let fill = || -> rusqlite::Result<()> {
+        let mut fill = || -> rusqlite::Result<()> {
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let mut insert = tx.prepare_cached(schema::INSERT)?;
-                for job in batch {
+                for job in batch.by_ref() {
                     let Job { write, answer } = job;
                     let storage = write.storage;
                     match plan(&overlay, write, revision + 1) {
@@ -195,6 +215,12 @@ fn commit(db: &mut Connection, shared: &Shared, batch: Vec<Job>) {
                                 meta.start as i64,
                                 meta.len() as i64,
                                 &entry.json()[..],
+                                schema::checksum(
+                                    revision as i64,
+                                    storage,
+                                    entry.path(),
+                                    entry.json()
+                                ),
                             ])?;
                             let now = (change.kind != ChangeKind::Deleted).then(|| entry.clone());
                             overlay
@@ -220,13 +246,12 @@ fn commit(db: &mut Connection, shared: &Shared, batch: Vec<Job>) {
         }
         Err(error) => {
             tracing::error!(%error, "a transaction failed, nothing of it was stored");
-            let message = error.to_string();
-            for (answer, outcome) in outcomes {
-                // Refusals too: they may rest on writes of this batch that did not happen.
-                drop(outcome);
-                let _ = answer.send(Err(WriteError::Storage(message.clone())));
+            let error = WriteError::from(error);
+            // Refusals too: they may rest on writes of this batch that did not happen.
+            let answers = outcomes.into_iter().map(|(answer, _)| answer);
+            for answer in answers.chain(batch.map(|job| job.answer)) {
+                let _ = answer.send(Err(error.clone()));
             }
-            // Jobs not reached were dropped with the batch; `Store::write` says so.
         }
     }
 }
@@ -266,6 +291,9 @@ fn plan(overlay: &Overlay<'_>, write: Write, revision: u64) -> Result<Change, Wr
     };
     let created = current.as_ref().map_or(revision, |e| e.created);
     let (bytes, meta) = encode(&mut value, revision);
+    if kind != ChangeKind::Deleted && bytes.len() > LARGEST {
+        return Err(WriteError::TooLarge);
+    }
     Ok(Change {
         revision,
         kind,
@@ -280,6 +308,9 @@ fn publish(shared: &Shared, revision: u64, changes: Vec<(&'static str, Arc<Chang
     state.revision = revision;
     let mut touched: HashMap<&'static str, u64> = HashMap::new();
     for (storage, change) in changes {
+        let now = (change.kind != ChangeKind::Deleted).then_some(&*change.entry);
+        let place = (storage, change.entry.path().clone());
+        state.tie(&place, change.previous.as_deref(), now);
         let Some(shard) = state.shards.get_mut(storage) else {
             continue;
         };

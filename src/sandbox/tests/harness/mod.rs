@@ -1,6 +1,8 @@
 //! The API without sockets: requests in, answers out.
 #![allow(dead_code)]
 
+use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use katlab_sandbox::api::admission_hook::{Admission, AdmitAll};
 use katlab_sandbox::api::auth::Credentials;
 use katlab_sandbox::api::{Api, storages};
 use katlab_sandbox::gc;
-use katlab_sandbox::store::{Retention, Store};
+use katlab_sandbox::store::{OpenError, Retention, Store};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Server {
     pub api: Api,
     pub shutdown: CancellationToken,
-    pub home: tempfile::TempDir,
+    home: Option<tempfile::TempDir>,
 }
 
 impl Drop for Server {
@@ -61,7 +63,31 @@ pub async fn server_with(
     admission: impl FnOnce(&Store) -> Arc<dyn Admission>,
 ) -> Server {
     let home = tempfile::tempdir().expect("a directory");
-    let store = Store::open(home.path(), storages(), retention).expect("a store");
+    let mut server = start(home.path(), retention, admission).await;
+    server.home = Some(home);
+    server
+}
+
+/// A server whose state is in a directory of the caller's, new or from before.
+pub async fn server_in(dir: &Path) -> Server {
+    start(dir, Retention::default(), |_| Arc::new(AdmitAll)).await
+}
+
+async fn start(
+    dir: &Path,
+    retention: Retention,
+    admission: impl FnOnce(&Store) -> Arc<dyn Admission>,
+) -> Server {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let store = loop {
+        match Store::open(dir, storages(), retention.clone()) {
+            // What an earlier server began ends in its own time.
+            Err(OpenError::InUse(_)) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            opened => break opened.expect("a store"),
+        }
+    };
     let shutdown = CancellationToken::new();
     let credentials = Credentials::new("token".to_owned().into(), "key".to_owned().into());
     let admission = admission(&store);
@@ -70,12 +96,12 @@ pub async fn server_with(
     let server = Server {
         api,
         shutdown,
-        home,
+        home: None,
     };
     let made = server
         .post("/api/v1/namespaces", json!({"metadata": {"name": "team"}}))
         .await;
-    assert_eq!(made.status, 201, "{made:?}");
+    assert!(matches!(made.status, 201 | 409), "{made:?}");
     server
         .until("/api/v1/namespaces/team/serviceaccounts/default", |a| {
             a.status == 200
@@ -90,6 +116,22 @@ pub async fn server_with(
 }
 
 impl Server {
+    /// A client of it, in process.
+    pub fn client(&self) -> kube::Client {
+        let api = self.api.clone();
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let api = api.clone();
+            async move {
+                let (mut parts, body) = request.into_parts();
+                let owner = http::HeaderValue::from_static("Bearer token");
+                parts.headers.insert(header::AUTHORIZATION, owner);
+                let request = Request::from_parts(parts, Body::new(body));
+                Ok::<_, Infallible>(api.answer(request, false, "127.0.0.1:0").await)
+            }
+        });
+        kube::Client::new(service, "default")
+    }
+
     /// Sends a request as the owner.
     pub async fn send(
         &self,

@@ -195,7 +195,9 @@ fn restarts(pod: &Pod) -> i32 {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_deref());
     let containers = containers.into_iter().flatten();
-    containers.map(|container| container.restart_count).sum()
+    containers.fold(0, |sum, container| {
+        i32::saturating_add(sum, container.restart_count)
+    })
 }
 
 /// When the last container of a pod that is over ended.
@@ -249,8 +251,14 @@ pub fn tally(job: &Job, pods: &[&Pod]) -> Tally {
         i32::try_from(uids.as_ref().map_or(0, Vec::len)).unwrap_or(i32::MAX)
     };
     Tally {
-        succeeded: status.succeeded.unwrap_or(0) + len(&uncounted.succeeded),
-        failed: status.failed.unwrap_or(0) + len(&uncounted.failed),
+        succeeded: status
+            .succeeded
+            .unwrap_or(0)
+            .saturating_add(len(&uncounted.succeeded)),
+        failed: status
+            .failed
+            .unwrap_or(0)
+            .saturating_add(len(&uncounted.failed)),
     }
 }
 
@@ -304,11 +312,10 @@ pub fn need(job: &Job, pods: &[&Pod], now: Timestamp) -> Need {
         return Need::Suspend;
     }
     let backoff_limit = limit(spec.backoff_limit, DEFAULT_BACKOFF_LIMIT);
-    let restarts: i32 = pods
+    let restarts = pods
         .iter()
         .filter(|pod| is_active(pod))
-        .map(|pod| restarts(pod))
-        .sum();
+        .fold(0, |sum: i32, pod| sum.saturating_add(restarts(pod)));
     let on_failure = spec
         .template
         .spec
@@ -335,7 +342,10 @@ pub fn need(job: &Job, pods: &[&Pod], now: Timestamp) -> Need {
         return Need::Wind(End::CompletionsReached);
     }
     let wanted = match completions {
-        Some(wanted) => limit(Some((wanted - tally.succeeded).min(parallelism)), 0),
+        Some(wanted) => limit(
+            Some(wanted.saturating_sub(tally.succeeded).min(parallelism)),
+            0,
+        ),
         None if tally.succeeded > 0 => return Need::Nothing,
         None => parallelism,
     };

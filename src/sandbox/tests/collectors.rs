@@ -442,20 +442,22 @@ def header(name, value):
 trial, values = sys.argv[1], sys.argv[2:]
 host, port = os.environ["DB_MANAGER"].rsplit(":", 1)
 link = socket.create_connection((host, int(port)))
+answer = link.makefile("rb")
 link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
 for number, value in enumerate(values):
     stream = 2 * number + 1
     log = field(1, "2026-01-01T00:00:0%dZ" % number) + field(2, field(1, "accuracy") + field(2, value))
     message = field(1, trial) + field(2, field(1, log))
     headers = b"".join(header(*pair) for pair in [
-        (":method", "POST"), (":scheme", "http"), (":authority", "db-manager"), ("te", "trailers"),
-        (":path", "/api.v1.beta1.DBManager/ReportObservationLog"), ("content-type", "application/grpc")])
+        (":method", "POST"), (":scheme", "http"), (":authority", "db-manager"),
+        (":path", "/api.v1.beta1.DBManager/ReportObservationLog"), ("te", "trailers"),
+        ("content-type", "application/grpc")])
     link.sendall(frame(1, 4, stream, headers) + frame(0, 1, stream, struct.pack(">BI", 0, len(message)) + message))
-    answer = link.makefile("rb")
     while True:
         head = answer.read(9)
         assert len(head) == 9, "the connection was closed"
         answer.read(int.from_bytes(head[:3], "big"))
+        assert head[3] != 3, "the call was reset"
         # The trailers end the call.
         if head[3] == 1 and head[4] & 1 and int.from_bytes(head[5:], "big") == stream:
             break
@@ -525,7 +527,7 @@ async fn every_other_collector_brings_a_trials_metrics_into_the_log() {
                 {"name": "TRIAL", "valueFrom": {"fieldRef": {
                     "fieldPath": "metadata.labels['katib.kubeflow.org/trial']"}}}],
         "command": ["sh", "-c", "until [ -e /out/done ]; do sleep 0.05; done
-                                 python3 -c \"$REPORT\" $TRIAL $(cat /out/metrics)"]});
+                                 python3 -c \"$REPORT\" $TRIAL $(cat /out/metrics); touch /out/collected"]});
     let directory = |path: &str| json!({"path": path, "kind": "Directory"});
     let events = "mkdir /logs/train /logs/test
         python3 -c \"$EVENTS\" /logs/train/events.out.tfevents.1.host loss=2 accuracy=0.5 accuracy=0.75
@@ -551,21 +553,23 @@ async fn every_other_collector_brings_a_trials_metrics_into_the_log() {
             "custom",
             json!({"collector": {"kind": "Custom", "customCollector": custom},
                           "source": {"fileSystemPath": directory("/out")}}),
-            "echo 0.25 0.5 > /out/metrics; touch /out/done",
+            "echo 0.25 0.5 > /out/metrics; touch /out/done; until [ -e /out/collected ]; do sleep 0.05; done",
             accuracy(&["0.25", "0.5"]),
         ),
         (
             "custom-nothing",
             json!({"collector": {"kind": "Custom", "customCollector": {
-            "name": "own", "image": IMAGE, "imagePullPolicy": "Never", "command": ["true"]}}}),
-            "true",
+                        "name": "own", "image": IMAGE, "imagePullPolicy": "Never",
+                        "command": ["touch", "/out/done"]}},
+                   "source": {"fileSystemPath": directory("/out")}}),
+            "until [ -e /out/done ]; do sleep 0.05; done",
             none(),
         ),
         (
             "events",
             tensorflow.clone(),
             events,
-            // By time: the other directory's file began at the same moment.
+            // What the other directory holds is another metric.
             vec![
                 row("train/loss", "2"),
                 row("train/accuracy", "0.5"),

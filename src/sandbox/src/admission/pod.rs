@@ -11,6 +11,7 @@ use katlab_katib::names::{ENV_TRIAL_NAME, INJECTION_ENABLED, LABEL_INJECTION, LA
 use serde_json::{Map, Value, json};
 
 use super::{Lookup, Refusal, text};
+use crate::resources;
 
 const MUTATOR: &str = "mutator.pod.katib.kubeflow.org";
 const TRIAL_VERSION: &str = "kubeflow.org/v1beta1";
@@ -72,6 +73,10 @@ fn add_collector(pod: &mut Value, trial: &Value, primary: &str) {
     {
         containers.push(container.clone());
         mounting.push(text(container, "/name").to_owned());
+        // The API server fills in what a webhook leaves out.
+        if let Some(pods) = resources::find("", "v1", "pods") {
+            (pods.kind_rules.defaults)(pod);
+        }
     }
     let path = text(collector, "/source/fileSystemPath/path");
     let place = match text(collector, "/source/fileSystemPath/kind") {

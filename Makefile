@@ -70,9 +70,10 @@ bench: setup-test
 	cargo build --release --package katlab-kernel
 	KATLAB_BIN=$(TARGET)/release/katlab $(TEST_VENV)/bin/python tests/bench.py
 	@.ci/venv $(SEARCH_VENV) tests/requirements-search.txt
-	cargo build --release --package katlab-suggestion --example quality
+	cargo build --release --package katlab-suggestion --package katlab-analysis --example quality --example importance
 	$(SEARCH) 100 1 21 random sobol tpe multivariate-tpe cmaes
 	$(SEARCH) 50 1 3 bayesianoptimization
+	$(SEARCH_VENV)/bin/python tests/search_bench.py $(TARGET)/release/examples/importance
 
 # Stops the lab's sandbox and removes what it made.
 clean-lab:

@@ -1,10 +1,12 @@
-"""Lays the sandbox's search algorithms beside the samplers a user would pick instead.
+"""Lays the sandbox's search algorithms beside the samplers a user would pick instead, and katlab's
+importances beside Optuna's.
 
 The same functions as in src/suggestion/tests/common/mod.rs, the same number of trials and of seeds;
 figures are the median best value above the optimum, smaller is better. A ratio below 1 means that katlab
 found the better one. Numbers are for reading, tests are for judging.
 
     search_bench.py target/release/examples/quality [TRIALS] [PARALLEL] [SEEDS] [ALGORITHM...]
+    search_bench.py target/release/examples/importance
 
 `make bench` runs it. The peers are pinned in requirements-search.txt.
 """
@@ -138,8 +140,80 @@ PEERS = {
 }
 
 
+def parameter(name, distribution):
+    """A dimension as Katib writes it."""
+    if isinstance(distribution, CategoricalDistribution):
+        return {"name": name, "parameterType": "categorical", "feasibleSpace": {"list": list(distribution.choices)}}
+    space = {"min": str(distribution.low), "max": str(distribution.high)}
+    if distribution.step:
+        space["step"] = str(distribution.step)
+    if distribution.log:
+        space["distribution"] = "logUniform"
+    kind = "int" if isinstance(distribution, IntDistribution) else "double"
+    return {"name": name, "parameterType": kind, "feasibleSpace": space}
+
+
+def importances(binary):
+    """The same random trials by both: PED-ANOVA here and there, and Optuna's fANOVA for its time."""
+    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+
+    cases = [(label, count, seed) for label in ("Hartmann-6", "mixed") for count in (100, 1000, 10000) for seed in (0, 1, 2)]
+    for label, count, seed in cases:
+        space, function = FUNCTIONS[label]
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        sampled = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        trials = []
+        for _ in range(count):
+            params = sampled.ask(space).params
+            value = function(params)
+            trials.append((params, value))
+        study.add_trials([optuna.trial.create_trial(params=p, distributions=space, value=v) for p, v in trials])
+        given = {
+            "experiment": {"metadata": {"name": "bench"}, "spec": {
+                "objective": {"type": "minimize", "objectiveMetricName": "loss"},
+                "parameters": [parameter(name, distribution) for name, distribution in space.items()]}},
+            "trials": [{
+                "metadata": {"name": f"t{number:05}", "creationTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"parameterAssignments": [{"name": name, "value": str(v)} for name, v in params.items()]},
+                "status": {"observation": {"metrics": [{"name": "loss", "latest": repr(value)}]}},
+            } for number, (params, value) in enumerate(trials)],
+        }
+        ours = json.loads(subprocess.run([binary], input=json.dumps(given), check=True, capture_output=True, text=True).stdout)
+        start = time.perf_counter()
+        theirs = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        spent = (time.perf_counter() - start) * 1000
+        fanova = None
+        if count <= 1000 and seed == 0:
+            start = time.perf_counter()
+            get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+            fanova = (time.perf_counter() - start) * 1000
+        agreement = rank_agreement(ours["shares"], theirs)
+        names = sorted(theirs, key=theirs.get, reverse=True)
+        shares = ", ".join(f"{name} {ours['shares'].get(name, 0):.2f}/{theirs[name]:.2f}" for name in names[:3])
+        beside = f", fANOVA {fanova:.0f} ms" if fanova else ""
+        print(f"{label:13}{count:6} trials  ranks agree {agreement:+.2f}  {shares}  "
+              f"{ours['milliseconds']:.1f} ms with its intervals beside {spent:.1f} ms{beside}", flush=True)
+        # Of few trials the small shares are noise to both; of many the orders must be one.
+        assert agreement >= {100: 0.4, 1000: 0.7, 10000: 0.9}[count], (ours["shares"], theirs)
+        if count >= 1000:
+            assert max(ours["shares"], key=ours["shares"].get) == names[0], (ours["shares"], theirs)
+
+
+def rank_agreement(ours, theirs):
+    """Spearman's correlation between two orders of the same names."""
+    def ranks(shares):
+        order = sorted(theirs, key=lambda name: shares.get(name, 0.0))
+        return [order.index(name) for name in sorted(theirs)]
+
+    one, other = ranks(ours), ranks(theirs)
+    count = len(theirs)
+    return 1 - 6 * sum((a - b) ** 2 for a, b in zip(one, other)) / (count * (count**2 - 1))
+
+
 def main():
     binary = sys.argv[1]
+    if binary.endswith("importance"):
+        return importances(binary)
     trials, parallel, seeds = (int(text) for text in (sys.argv[2:5] + ["100", "1", "21"][len(sys.argv[2:5]) :]))
     command = [binary, str(trials), str(parallel), str(seeds), *sys.argv[5:]]
     ours = subprocess.run(command, check=True, capture_output=True, text=True).stdout

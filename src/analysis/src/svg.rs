@@ -10,6 +10,34 @@ pub(crate) const FAINT: &str = "#d9d9d9";
 pub(crate) const STRONG: &str = "#1f4e9c";
 pub(crate) const PALE: &str = "#8fa8c8";
 
+/// From pale to dark blue; in greyscale the same order of lightness.
+pub(crate) const RAMP: [&str; 2] = ["#cedaeb", "#143c82"];
+
+/// A colour of the ramp, from 0 (pale) to 1 (dark).
+pub(crate) fn shade(position: f64) -> String {
+    let mix =
+        |pale: f64, dark: f64| (pale + (dark - pale) * position.clamp(0.0, 1.0)).round() as u8;
+    format!(
+        "#{:02x}{:02x}{:02x}",
+        mix(206.0, 20.0),
+        mix(218.0, 60.0),
+        mix(235.0, 130.0)
+    )
+}
+
+/// A text that fits, its middle left out where it is long: names of trials differ at their ends.
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= most {
+        return text.to_owned();
+    }
+    let head = most / 2;
+    let tail = most.saturating_sub(head + 1);
+    let start: String = characters[..head].iter().collect();
+    let end: String = characters[characters.len() - tail..].iter().collect();
+    format!("{start}…{end}")
+}
+
 #[derive(Clone, Copy)]
 pub(crate) enum Anchor {
     Start,
@@ -67,6 +95,45 @@ impl Drawing {
             at.0,
             at.1,
             escape(title)
+        );
+    }
+
+    pub(crate) fn area(&mut self, corner: (f64, f64), size: (f64, f64), colour: &str, title: &str) {
+        let _ = write!(
+            self.text,
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"><title>{}</title></rect>",
+            corner.0,
+            corner.1,
+            size.0.max(0.5),
+            size.1.max(0.5),
+            escape(title)
+        );
+    }
+
+    pub(crate) fn polygon(&mut self, points: &[(f64, f64)], colour: &str) {
+        let corners: Vec<String> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        let _ = write!(
+            self.text,
+            "<polygon points=\"{}\" fill=\"{colour}\"/>",
+            corners.join(" ")
+        );
+    }
+
+    pub(crate) fn small(&mut self, at: (f64, f64), anchor: Anchor, colour: &str, words: &str) {
+        let anchor = match anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let _ = write!(
+            self.text,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\" font-size=\"10\">{}</text>",
+            at.0,
+            at.1,
+            escape(words)
         );
     }
 

@@ -1,9 +1,14 @@
 //! The trials of one experiment as a table in which numbers are numbers.
 
+use std::fmt;
+
 use katlab_katib::condition::last_condition;
 use katlab_katib::types::{
-    Distribution, Experiment, Metric, ObjectiveType, ParameterType, StrategyType, Trial,
+    Distribution, Experiment, Metric, ObjectiveType, ParameterSpec, ParameterType, StrategyType,
+    Trial,
 };
+
+use crate::scale::label;
 
 /// A parameter's value.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +29,15 @@ impl Value {
     }
 }
 
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => formatter.write_str(&label(*number)),
+            Self::Text(text) => formatter.write_str(text),
+        }
+    }
+}
+
 /// One dimension of the search space.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
@@ -33,6 +47,12 @@ pub struct Parameter {
     pub logarithmic: bool,
     /// The choices of a categorical parameter; empty for numbers.
     pub choices: Vec<String>,
+    /// The levels of a discrete parameter, smallest first; empty for others.
+    pub levels: Vec<f64>,
+    /// The ends of the space of a `double` or `int` parameter, where they are numbers.
+    pub bounds: Option<(f64, f64)>,
+    /// The distance between values, where the space has one.
+    pub step: Option<f64>,
 }
 
 impl Parameter {
@@ -40,6 +60,29 @@ impl Parameter {
     pub fn title(&self) -> &str {
         self.name.trim_start_matches('-')
     }
+}
+
+/// A metric of the experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricColumn {
+    /// Its name.
+    pub name: String,
+    /// Whether smaller values are better: the objective's type says it for the objective, the strategy
+    /// (`min` or `max`) for another metric; one whose strategy is `latest` goes the objective's way.
+    pub minimize: bool,
+}
+
+/// When the parts of a trial happened, in seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    /// The Trial was made.
+    pub created: Option<f64>,
+    /// Its Job began to run, where the Job is still known.
+    pub began: Option<f64>,
+    /// Its Job was done, where the Job is still known.
+    pub done: Option<f64>,
+    /// The Trial was over, its metrics collected.
+    pub ended: Option<f64>,
 }
 
 /// One trial.
@@ -53,8 +96,33 @@ pub struct Row {
     pub parameters: Vec<Option<Value>>,
     /// Objective by the experiment's strategy; `None` while unavailable.
     pub objective: Option<f64>,
+    /// Values in the order of [`TrialTable::metrics`], each by its strategy.
+    pub metrics: Vec<Option<f64>>,
+    /// The objective as it was reported, where that is `nan` or infinite.
+    pub not_finite: Option<String>,
     /// Creation time as in the object (RFC 3339), by which rows are ordered.
     pub created: String,
+    /// When its parts happened.
+    pub times: Times,
+}
+
+impl Row {
+    /// Whether it has ended, in whatever way.
+    pub fn is_ended(&self) -> bool {
+        !matches!(self.status.as_str(), "" | "Created" | "Pending" | "Running")
+    }
+
+    /// How long its Job ran, or where that is not known, how long the Trial took; in seconds.
+    pub fn seconds(&self) -> Option<f64> {
+        let Times {
+            created,
+            began,
+            done,
+            ended,
+        } = self.times;
+        let seconds = done.or(ended)? - began.or(created)?;
+        (seconds >= 0.0).then_some(seconds)
+    }
 }
 
 /// The trials of one experiment, oldest first.
@@ -70,6 +138,8 @@ pub struct TrialTable {
     pub goal: Option<f64>,
     /// The search space.
     pub parameters: Vec<Parameter>,
+    /// The metrics, the objective first.
+    pub metrics: Vec<MetricColumn>,
     /// A row a trial.
     pub rows: Vec<Row>,
 }
@@ -83,47 +153,65 @@ impl TrialTable {
         let objective = experiment.spec.objective.clone().unwrap_or_default();
         let minimize = objective.objective_type == ObjectiveType::Minimize;
         let metric = objective.objective_metric_name.clone();
-        let strategy = objective.strategy(&metric).cloned();
-        let parameters: Vec<Parameter> = experiment
-            .spec
-            .parameters
+        let parameters: Vec<Parameter> = experiment.spec.parameters.iter().map(parameter).collect();
+        let mut names: Vec<String> = objective.metric_names().map(str::to_owned).collect();
+        let observed = trials
             .iter()
-            .map(|parameter| Parameter {
-                name: parameter.name.clone(),
-                logarithmic: matches!(
-                    parameter.feasible_space.distribution,
-                    Distribution::LogUniform | Distribution::LogNormal
-                ),
-                choices: match parameter.parameter_type {
-                    ParameterType::Categorical => parameter.feasible_space.list.clone(),
-                    _ => Vec::new(),
+            .filter_map(|trial| trial.status.as_ref()?.observation.as_ref());
+        for metric in observed.flat_map(|observation| &observation.metrics) {
+            if !names.contains(&metric.name) {
+                names.push(metric.name.clone());
+            }
+        }
+        let metrics: Vec<MetricColumn> = names
+            .into_iter()
+            .map(|name| MetricColumn {
+                minimize: match objective.strategy(&name) {
+                    _ if name == metric => minimize,
+                    Some(StrategyType::Min) => true,
+                    Some(StrategyType::Max) => false,
+                    _ => minimize,
                 },
+                name,
             })
             .collect();
         let mut rows: Vec<Row> = trials
             .iter()
-            .map(|trial| Row {
-                name: trial.metadata.name().to_owned(),
-                status: trial
-                    .status
-                    .as_ref()
-                    .and_then(|status| last_condition(&status.conditions))
-                    .map(|condition| condition.kind.clone())
-                    .unwrap_or_default(),
-                parameters: parameters
-                    .iter()
-                    .map(|parameter| assigned(trial, parameter))
-                    .collect(),
-                objective: trial
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.observation.as_ref()?.metric(&metric))
-                    .and_then(|metric| chosen(metric, strategy.as_ref())),
-                created: trial
-                    .metadata
-                    .creation_timestamp
-                    .clone()
-                    .unwrap_or_default(),
+            .map(|trial| {
+                let status = trial.status.as_ref();
+                let observation = status.and_then(|status| status.observation.as_ref());
+                let reported = |name: &str| observation.and_then(|seen| seen.metric(name));
+                let value = |name: &str| chosen(reported(name)?, objective.strategy(name));
+                let odd = |metric: &Metric| {
+                    let number: f64 = metric.latest.parse().ok()?;
+                    (!number.is_finite()).then(|| metric.latest.clone())
+                };
+                let time = |text: Option<&str>| {
+                    let time: jiff::Timestamp = text?.parse().ok()?;
+                    Some(time.as_millisecond() as f64 / 1000.0)
+                };
+                let created = trial.metadata.creation_timestamp.clone();
+                Row {
+                    name: trial.metadata.name().to_owned(),
+                    status: status
+                        .and_then(|status| last_condition(&status.conditions))
+                        .map(|condition| condition.kind.clone())
+                        .unwrap_or_default(),
+                    parameters: parameters
+                        .iter()
+                        .map(|parameter| assigned(trial, parameter))
+                        .collect(),
+                    objective: value(&metric),
+                    metrics: metrics.iter().map(|metric| value(&metric.name)).collect(),
+                    not_finite: reported(&metric).and_then(odd),
+                    times: Times {
+                        created: time(created.as_deref()),
+                        began: None,
+                        done: None,
+                        ended: time(status.and_then(|status| status.completed_at())),
+                    },
+                    created: created.unwrap_or_default(),
+                }
             })
             .collect();
         rows.sort_by(|left, right| (&left.created, &left.name).cmp(&(&right.created, &right.name)));
@@ -133,8 +221,34 @@ impl TrialTable {
             minimize,
             goal: objective.goal,
             parameters,
+            metrics,
             rows,
         }
+    }
+
+    /// Where a parameter is, named with or without its leading dashes.
+    pub fn parameter(&self, name: &str) -> Option<usize> {
+        let position = |same: &dyn Fn(&Parameter) -> bool| self.parameters.iter().position(same);
+        position(&|one| one.name == name).or_else(|| position(&|one| one.title() == name))
+    }
+
+    /// Where a metric is.
+    pub fn metric(&self, name: &str) -> Option<usize> {
+        self.metrics.iter().position(|metric| metric.name == name)
+    }
+
+    /// The observed rows, best first; of equals the first made comes first.
+    pub fn ranked(&self) -> Vec<(&Row, f64)> {
+        let mut rows: Vec<(&Row, f64)> = self.observed().collect();
+        rows.sort_by(|left, right| {
+            let order = left.1.total_cmp(&right.1);
+            if self.minimize {
+                order
+            } else {
+                order.reverse()
+            }
+        });
+        rows
     }
 
     /// Whether one objective is better than another.
@@ -162,6 +276,37 @@ impl TrialTable {
                 best
             }
         })
+    }
+}
+
+fn parameter(spec: &ParameterSpec) -> Parameter {
+    let space = &spec.feasible_space;
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    let ends = number(&space.min).zip(number(&space.max));
+    let mut levels = match spec.parameter_type {
+        ParameterType::Discrete => {
+            let levels: Option<Vec<f64>> = space.list.iter().map(|text| number(text)).collect();
+            levels.unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    levels.sort_by(f64::total_cmp);
+    Parameter {
+        name: spec.name.clone(),
+        logarithmic: matches!(
+            space.distribution,
+            Distribution::LogUniform | Distribution::LogNormal
+        ),
+        choices: match spec.parameter_type {
+            ParameterType::Categorical => space.list.clone(),
+            ParameterType::Discrete if levels.is_empty() => space.list.clone(),
+            _ => Vec::new(),
+        },
+        bounds: ends.filter(|(low, high)| low < high),
+        step: number(&space.step)
+            .filter(|step| *step > 0.0)
+            .or_else(|| (spec.parameter_type == ParameterType::Int).then_some(1.0)),
+        levels,
     }
 }
 
@@ -223,6 +368,52 @@ pub(crate) mod tests {
                     "status": {"conditions": [{"type": "Succeeded", "status": "True"}],
                                "observation": {"metrics": [
                                    {"name": "accuracy", "min": "0", "max": text, "latest": text}]}}
+                }))
+                .unwrap()
+            })
+            .collect();
+        TrialTable::new(&experiment, &trials)
+    }
+
+    /// An experiment with trials spread over a log rate, a whole number and a choice, its objective made
+    /// by a function of them.
+    pub(crate) fn space(trials: usize, objective: impl Fn(f64, f64, &str) -> f64) -> TrialTable {
+        let experiment = serde_json::from_value(json!({
+            "metadata": {"name": "digits"},
+            "spec": {
+                "objective": {"type": "maximize", "objectiveMetricName": "accuracy", "additionalMetricNames": ["loss"],
+                              "metricStrategies": [{"name": "accuracy", "value": "latest"}, {"name": "loss", "value": "min"}]},
+                "parameters": [
+                    {"name": "--lr", "parameterType": "double",
+                     "feasibleSpace": {"min": "0.0001", "max": "1", "distribution": "logUniform"}},
+                    {"name": "units", "parameterType": "int", "feasibleSpace": {"min": "8", "max": "128"}},
+                    {"name": "optimizer", "parameterType": "categorical", "feasibleSpace": {"list": ["sgd", "adam"]}}]
+            }
+        }))
+        .unwrap();
+        let part = |n: usize, step: f64| (n as f64 * step).fract();
+        let trials: Vec<Trial> = (0..trials)
+            .map(|n| {
+                let rate = 10f64.powf(-4.0 * part(n, 0.618_034));
+                let units = (8.0 + 120.0 * part(n, 0.754_877)).round();
+                let optimizer = if part(n, 0.569_84) < 0.5 { "sgd" } else { "adam" };
+                let value = objective(rate, units, optimizer).to_string();
+                let loss = (1.0 + rate).to_string();
+                let second = n * 7;
+                let time = |second: usize| {
+                    format!("2026-01-01T{:02}:{:02}:{:02}Z", second / 3600 % 24, second / 60 % 60, second % 60)
+                };
+                serde_json::from_value(json!({
+                    "metadata": {"name": format!("digits-{n}"), "creationTimestamp": time(second)},
+                    "spec": {"parameterAssignments": [
+                        {"name": "--lr", "value": rate.to_string()},
+                        {"name": "units", "value": units.to_string()},
+                        {"name": "optimizer", "value": optimizer}]},
+                    "status": {"conditions": [{"type": "Succeeded", "status": "True"}],
+                               "startTime": time(second), "completionTime": time(second + 20 + n % 5),
+                               "observation": {"metrics": [
+                                   {"name": "accuracy", "min": value, "max": value, "latest": value},
+                                   {"name": "loss", "min": loss, "max": loss, "latest": loss}]}}
                 }))
                 .unwrap()
             })

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::event::{Bundle, Event, InputError, Sink, Stream};
-use crate::magics::MagicError;
 use crate::redaction::{RedactingSink, Redactor};
 use crate::render::html::{self, Html};
-use crate::render::list::ListArgs;
 use crate::render::status::Status;
 use crate::render::table::Table;
 
@@ -110,15 +108,6 @@ impl Output {
     /// Shows a table.
     pub fn table(&self, table: &Table) {
         self.show(table.bundle());
-    }
-
-    /// Shows a list as its flags want it.
-    ///
-    /// # Errors
-    /// When a flag names a column that is not there, or a condition makes no sense.
-    pub fn list(&self, table: Table, list: &ListArgs) -> Result<(), MagicError> {
-        self.show(list.render(table)?);
-        Ok(())
     }
 
     /// Opens a page in the front end's pager.

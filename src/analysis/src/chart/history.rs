@@ -1,18 +1,15 @@
 //! The objective of each trial in the order they were made, and the best so far.
 
-use serde_json::json;
-
-use super::{Chart, ChartError, SCHEMA};
+use super::{Chart, ChartError, counted};
+use crate::figure::{Axis, Curve, Dot, Figure, Layer, Panel};
 use crate::scale::{Scale, label};
-use crate::svg::{Anchor, Drawing, FAINT, INK, PALE, STRONG};
-use crate::trials::TrialTable;
+use crate::stats::median;
+use crate::trials::{Row, TrialTable};
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 320.0;
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = 24.0;
-const TOP: f64 = 32.0;
-const BOTTOM: f64 = 48.0;
+/// More points than this cannot be told apart.
+const POINTS: usize = 1500;
+/// Stretches of trials that are drawn instead.
+const STRETCHES: usize = 250;
 
 /// Draws each trial's objective, the best so far and the goal.
 ///
@@ -20,143 +17,134 @@ const BOTTOM: f64 = 48.0;
 /// [`ChartError::NoObservation`] when no trial has an objective value.
 pub fn history(table: &TrialTable) -> Result<Chart, ChartError> {
     let Some((best, best_value)) = table.best() else {
-        return Err(ChartError::NoObservation {
-            experiment: table.experiment.clone(),
-            metric: table.objective.clone(),
-        });
+        return Err(ChartError::no_observation(table));
     };
-    let mut so_far = Vec::new();
-    for (number, row) in (1..).zip(&table.rows) {
-        let Some(value) = row.objective else { continue };
-        let previous = so_far.last().map_or(value, |(_, _, _, best)| *best);
-        let best = if table.better(previous, value) {
-            previous
-        } else {
-            value
-        };
-        so_far.push((number, row, value, best));
-    }
-    let data: Vec<_> = so_far
-        .iter()
-        .map(|(number, row, value, best)| json!({"n": number, "trial": row.name, "value": value, "best": best}))
+    let observed: Vec<(f64, &Row, f64)> = (1..)
+        .zip(&table.rows)
+        .filter_map(|(number, row)| Some((f64::from(number), row, row.objective?)))
         .collect();
-    let y = json!({"field": "value", "type": "quantitative", "title": table.objective, "scale": {"zero": false}});
-    let mut layers = vec![
-        json!({"mark": {"type": "line", "interpolate": "step-after", "color": STRONG},
-               "encoding": {"y": {"field": "best", "type": "quantitative"}}}),
-        json!({"mark": {"type": "point", "filled": true, "size": 60, "color": PALE},
-               "encoding": {"y": y, "tooltip": [
-                   {"field": "trial", "type": "nominal"},
-                   {"field": "value", "type": "quantitative", "title": table.objective}]}}),
-    ];
-    if let Some(goal) = table.goal {
-        // From edge to edge: with the x of the other layers it would be an upright line at each trial.
-        layers.push(
-            json!({"mark": {"type": "rule", "strokeDash": [5, 4], "color": STRONG},
-                           "encoding": {"x": {"value": 0}, "x2": {"value": "width"}, "y": {"datum": goal}}}),
-        );
+    let mut so_far: Vec<(f64, f64)> = Vec::new();
+    for (number, _, value) in &observed {
+        match so_far.last() {
+            Some((_, best)) if !table.better(*value, *best) => {}
+            _ => so_far.push((*number, *value)),
+        }
     }
-    let x =
-        json!({"field": "n", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}});
-    let text = format!(
-        "{}: best {} = {} by {}, reached at trial {} of {}{}",
+    let records: Vec<f64> = so_far.iter().map(|record| record.0).collect();
+    so_far.push((table.rows.len() as f64, best_value));
+    let dot = |(number, row, value): &(f64, &Row, f64)| Dot {
+        x: *number,
+        y: *value,
+        shade: if records.contains(number) { 1.0 } else { 0.3 },
+        trial: row.name.clone(),
+        tips: Vec::new(),
+    };
+    let mut notes = vec!["dark: the best so far".to_owned()];
+    let mut layers = Vec::new();
+    if observed.len() > POINTS {
+        let stretch = observed.len().div_ceil(STRETCHES);
+        let (mut band, mut middle) = (Vec::new(), Vec::new());
+        for part in observed.chunks(stretch) {
+            let values: Vec<f64> = part.iter().map(|point| point.2).collect();
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            band.push((part[0].0, low, high));
+            middle.extend(median(&values).map(|middle| (part[0].0, middle)));
+        }
+        notes.push(format!(
+            "{} trials: the band goes from the smallest to the largest of {stretch} each, its line is their middle",
+            observed.len()
+        ));
+        layers.push(Layer::Band(band));
+        layers.push(curve("middle", 0.35, 1.0, false, middle));
+        layers.push(curve("best so far", 1.0, 2.0, true, so_far));
+        let dots = observed
+            .iter()
+            .filter(|point| records.contains(&point.0))
+            .map(dot)
+            .collect();
+        layers.push(Layer::Points {
+            dots,
+            tips: Vec::new(),
+        });
+    } else {
+        layers.push(curve("best so far", 1.0, 2.0, true, so_far));
+        let dots = observed.iter().map(dot).collect();
+        layers.push(Layer::Points {
+            dots,
+            tips: Vec::new(),
+        });
+    }
+    if let Some(goal) = table.goal {
+        layers.push(Layer::Level {
+            at: goal,
+            words: format!("goal {}", label(goal)),
+        });
+    }
+    let goal = table.goal.map_or(String::new(), |goal| {
+        let reached = if table.better(goal, best_value) {
+            "not reached"
+        } else {
+            "reached"
+        };
+        format!("; goal {} {reached}", label(goal))
+    });
+    let place = table
+        .rows
+        .iter()
+        .position(|row| row.name == best.name)
+        .map_or(0, |at| at + 1);
+    let missing = table.rows.len() - observed.len();
+    let mut words = format!(
+        "{}: best {} = {} by {}, reached at trial {place} of {}{goal}",
         table.experiment,
         table.objective,
         label(best_value),
         best.name,
-        table
-            .rows
-            .iter()
-            .position(|row| row.name == best.name)
-            .map_or(0, |index| index + 1),
         table.rows.len(),
-        table.goal.map_or(String::new(), |goal| {
-            let reached = !table.better(goal, best_value);
-            format!(
-                "; goal {} {}",
-                label(goal),
-                if reached { "reached" } else { "not reached" }
-            )
-        }),
     );
-    Ok(Chart {
-        vega_lite: json!({
-            "$schema": SCHEMA, "width": 560, "height": 240, "title": format!("{}: history", table.experiment),
-            "data": {"values": data}, "encoding": {"x": x}, "layer": layers,
-        }),
-        svg: draw(
-            table,
-            &so_far
-                .iter()
-                .map(|(n, row, value, best)| (*n, row.name.as_str(), *value, *best))
-                .collect::<Vec<_>>(),
-        ),
-        text,
-    })
+    if missing > 0 {
+        words.push_str(&format!("; {} without a value", counted(missing, "trial")));
+    }
+    for note in &notes[1..] {
+        words.push_str(&format!("\nnote: {note}"));
+    }
+    let values = observed.iter().map(|point| point.2).chain(table.goal);
+    let y = Axis::over(
+        &table.objective,
+        values.collect::<Vec<_>>().into_iter(),
+        false,
+    );
+    let figure = Figure {
+        title: format!("{}: history", table.experiment),
+        notes,
+        columns: 1,
+        panels: vec![Panel {
+            heading: String::new(),
+            width: 560.0,
+            height: 240.0,
+            x: Axis::Number {
+                title: "trial".to_owned(),
+                scale: Scale::Linear {
+                    low: 0.5,
+                    high: table.rows.len() as f64 + 0.5,
+                },
+            },
+            y,
+            layers,
+        }],
+    };
+    Ok(figure.chart(words))
 }
 
-fn draw(table: &TrialTable, points: &[(usize, &str, f64, f64)]) -> String {
-    let values = points.iter().map(|point| point.2).chain(table.goal);
-    let vertical = Scale::over(values, false).padded();
-    let across = Scale::Linear {
-        low: 0.5,
-        high: table.rows.len() as f64 + 0.5,
-    };
-    let x = |number: f64| LEFT + across.place(number) * (WIDTH - LEFT - RIGHT);
-    let y = |value: f64| HEIGHT - BOTTOM - vertical.place(value) * (HEIGHT - TOP - BOTTOM);
-    let mut drawing = Drawing::new(WIDTH as u32, HEIGHT as u32);
-    drawing.words(
-        (LEFT, 20.0),
-        Anchor::Start,
-        &format!("{}: history", table.experiment),
-    );
-    for tick in vertical.ticks(5) {
-        drawing.line((LEFT, y(tick)), (WIDTH - RIGHT, y(tick)), FAINT, false);
-        drawing.words((LEFT - 8.0, y(tick) + 4.0), Anchor::End, &label(tick));
-    }
-    for tick in across
-        .ticks(8)
-        .into_iter()
-        .filter(|tick| tick.fract() == 0.0)
-    {
-        drawing.words(
-            (x(tick), HEIGHT - BOTTOM + 18.0),
-            Anchor::Middle,
-            &label(tick),
-        );
-    }
-    drawing.words(
-        ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 10.0),
-        Anchor::Middle,
-        "trial",
-    );
-    drawing.words((WIDTH - RIGHT, 20.0), Anchor::End, &table.objective);
-    if let Some(goal) = table.goal {
-        drawing.line((LEFT, y(goal)), (WIDTH - RIGHT, y(goal)), INK, true);
-        drawing.words(
-            (WIDTH - RIGHT, y(goal) - 5.0),
-            Anchor::End,
-            &format!("goal {}", label(goal)),
-        );
-    }
-    let mut steps = Vec::new();
-    for (index, (number, _, _, best)) in points.iter().enumerate() {
-        if index > 0 {
-            steps.push((x(*number as f64), y(points[index - 1].3)));
-        }
-        steps.push((x(*number as f64), y(*best)));
-    }
-    drawing.path(&steps, STRONG, 2.0, "best so far");
-    for (number, name, value, best) in points {
-        let colour = if value == best { STRONG } else { PALE };
-        drawing.dot(
-            (x(*number as f64), y(*value)),
-            4.0,
-            colour,
-            &format!("{name}: {}", label(*value)),
-        );
-    }
-    drawing.finish()
+fn curve(name: &str, shade: f64, width: f64, stepped: bool, points: Vec<(f64, f64)>) -> Layer {
+    Layer::Curves(vec![Curve {
+        name: name.to_owned(),
+        shade,
+        width,
+        stepped,
+        points,
+    }])
 }
 
 #[cfg(test)]
@@ -169,27 +157,19 @@ mod tests {
         let chart = history(&table(&[Some(0.5), Some(0.9), None, Some(0.7)])).unwrap();
         assert_eq!(
             chart.text,
-            "digits: best accuracy = 0.9 by digits-1, reached at trial 2 of 4; goal 0.99 not reached"
+            "digits: best accuracy = 0.9 by digits-1, reached at trial 2 of 4; goal 0.99 not reached; 1 trial without a value"
         );
     }
 
     #[test]
     fn the_best_so_far_never_falls() {
         let chart = history(&table(&[Some(0.5), Some(0.9), Some(0.7)])).unwrap();
-        let best: Vec<f64> = chart.vega_lite["data"]["values"]
+        let best: Vec<f64> = chart.vega_lite["layer"][0]["data"]["values"]
             .as_array()
             .unwrap()
             .iter()
-            .map(|point| point["best"].as_f64().unwrap())
+            .map(|point| point["y"].as_f64().unwrap())
             .collect();
         assert_eq!(best, [0.5, 0.9, 0.9]);
-    }
-
-    #[test]
-    fn without_an_observation_there_is_a_reason_instead_of_a_chart() {
-        assert!(matches!(
-            history(&table(&[None])),
-            Err(ChartError::NoObservation { .. })
-        ));
     }
 }

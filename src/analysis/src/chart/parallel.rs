@@ -2,15 +2,15 @@
 
 use serde_json::{Map, json};
 
-use super::{Chart, ChartError, SCHEMA};
+use super::{Chart, ChartError, SCHEMA, chosen};
 use crate::scale::{Scale, label};
-use crate::svg::{Anchor, Drawing, INK};
+use crate::svg::{Anchor, Drawing, INK, PAPER, RAMP, shade, shorten};
 use crate::trials::{Row, TrialTable, Value};
 
-const HEIGHT: f64 = 340.0;
+const HEIGHT: f64 = 356.0;
 const GAP: f64 = 170.0;
 const SIDE: f64 = 80.0;
-const TOP: f64 = 56.0;
+const TOP: f64 = 72.0;
 const BOTTOM: f64 = 32.0;
 
 /// One axis: where each trial crosses it, between 0 (bottom) and 1, and its labels.
@@ -20,35 +20,54 @@ struct Axis {
     ticks: Vec<(f64, String)>,
 }
 
-/// Draws a line a trial through its parameters to its objective; better trials are darker.
+/// More lines than this cannot be told apart.
+const LINES: usize = 400;
+/// Lines times axes, so that many parameters stay small in a notebook.
+const CROSSINGS: usize = 6000;
+
+/// Draws a line a trial through these parameters, or all, to its objective; better trials are darker.
 ///
 /// # Errors
-/// [`ChartError::NoObservation`] when no trial has an objective value.
-pub fn parallel(table: &TrialTable) -> Result<Chart, ChartError> {
-    let mut rows: Vec<(&Row, f64)> = table.observed().collect();
-    if rows.is_empty() {
-        return Err(ChartError::NoObservation {
-            experiment: table.experiment.clone(),
-            metric: table.objective.clone(),
-        });
+/// [`ChartError`] when no trial has an objective value, or a parameter is not there.
+pub fn parallel(table: &TrialTable, parameters: &[String]) -> Result<Chart, ChartError> {
+    let mut wanted = chosen(table, parameters)?;
+    if parameters.is_empty() {
+        wanted = (0..table.parameters.len()).collect();
     }
     // The best come last, so that they are drawn on top.
-    rows.sort_by(|left, right| {
-        let order = left.1.total_cmp(&right.1);
-        if table.minimize {
-            order.reverse()
-        } else {
-            order
-        }
-    });
-    let mut axes: Vec<Axis> = (0..table.parameters.len())
-        .map(|index| parameter_axis(table, &rows, index))
+    let mut rows: Vec<(&Row, f64)> = table.ranked();
+    rows.reverse();
+    if rows.is_empty() {
+        return Err(ChartError::no_observation(table));
+    }
+    let observed = rows.len();
+    let most = LINES.min(CROSSINGS / (wanted.len() + 1)).max(20);
+    let mut note = None;
+    if observed > most {
+        let (best, every) = (most / 2, (observed - most / 2).div_ceil(most / 2));
+        let rest = observed - best;
+        let mut kept: Vec<(&Row, f64)> = rows[..rest].iter().step_by(every).copied().collect();
+        kept.extend(&rows[rest..]);
+        rows = kept;
+        note = Some(format!(
+            "of {observed} trials the {best} best and 1 in {every} of the others"
+        ));
+    }
+    let mut axes: Vec<Axis> = wanted
+        .iter()
+        .map(|index| parameter_axis(table, &rows, *index))
         .collect();
     axes.push(numeric_axis(
         &table.objective,
         rows.iter().map(|row| Some(row.1)).collect(),
         false,
     ));
+    // A metric may be called as a parameter is, and two parameters may differ in dashes only.
+    for at in 1..axes.len() {
+        while axes[..at].iter().any(|axis| axis.title == axes[at].title) {
+            axes[at].title.push('′');
+        }
+    }
 
     let shades: Vec<f64> = (0..rows.len())
         .map(|rank| (rank + 1) as f64 / rows.len() as f64)
@@ -79,18 +98,21 @@ pub fn parallel(table: &TrialTable) -> Result<Chart, ChartError> {
         .collect();
     let titles: Vec<&str> = axes.iter().map(|axis| axis.title.as_str()).collect();
     let (best, value) = rows[rows.len() - 1];
-    let settings: Vec<String> = table
-        .parameters
+    let settings: Vec<String> = wanted
         .iter()
-        .zip(&best.parameters)
-        .filter_map(|(parameter, value)| {
-            Some(format!("{} {}", parameter.title(), words(value.as_ref()?)))
+        .filter_map(|at| {
+            let value = best.parameters[*at].as_ref()?;
+            Some(format!("{} {value}", table.parameters[*at].title()))
         })
         .collect();
+    let way = if table.minimize { "smaller" } else { "larger" };
+    let mut notes = vec![format!("darker is better: {way} {}", table.objective)];
+    notes.extend(note.clone());
     let y = json!({"field": "place", "type": "quantitative", "axis": null, "scale": {"domain": [0, 1]}});
     Ok(Chart {
         vega_lite: json!({
-            "$schema": SCHEMA, "width": 560, "height": 260, "title": format!("{}: parallel coordinates", table.experiment),
+            "$schema": SCHEMA, "width": 560, "height": 260, "background": PAPER,
+            "title": {"text": format!("{}: parallel coordinates", table.experiment), "subtitle": notes, "anchor": "start"},
             "encoding": {"x": {"field": "axis", "type": "nominal", "sort": titles, "title": null,
                                "axis": {"labelAngle": 0, "grid": true, "tickBand": "center"}}, "y": y},
             "layer": [
@@ -100,7 +122,7 @@ pub fn parallel(table: &TrialTable) -> Result<Chart, ChartError> {
                  "encoding": {
                      "detail": {"field": "trial"}, "order": {"field": "order"},
                      "color": {"field": "shade", "type": "quantitative", "legend": null,
-                               "scale": {"scheme": "blues", "domain": [-0.4, 1]}},
+                               "scale": {"range": RAMP, "domain": [0, 1]}},
                      "opacity": {"condition": {"param": "hover", "value": 1}, "value": 0.15},
                      "tooltip": [{"field": "trial", "type": "nominal"},
                                  {"field": "objective", "type": "quantitative", "title": table.objective}]}},
@@ -108,29 +130,22 @@ pub fn parallel(table: &TrialTable) -> Result<Chart, ChartError> {
                  "mark": {"type": "text", "dx": 6, "align": "left", "fontSize": 10},
                  "encoding": {"text": {"field": "label"}}}],
         }),
-        svg: draw(table, &axes, &rows, &shades),
+        svg: draw(table, &axes, &rows, &shades, &notes),
         text: format!(
-            "{}: {} trials over {}; the best {} {} has {}",
+            "{}: {} over {}; the best {} {} has {}{}",
             table.experiment,
-            rows.len(),
-            table
-                .parameters
+            super::counted(observed, "trial"),
+            wanted
                 .iter()
-                .map(|parameter| parameter.title())
+                .map(|at| table.parameters[*at].title())
                 .collect::<Vec<_>>()
                 .join(", "),
             table.objective,
             label(value),
-            settings.join(", ")
+            settings.join(", "),
+            note.map_or(String::new(), |note| format!("\nnote: {note}")),
         ),
     })
-}
-
-fn words(value: &Value) -> String {
-    match value {
-        Value::Number(number) => label(*number),
-        Value::Text(text) => text.clone(),
-    }
 }
 
 fn parameter_axis(table: &TrialTable, rows: &[(&Row, f64)], index: usize) -> Axis {
@@ -151,7 +166,7 @@ fn parameter_axis(table: &TrialTable, rows: &[(&Row, f64)], index: usize) -> Axi
         return numeric_axis(parameter.title(), numbers, parameter.logarithmic);
     }
     let mut choices = parameter.choices.clone();
-    for text in values.iter().flatten().map(|value| words(value)) {
+    for text in values.iter().flatten().map(|value| value.to_string()) {
         if !choices.contains(&text) {
             choices.push(text);
         }
@@ -162,7 +177,7 @@ fn parameter_axis(table: &TrialTable, rows: &[(&Row, f64)], index: usize) -> Axi
         places: values
             .iter()
             .map(|value| {
-                let text = words((*value)?);
+                let text = (*value)?.to_string();
                 choices.iter().position(|choice| *choice == text).map(place)
             })
             .collect(),
@@ -191,18 +206,13 @@ fn numeric_axis(title: &str, values: Vec<Option<f64>>, logarithmic: bool) -> Axi
     }
 }
 
-/// From pale to dark blue; in greyscale the same order of lightness.
-fn shade(position: f64) -> String {
-    let mix = |pale: f64, dark: f64| (pale + (dark - pale) * position).round() as u8;
-    format!(
-        "#{:02x}{:02x}{:02x}",
-        mix(206.0, 20.0),
-        mix(218.0, 60.0),
-        mix(235.0, 130.0)
-    )
-}
-
-fn draw(table: &TrialTable, axes: &[Axis], rows: &[(&Row, f64)], shades: &[f64]) -> String {
+fn draw(
+    table: &TrialTable,
+    axes: &[Axis],
+    rows: &[(&Row, f64)],
+    shades: &[f64],
+    notes: &[String],
+) -> String {
     let width = 2.0 * SIDE + GAP * (axes.len() - 1) as f64;
     let x = |axis: usize| SIDE + GAP * axis as f64;
     let y = |place: f64| HEIGHT - BOTTOM - place * (HEIGHT - TOP - BOTTOM);
@@ -212,6 +222,7 @@ fn draw(table: &TrialTable, axes: &[Axis], rows: &[(&Row, f64)], shades: &[f64])
         Anchor::Start,
         &format!("{}: parallel coordinates", table.experiment),
     );
+    drawing.small((16.0, 34.0), Anchor::Start, "#666666", &notes.join("; "));
     for (position, (row, objective)) in rows.iter().enumerate() {
         let points: Vec<(f64, f64)> = axes
             .iter()
@@ -229,7 +240,11 @@ fn draw(table: &TrialTable, axes: &[Axis], rows: &[(&Row, f64)], shades: &[f64])
     }
     for (index, axis) in axes.iter().enumerate() {
         drawing.line((x(index), y(0.0)), (x(index), y(1.0)), INK, false);
-        drawing.words((x(index), TOP - 14.0), Anchor::Middle, &axis.title);
+        drawing.words(
+            (x(index), TOP - 14.0),
+            Anchor::Middle,
+            &shorten(&axis.title, 22),
+        );
         for (place, text) in &axis.ticks {
             drawing.line(
                 (x(index) - 4.0, y(*place)),
@@ -237,7 +252,11 @@ fn draw(table: &TrialTable, axes: &[Axis], rows: &[(&Row, f64)], shades: &[f64])
                 INK,
                 false,
             );
-            drawing.words((x(index) - 7.0, y(*place) + 4.0), Anchor::End, text);
+            drawing.words(
+                (x(index) - 7.0, y(*place) + 4.0),
+                Anchor::End,
+                &shorten(text, 12),
+            );
         }
     }
     drawing.finish()
@@ -250,7 +269,7 @@ mod tests {
 
     #[test]
     fn every_observed_trial_has_a_point_on_every_axis() {
-        let chart = parallel(&table(&[Some(0.5), None, Some(0.7)])).unwrap();
+        let chart = parallel(&table(&[Some(0.5), None, Some(0.7)]), &[]).unwrap();
         let points = chart.vega_lite["layer"][0]["data"]["values"]
             .as_array()
             .unwrap();
@@ -266,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_drawing_becomes_a_picture() {
-        let chart = parallel(&table(&[Some(0.5), Some(0.6)])).unwrap();
+        let chart = parallel(&table(&[Some(0.5), Some(0.6)]), &[]).unwrap();
         assert!(
             crate::png::from_svg(&chart.svg)
                 .unwrap()
@@ -278,6 +297,9 @@ mod tests {
     #[test]
     fn equal_input_gives_equal_bytes() {
         let table = table(&[Some(0.5), Some(0.6), Some(0.55)]);
-        assert_eq!(parallel(&table).unwrap(), parallel(&table).unwrap());
+        assert_eq!(
+            parallel(&table, &[]).unwrap(),
+            parallel(&table, &[]).unwrap()
+        );
     }
 }

@@ -136,12 +136,18 @@ static EXAMPLES: &[(&str, &[&str])] = &[
         &[":experiment edit mnist --max-trials 20"],
     ),
     ("experiment delete", &[":experiment delete mnist --yes"]),
+    (
+        "experiment export",
+        &[":experiment export mnist -o exports/mnist"],
+    ),
     ("suggestions", &[":suggestions"]),
     (
         "trials",
         &[
             ":trials mnist --sort -accuracy --limit 5",
-            ":trials mnist -o csv",
+            ":trials mnist --where 'accuracy > 0.9 and lr < 0.01' --sort status,-accuracy",
+            ":trials mnist --save trials.parquet",
+            ":trials --from exports/mnist",
         ],
     ),
     (
@@ -158,6 +164,23 @@ static EXAMPLES: &[(&str, &[&str])] = &[
         &[
             ":plot mnist-hyperparameter-tuning",
             ":plot mnist-hyperparameter-tuning parallel --save trials.png",
+            ":plot mnist-hyperparameter-tuning contour --params lr,momentum --where 'age < 1d'",
+            ":plot --from exports/mnist importance",
+        ],
+    ),
+    (
+        "analyze",
+        &[
+            ":analyze mnist",
+            ":analyze mnist importance -o json",
+            ":analyze --from exports/mnist best",
+        ],
+    ),
+    (
+        "compare",
+        &[
+            ":compare mnist-random mnist-tpe",
+            ":compare mnist ./exports/mnist",
         ],
     ),
 ];

@@ -12,10 +12,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use katlab_lab::file;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Sink;
 use crate::output::Output;
+use crate::render::counted;
+use crate::render::list::ListArgs;
+use crate::render::table::Table;
 use crate::session::Session;
 
 pub mod analysis;
@@ -108,6 +112,29 @@ impl Context {
     /// `$NAME` does not.
     pub fn is_written(&self, value: &str) -> bool {
         !value.is_empty() && self.written.iter().any(|word| word.ends_with(value))
+    }
+
+    /// Shows a list as its flags want it, or writes it to the file they name.
+    ///
+    /// # Errors
+    /// When a flag names a column that is not there, a condition makes no sense, or the file cannot be
+    /// written.
+    pub fn list(&self, table: Table, list: &ListArgs) -> Result<(), MagicError> {
+        let Some(path) = &list.save else {
+            self.output.show(list.render(table)?);
+            return Ok(());
+        };
+        let (content, rows) = list.file(table, &self.session.redactor())?;
+        file::replace(&self.session.resolve(path), &content, 0o644).map_err(|error| {
+            MagicError::new(format!("{} cannot be written: {error}", path.display()))
+                .hint("choose another file with --save")
+        })?;
+        self.output.done(format!(
+            "wrote {} to {}",
+            counted(rows, "row"),
+            path.display()
+        ));
+        Ok(())
     }
 
     /// Waits for something, unless the person interrupts first.

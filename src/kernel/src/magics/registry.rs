@@ -157,6 +157,7 @@ pub static MAGICS: &[Entry] = &[
     entry::<katib::wait::Wait>(Family::Katib),
     entry::<katib::edit::Edit>(Family::Katib),
     entry::<katib::delete::Delete>(Family::Katib),
+    entry::<analysis::export::Export>(Family::Katib),
     entry::<katib::suggestions::Suggestions>(Family::Katib),
     entry::<katib::trials::Trials>(Family::Katib),
     entry::<katib::trial::Trial>(Family::Katib),
@@ -164,4 +165,6 @@ pub static MAGICS: &[Entry] = &[
     entry::<katib::why::Why>(Family::Katib),
     // Analysis.
     entry::<analysis::plot::Plot>(Family::Analysis),
+    entry::<analysis::analyze::Analyze>(Family::Analysis),
+    entry::<analysis::compare::Compare>(Family::Analysis),
 ];

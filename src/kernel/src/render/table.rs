@@ -12,7 +12,7 @@ use crate::magics::MagicError;
 mod cell;
 
 pub(crate) use cell::one_line;
-pub use cell::{Align, Cell, Column, number_text};
+pub use cell::{Align, Cell, Column, Measure, number_text};
 
 /// The style of tables that front ends do not strip.
 const TABLE_STYLE: &str = "border-collapse:collapse;margin:0.2em 0;white-space:nowrap";
@@ -326,27 +326,19 @@ impl Table {
 
     /// Comma-separated values of all columns, with a header line.
     pub fn csv(&self) -> String {
-        let line = |fields: Vec<String>| {
-            fields
-                .iter()
-                .map(|field| csv_field(field))
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        let header = line(
-            self.columns
-                .iter()
-                .map(|column| column.key.clone())
-                .collect(),
-        );
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let header = self.columns.iter().map(|column| column.key.clone());
         let rows = self
             .rows
             .iter()
-            .map(|row| line(row.cells.iter().map(Cell::plain_value).collect()));
-        std::iter::once(header)
-            .chain(rows)
-            .collect::<Vec<_>>()
-            .join("\n")
+            .map(|row| row.cells.iter().map(Cell::plain_value).collect());
+        for fields in std::iter::once(header.collect::<Vec<_>>()).chain(rows) {
+            // Every record has as many fields as there are columns, and memory takes them all.
+            let _ = writer.write_record(fields);
+        }
+        let content = writer.into_inner().unwrap_or_default();
+        let text = String::from_utf8_lossy(&content);
+        text.trim_end_matches('\n').to_owned()
     }
 
     /// The names, one a line.
@@ -356,15 +348,6 @@ impl Table {
             .map(|row| row.name.as_str())
             .collect::<Vec<_>>()
             .join("\n")
-    }
-}
-
-fn csv_field(field: &str) -> String {
-    let plain = !field.contains([',', '"', '\n', '\r']) && field.trim() == field;
-    if plain {
-        field.to_owned()
-    } else {
-        format!("\"{}\"", field.replace('"', "\"\""))
     }
 }
 

@@ -4,6 +4,7 @@
 //! Katib's objects and whoever shows them, so that a successor of Katib's API can become a second
 //! source of the same model.
 
+pub mod archive;
 pub mod budget;
 pub mod checks;
 pub mod creation;

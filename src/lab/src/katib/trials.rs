@@ -66,13 +66,14 @@ impl TrialRow {
         end.duration_since(self.started?).try_into().ok()
     }
 
+    /// What is known of a metric.
+    pub fn of_metric(&self, name: &str) -> Option<&MetricValue> {
+        self.metrics.iter().find(|one| one.name == name)
+    }
+
     /// The value of a metric that stands for the trial.
     pub fn metric(&self, name: &str) -> Option<&Value> {
-        self.metrics
-            .iter()
-            .find(|one| one.name == name)?
-            .value
-            .as_ref()
+        self.of_metric(name)?.value.as_ref()
     }
 
     /// The value of a parameter.

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use clap::{Parser, ValueEnum};
+use katlab_analysis::chart::{ChartError, Log};
 use katlab_analysis::png::{self, Picture};
 use katlab_analysis::{Chart, TrialTable, chart};
 use katlab_lab::file;
-use katlab_lab::katib::{experiments, trials};
+use katlab_lab::katib::observations::{self, Point};
 
+use super::{Origin, Source, SourceArgs};
 use crate::event::Bundle;
-use crate::magics::kubernetes::NamespaceArgs;
 use crate::magics::{Context, Magic, MagicError};
+use crate::render::counted;
 
 /// What a chart shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,60 +22,141 @@ pub enum Kind {
     History,
     /// A line a trial through its parameters to its objective
     Parallel,
+    /// How much each parameter matters, by PED-ANOVA
+    Importance,
+    /// The objective over each parameter
+    Slice,
+    /// The objective over two parameters
+    Contour,
+    /// Learning curves: a metric step by step
+    Metrics,
+    /// When each trial waited, ran and was collected
+    Timeline,
+    /// Two metrics, and the trials that none surpasses in both
+    Pareto,
+    /// How parameters and metrics go together
+    Correlation,
 }
 
 /// Draw the trials of an experiment
 ///
-/// In JupyterLab the chart answers to the mouse; everywhere else it is a picture.
+/// In JupyterLab the chart answers to the mouse: the trial under it is named, and dragging over points
+/// fades the others. Everywhere else it is a picture. Darker is better, in print as well; many trials
+/// are summed up, and the chart says how.
 #[derive(Debug, Parser)]
 pub struct Plot {
-    /// The experiment
+    /// The experiment; not needed with --from
     #[arg(value_name = "EXPERIMENT")]
-    name: String,
-    /// What to draw
-    #[arg(value_enum, default_value = "history")]
-    kind: Kind,
-    #[command(flatten)]
-    place: NamespaceArgs,
+    name: Option<String>,
+    /// What to draw [default: history]
+    #[arg(value_enum)]
+    kind: Option<Kind>,
+    /// These parameters, in this order: of parallel and slice any, of contour two
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
+    params: Vec<String>,
+    /// The metric of metrics, or the two of pareto
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    metric: Vec<String>,
+    /// In pareto, smaller values of this metric are better
+    #[arg(long, value_name = "METRIC", value_delimiter = ',')]
+    minimize: Vec<String>,
+    /// In pareto, larger values of this metric are better
+    #[arg(long, value_name = "METRIC", value_delimiter = ',')]
+    maximize: Vec<String>,
+    /// In metrics, draw these trials
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        conflicts_with = "top"
+    )]
+    trial: Vec<String>,
+    /// In metrics, draw so many of the best trials [default: 10]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// Draw only trials for which this holds, as in `:trials`
+    #[arg(long = "where", value_name = "CONDITION", allow_hyphen_values = true)]
+    conditions: Vec<String>,
     /// Write the chart to a file instead: .svg, .png or .json (Vega-Lite)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     save: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
 }
+
+/// More logs than this are too many lines, and too many questions to the metric store.
+const LOGS: usize = 100;
 
 impl Magic for Plot {
     const NAME: &'static str = "plot";
 
     fn explain(&self) -> Vec<String> {
         // Nothing of kubectl draws; this is where the numbers come from.
-        let namespace = self
-            .place
-            .namespace
-            .as_deref()
-            .map_or(String::new(), |name| format!(" -n {name}"));
-        vec![format!(
-            "kubectl get trials{namespace} -l katib.kubeflow.org/experiment={} -o json",
-            self.name
-        )]
+        self.source.kubectl(self.name.as_deref())
     }
 
-    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
-        let cluster = ctx.cluster(self.place.namespace.as_deref()).await?;
-        let reading = futures::future::try_join(
-            experiments::get(&cluster, &cluster.namespace, &self.name),
-            trials::objects(&cluster, &cluster.namespace, &self.name),
-        );
-        let (experiment, objects) = ctx.or_interrupted(reading).await?;
-        let table = TrialTable::new(&experiment, &objects);
-        let chart = match self.kind {
-            Kind::History => chart::history(&table),
-            Kind::Parallel => chart::parallel(&table),
+    async fn run(mut self, ctx: &Context) -> Result<(), MagicError> {
+        // `:plot --from DIR history`: the folder names the experiment.
+        if self.source.from.is_some()
+            && self.kind.is_none()
+            && let Some(kind) = self
+                .name
+                .as_deref()
+                .and_then(|name| Kind::from_str(name, true).ok())
+        {
+            self.kind = Some(kind);
+            self.name = None;
         }
-        .map_err(|error| {
-            let hint = error.hint();
-            MagicError::new(error.to_string()).maybe_hint(hint)
-        })?;
-        match self.save {
-            Some(path) => save(ctx, &path, &chart),
+        self.check()?;
+        let source = self.source.read(ctx, self.name.as_deref()).await?;
+        let mut table = source.filtered(&self.conditions)?;
+        for (names, minimize) in [(&self.minimize, true), (&self.maximize, false)] {
+            for name in names {
+                let at = metric(&table, name)?;
+                table.metrics[at].minimize = minimize;
+            }
+        }
+        let chart = match self.kind.unwrap_or(Kind::History) {
+            Kind::History => chart::history(&table),
+            Kind::Parallel => chart::parallel(&table, &self.params),
+            Kind::Importance => chart::importance(&table),
+            Kind::Slice => chart::slice(&table, &self.params),
+            Kind::Contour => chart::contour(&table, &self.params),
+            Kind::Pareto => chart::pareto(&table, &self.metric),
+            Kind::Correlation => chart::correlation(&table),
+            Kind::Metrics => {
+                let metric = match self.metric.first() {
+                    Some(name) => table.metrics[metric(&table, name)?].name.clone(),
+                    None => table.objective.clone(),
+                };
+                let logs = ctx
+                    .or_interrupted(self.logs(ctx, &source, &table, &metric))
+                    .await?;
+                chart::curves(&table, &metric, &logs)
+            }
+            Kind::Timeline => {
+                let work = ctx
+                    .or_interrupted(async { Ok::<_, MagicError>(source.work().await) })
+                    .await?;
+                for row in &mut table.rows {
+                    if let Some(work) = work.get(&row.name) {
+                        row.times.began = work.began.as_deref().and_then(seconds);
+                        row.times.done = work.done.as_deref().and_then(seconds);
+                    }
+                }
+                let now = jiff::Timestamp::now().as_millisecond();
+                #[allow(clippy::cast_precision_loss, reason = "milliseconds of this age fit")]
+                chart::timeline(&table, now as f64 / 1000.0)
+            }
+        }
+        .map_err(no_chart)?;
+        match &self.save {
+            Some(path) => save(ctx, path, &chart),
             None => {
                 ctx.output.show(bundle(&chart)?);
                 Ok(())
@@ -82,12 +165,154 @@ impl Magic for Plot {
     }
 }
 
+impl Plot {
+    /// Options of other charts are slips, and silence about them would hide it.
+    fn check(&self) -> Result<(), MagicError> {
+        let kind = self.kind.unwrap_or(Kind::History);
+        let options: [(&str, bool, &[Kind]); 6] = [
+            (
+                "--params",
+                !self.params.is_empty(),
+                &[Kind::Parallel, Kind::Slice, Kind::Contour],
+            ),
+            (
+                "--metric",
+                !self.metric.is_empty(),
+                &[Kind::Metrics, Kind::Pareto],
+            ),
+            ("--minimize", !self.minimize.is_empty(), &[Kind::Pareto]),
+            ("--maximize", !self.maximize.is_empty(), &[Kind::Pareto]),
+            ("--trial", !self.trial.is_empty(), &[Kind::Metrics]),
+            ("--top", self.top.is_some(), &[Kind::Metrics]),
+        ];
+        for (option, given, kinds) in options {
+            if given && !kinds.contains(&kind) {
+                let names: Vec<String> = kinds.iter().map(|kind| word(*kind)).collect();
+                return Err(MagicError::usage(format!(
+                    "{option} says nothing to the chart `{}`",
+                    word(kind)
+                ))
+                .hint(format!("it belongs to {}", names.join(", "))));
+            }
+        }
+        if kind == Kind::Metrics && self.metric.len() > 1 {
+            return Err(MagicError::usage("the chart `metrics` is of one metric")
+                .hint("draw one chart for each, or two metrics against each other with `pareto`"));
+        }
+        if let Some(path) = &self.save {
+            form(path)?;
+        }
+        Ok(())
+    }
+
+    /// The logs of the trials that are to be drawn.
+    async fn logs(
+        &self,
+        ctx: &Context,
+        source: &Source,
+        table: &TrialTable,
+        metric: &str,
+    ) -> Result<Vec<Log>, MagicError> {
+        let names: Vec<String> = if self.trial.is_empty() {
+            let top = self.top.unwrap_or(10).min(LOGS);
+            let ranked: Vec<&str> = table
+                .ranked()
+                .iter()
+                .map(|(row, _)| row.name.as_str())
+                .collect();
+            // Those that run have values before they have an objective.
+            let rest = table.rows.iter().rev().map(|row| row.name.as_str());
+            let rest: Vec<&str> = rest.filter(|name| !ranked.contains(name)).collect();
+            ranked
+                .into_iter()
+                .chain(rest)
+                .take(top)
+                .map(str::to_owned)
+                .collect()
+        } else {
+            for name in &self.trial {
+                if !table.rows.iter().any(|row| row.name == *name) {
+                    let known = table.rows.iter().map(|row| row.name.as_str());
+                    let near = crate::magics::nearest::to(name, known);
+                    let error =
+                        MagicError::usage(format!("{} has no trial {name}", table.experiment));
+                    return Err(match near.first() {
+                        Some(near) => error.hint(format!("did you mean `{near}`?")),
+                        None => error.hint(format!("`:trials {}` lists them", table.experiment)),
+                    });
+                }
+            }
+            self.trial.iter().take(LOGS).cloned().collect()
+        };
+        if self.trial.len() > LOGS || self.top.is_some_and(|top| top > LOGS) {
+            ctx.output.note(format!(
+                "drawn are {}, the most that can be told apart",
+                counted(LOGS, "trial")
+            ));
+        }
+        let log = |trial: &str, points: &[Point]| Log {
+            trial: trial.to_owned(),
+            values: points
+                .iter()
+                .filter(|point| point.metric == metric)
+                .map(|point| point.value.as_ref().and_then(|value| value.number()))
+                .collect(),
+        };
+        match &source.origin {
+            Origin::Folder(archive) => Ok(names
+                .iter()
+                .filter_map(|name| Some(log(name, archive.metrics.get(name)?)))
+                .collect()),
+            Origin::Cluster(cluster) => {
+                let way = observations::open(cluster).await?;
+                let mut logs = Vec::new();
+                for name in &names {
+                    logs.push(log(name, &way.of_trial(name, Some(metric)).await?));
+                }
+                Ok(logs)
+            }
+        }
+    }
+}
+
+fn word(kind: Kind) -> String {
+    kind.to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+fn metric(table: &TrialTable, name: &str) -> Result<usize, MagicError> {
+    table.metric(name).ok_or_else(|| {
+        no_chart(ChartError::NoMetric {
+            experiment: table.experiment.clone(),
+            name: name.to_owned(),
+            known: table
+                .metrics
+                .iter()
+                .map(|metric| metric.name.clone())
+                .collect(),
+        })
+    })
+}
+
+fn no_chart(error: ChartError) -> MagicError {
+    let hint = error.hint();
+    MagicError::new(error.to_string()).hint(hint)
+}
+
+/// A time of the cluster's in seconds since 1970.
+fn seconds(time: &str) -> Option<f64> {
+    let time: jiff::Timestamp = time.parse().ok()?;
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of this age fit")]
+    Some(time.as_millisecond() as f64 / 1000.0)
+}
+
 fn picture(chart: &Chart) -> Result<Picture, MagicError> {
     png::from_svg(&chart.svg).map_err(|error| MagicError::new(error.to_string()))
 }
 
 /// No text/html and no SVG here: JupyterLab would show either instead of the interactive chart.
-fn bundle(chart: &Chart) -> Result<Bundle, MagicError> {
+pub(super) fn bundle(chart: &Chart) -> Result<Bundle, MagicError> {
     let Picture { png, width, height } = picture(chart)?;
     let encoded = base64::engine::general_purpose::STANDARD.encode(png);
     Ok(Bundle::text(&chart.text)
@@ -95,18 +320,33 @@ fn bundle(chart: &Chart) -> Result<Bundle, MagicError> {
         .with_png(encoded, width, height))
 }
 
-fn save(ctx: &Context, path: &std::path::Path, chart: &Chart) -> Result<(), MagicError> {
-    let content = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("svg") => chart.svg.clone().into_bytes(),
-        Some("png") => picture(chart)?.png,
-        Some("json") => format!("{:#}\n", chart.vega_lite).into_bytes(),
-        _ => {
-            return Err(MagicError::usage(format!(
-                "{} is no name of a chart's file",
-                path.display()
-            ))
-            .hint("end it in .svg, .png or .json"));
-        }
+/// A file's form, by its ending.
+#[derive(Clone, Copy)]
+enum Form {
+    Svg,
+    Png,
+    Json,
+}
+
+fn form(path: &std::path::Path) -> Result<Form, MagicError> {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    match ending.map(str::to_lowercase).as_deref() {
+        Some("svg") => Ok(Form::Svg),
+        Some("png") => Ok(Form::Png),
+        Some("json") => Ok(Form::Json),
+        _ => Err(
+            MagicError::usage(format!("{} is no name of a chart's file", path.display()))
+                .hint("end it in .svg, .png or .json"),
+        ),
+    }
+}
+
+/// Writes a chart to a file.
+pub(super) fn save(ctx: &Context, path: &std::path::Path, chart: &Chart) -> Result<(), MagicError> {
+    let content = match form(path)? {
+        Form::Svg => chart.svg.clone().into_bytes(),
+        Form::Png => picture(chart)?.png,
+        Form::Json => format!("{:#}\n", chart.vega_lite).into_bytes(),
     };
     file::replace(&ctx.session.resolve(path), &content, 0o644).map_err(|error| {
         MagicError::new(format!("{} cannot be written: {error}", path.display()))

@@ -50,7 +50,7 @@ impl Magic for Images {
             }
             None => "there are no images here; `:build` makes one, `:pull` fetches one".to_owned(),
         };
-        ctx.output.list(
+        ctx.list(
             table(&images, jiff::Timestamp::now()).empty(empty),
             &self.list,
         )

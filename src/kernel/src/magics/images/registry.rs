@@ -284,7 +284,7 @@ impl Magic for Repos {
         for name in names {
             table.row([Cell::text(format!("{host}/{name}"))]);
         }
-        ctx.output.list(table, &self.list)
+        ctx.list(table, &self.list)
     }
 
     fn explain(&self) -> Vec<String> {
@@ -301,7 +301,7 @@ impl Magic for Tags {
         let tags = ctx
             .or_interrupted(registry.tags(&repository.repository()))
             .await?;
-        ctx.output.list(
+        ctx.list(
             tag_table(&repository, &tags, jiff::Timestamp::now()),
             &self.list,
         )

@@ -32,7 +32,7 @@ impl Magic for Experiments {
                 "there are no experiments {}; `:experiment create FILE` makes one",
                 place(&scope)
             ));
-        ctx.output.list(table, &self.list)
+        ctx.list(table, &self.list)
     }
 
     fn explain(&self) -> Vec<String> {

@@ -66,7 +66,7 @@ impl Magic for Suggestions {
             }));
             row.name = one.name;
         }
-        ctx.output.list(table, &self.list)
+        ctx.list(table, &self.list)
     }
 
     fn explain(&self) -> Vec<String> {

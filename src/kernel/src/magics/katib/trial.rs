@@ -59,7 +59,7 @@ impl Magic for Trial {
                 Some(_) => format!("trial {} reported nothing", self.name),
                 None => format!("trial {} has reported nothing yet", self.name),
             };
-            return ctx.output.list(log(&points).empty(empty), &self.list);
+            return ctx.list(log(&points).empty(empty), &self.list);
         }
         let row = TrialRow::of(&trial, &[]);
         let conditions: Vec<serde_json::Value> = trial

@@ -1,10 +1,14 @@
 //! `:trials`.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 use katlab_lab::katib::trials::{self, TrialRow, TrialTable};
+use katlab_lab::katib::value::Value;
 use serde_json::{Map, Value as Json, json};
 
 use super::{assignment, cell, metric_cell};
+use crate::magics::analysis::SourceArgs;
 use crate::magics::kubernetes::{ScopeArgs, age, jobs::took, place, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::list::ListArgs;
@@ -13,13 +17,19 @@ use crate::render::table::{Align, Cell, Column, Table};
 
 /// List trials with their parameters and metrics, the best one marked
 ///
-/// The value of a metric is the one its strategy chooses (min, max or latest); the other two are on
-/// hover and in `-o json`. `--sort -accuracy --limit 5` shows the five best.
+/// The value of a metric is the one its strategy chooses (min, max or latest). Where the three differ,
+/// they are columns as well: `accuracy.latest` beside `accuracy`; those of metrics other than the
+/// objective are shown with `-o wide`. `--sort -accuracy --limit 5` shows the five best, and
+/// `--where 'accuracy > 0.9 and lr < 0.01'` those that are good with a small rate.
 #[derive(Debug, Parser)]
 pub struct Trials {
     /// The experiment; without it the trials of all experiments
     #[arg(value_name = "EXPERIMENT")]
     experiment: Option<String>,
+    /// Read an exported experiment from this folder; no cluster is needed then
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath,
+        conflicts_with_all = ["namespace", "all_namespaces"])]
+    from: Option<PathBuf>,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -30,8 +40,20 @@ impl Magic for Trials {
     const NAME: &'static str = "trials";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
-        let (cluster, scope) = self.scope.cluster(ctx).await?;
         let now = jiff::Timestamp::now();
+        if self.from.is_some() {
+            let source = SourceArgs {
+                from: self.from,
+                ..SourceArgs::default()
+            };
+            let source = source.read(ctx, self.experiment.as_deref()).await?;
+            let empty = format!(
+                "experiment {} left no trials",
+                source.experiment.metadata.name()
+            );
+            return ctx.list(table(&source.listed(), now).empty(empty), &self.list);
+        }
+        let (cluster, scope) = self.scope.cluster(ctx).await?;
         if let Some(experiment) = &self.experiment {
             if self.scope.all_namespaces {
                 return Err(MagicError::usage("an experiment is in one namespace")
@@ -46,17 +68,20 @@ impl Magic for Trials {
                 .await?;
             let table =
                 table(&found, now).empty(format!("experiment {experiment} has no trials yet"));
-            return ctx.output.list(table, &self.list);
+            return ctx.list(table, &self.list);
         }
         let found = ctx.or_interrupted(trials::list(&cluster, &scope)).await?;
         let table = overview(&found, self.scope.all_namespaces, now).empty(format!(
             "there are no trials {}; experiments make them",
             place(&scope)
         ));
-        ctx.output.list(table, &self.list)
+        ctx.list(table, &self.list)
     }
 
     fn explain(&self) -> Vec<String> {
+        if self.from.is_some() {
+            return Vec::new();
+        }
         let labels = self
             .experiment
             .as_ref()
@@ -70,41 +95,44 @@ impl Magic for Trials {
 }
 
 /// The trials of one experiment, parameters and metrics as columns.
+///
+/// Of a metric the value that stands for the trial is shown; the smallest, largest and last have
+/// columns of their own where they differ in any trial, beside the objective at once and beside the
+/// others with `-o wide`.
 pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
     let mut columns = vec![Column::new("NAME"), Column::new("STATUS")];
-    let named = |name: &str, numbers: bool, hover: String| Column {
-        key: name.to_owned(),
-        align: if numbers { Align::Right } else { Align::Left },
-        ..Column::new(name).hover(hover)
-    };
     for name in &found.parameters {
-        let numbers = found
-            .rows
-            .iter()
-            .filter_map(|row| row.parameter(name))
-            .all(|value| value.number().is_some());
-        columns.push(named(name, numbers, "parameter".into()));
+        let values = found.rows.iter().filter_map(|row| row.parameter(name));
+        let column = named("parameter", name, &columns);
+        columns.push(Column {
+            align: align(values),
+            ..column.hover("parameter")
+        });
     }
-    for name in &found.metrics {
-        let what = if *name == found.objective.metric {
-            "objective"
-        } else {
-            "metric"
-        };
-        let way = if found.objective.maximize {
-            "larger is better"
-        } else {
-            "smaller is better"
-        };
-        columns.push(named(
-            name,
-            true,
-            if what == "objective" {
-                format!("{what}; {way}")
-            } else {
-                what.to_owned()
-            },
-        ));
+    let metrics: Vec<(&String, Vec<Reading>)> = found
+        .metrics
+        .iter()
+        .map(|name| (name, readings(found, name)))
+        .collect();
+    for (name, readings) in &metrics {
+        let objective = **name == found.objective.metric;
+        for reading in readings {
+            let values = found.rows.iter().filter_map(|row| reading.of(row, name));
+            let column = named("metric", &reading.key(name), &columns);
+            let column = Column {
+                align: align(values),
+                title: reading.title(name),
+                wide: !objective && reading.is_extra(),
+                ..column
+            };
+            let way = match (objective, found.objective.maximize) {
+                (true, true) => "; larger is better",
+                (true, false) => "; smaller is better",
+                (false, _) => "",
+            };
+            let what = if objective { "objective" } else { "metric" };
+            columns.push(column.hover(format!("{what}{}{way}", reading.hover())));
+        }
     }
     columns.extend([
         Column::number("DURATION"),
@@ -121,14 +149,16 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
                 .iter()
                 .map(|name| trial.parameter(name).map(cell).unwrap_or_default()),
         );
-        cells.extend(found.metrics.iter().map(|name| {
-            trial
-                .metrics
-                .iter()
-                .find(|metric| metric.name == *name)
-                .map(metric_cell)
+        for (name, readings) in &metrics {
+            cells.extend(readings.iter().map(|reading| {
+                let value = reading.of(trial, name);
+                match reading {
+                    Reading::Chosen(_) => trial.of_metric(name).map(metric_cell),
+                    _ => value.map(cell),
+                }
                 .unwrap_or_default()
-        }));
+            }));
+        }
         cells.extend([
             took(trial.started, trial.duration(now).and(trial.ended), now),
             age(trial.created, now),
@@ -141,6 +171,119 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
         row.object = Some(object(trial));
     }
     table
+}
+
+/// A column that keeps its name in exports, also where another has taken it: a parameter may be called
+/// `status`, and a metric as a parameter.
+fn named(what: &str, name: &str, before: &[Column]) -> Column {
+    const LATER: [&str; 4] = ["duration", "age", "reason", "message"];
+    let taken = LATER.contains(&name) || before.iter().any(|column| column.key == name);
+    Column {
+        key: if taken {
+            format!("{what}.{name}")
+        } else {
+            name.to_owned()
+        },
+        ..Column::new(name)
+    }
+}
+
+/// Numbers stand at the right, also where some are not finite.
+fn align<'a>(values: impl Iterator<Item = &'a Value>) -> Align {
+    let mut values = values.peekable();
+    let none = values.peek().is_none();
+    let number = |value: &Value| match value {
+        Value::Text(text) => text.parse::<f64>().is_ok(),
+        _ => true,
+    };
+    if none || values.all(number) {
+        Align::Right
+    } else {
+        Align::Left
+    }
+}
+
+/// One of the values that Katib keeps of a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reading {
+    /// The one that stands for the trial; its name where the others are shown too.
+    Chosen(Option<String>),
+    Min,
+    Max,
+    Latest,
+}
+
+impl Reading {
+    fn of<'a>(&self, trial: &'a TrialRow, metric: &str) -> Option<&'a Value> {
+        let metric = trial.of_metric(metric)?;
+        match self {
+            Self::Chosen(_) => &metric.value,
+            Self::Min => &metric.min,
+            Self::Max => &metric.max,
+            Self::Latest => &metric.latest,
+        }
+        .as_ref()
+    }
+
+    fn is_extra(&self) -> bool {
+        !matches!(self, Self::Chosen(_))
+    }
+
+    fn word(&self) -> &str {
+        match self {
+            Self::Chosen(strategy) => strategy.as_deref().unwrap_or_default(),
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Latest => "latest",
+        }
+    }
+
+    fn key(&self, metric: &str) -> String {
+        if self.is_extra() {
+            format!("{metric}.{}", self.word())
+        } else {
+            metric.to_owned()
+        }
+    }
+
+    fn title(&self, metric: &str) -> String {
+        match self {
+            Self::Chosen(None) => metric.to_owned(),
+            _ => format!("{metric} ({})", self.word()),
+        }
+    }
+
+    fn hover(&self) -> String {
+        match self {
+            Self::Chosen(None) => String::new(),
+            Self::Chosen(Some(strategy)) => {
+                format!(": the {strategy} of each trial's values, by which the experiment chose")
+            }
+            _ => format!(": the {} of each trial's values", self.word()),
+        }
+    }
+}
+
+/// What is to be shown of a metric: one value where they agree, else each.
+fn readings(found: &TrialTable, name: &str) -> Vec<Reading> {
+    let of_metric = || found.rows.iter().filter_map(|row| row.of_metric(name));
+    let differ = of_metric().any(|metric| {
+        let mut values = [&metric.min, &metric.max, &metric.latest]
+            .into_iter()
+            .flatten();
+        let first = values.next();
+        values.any(|value| Some(value) != first)
+    });
+    let strategy = of_metric().next().map(|metric| metric.strategy.clone());
+    let (true, Some(strategy)) = (differ, strategy) else {
+        return vec![Reading::Chosen(None)];
+    };
+    let others = [Reading::Min, Reading::Max, Reading::Latest]
+        .into_iter()
+        .filter(|reading| reading.word() != strategy);
+    std::iter::once(Reading::Chosen(Some(strategy.clone())))
+        .chain(others)
+        .collect()
 }
 
 /// The trials of several experiments, what differs in one column.
@@ -236,3 +379,6 @@ pub fn object(trial: &TrialRow) -> Json {
         "created": time(trial.created), "started": time(trial.started), "ended": time(trial.ended),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,7 @@ impl Magic for Events {
                 "there are no {word}{about} {} (they are kept for an hour)",
                 place(&scope)
             ));
-        ctx.output.list(table, &self.list)
+        ctx.list(table, &self.list)
     }
 
     fn explain(&self) -> Vec<String> {

@@ -56,7 +56,7 @@ impl Magic for Get {
         let (cluster, scope) = self.scope.cluster(ctx).await?;
         let discovery = ctx.or_interrupted(cluster.discovery()).await?;
         if self.kind == "kinds" {
-            return ctx.output.list(kinds(&discovery.kinds), &self.list);
+            return ctx.list(kinds(&discovery.kinds), &self.list);
         }
         // `pod/NAME`, as kubectl prints it.
         let (words, name) = match (self.kind.split_once('/'), &self.name) {
@@ -70,15 +70,24 @@ impl Magic for Get {
             fields: self.field_selector.clone(),
         };
         let found = discovery.kinds(words)?;
-        let whole =
-            matches!(self.list.output, Format::Json | Format::Yaml) && self.list.columns.is_empty();
-        if whole && let (Some(name), [kind]) = (&query.name, found.as_slice()) {
+        if found.len() > 1 && self.list.save.is_some() {
+            return Err(MagicError::usage(
+                "several kinds make several tables, which do not fit into one file",
+            )
+            .hint("save one kind at a time"));
+        }
+        let format = self.list.format()?;
+        let whole = matches!(format, Format::Json | Format::Yaml) && self.list.columns.is_empty();
+        if whole
+            && self.list.save.is_none()
+            && let (Some(name), [kind]) = (&query.name, found.as_slice())
+        {
             let namespace = scope.namespace().unwrap_or_default();
             let object = ctx
                 .or_interrupted(objects::get(&cluster, kind, namespace, name))
                 .await?;
             let object = objects::readable(object);
-            let text = match self.list.output {
+            let text = match format {
                 Format::Json => format!("{object:#}"),
                 _ => yaml(&object)?,
             };
@@ -117,7 +126,7 @@ impl Magic for Get {
             if found.len() > 1 {
                 table = table.title(kind.plural.clone());
             }
-            ctx.output.list(table, &self.list)?;
+            ctx.list(table, &self.list)?;
             shown += 1;
         }
         if shown == 0 {
@@ -142,12 +151,12 @@ impl Magic for Get {
         if let Some(fields) = &self.field_selector {
             line.push_str(&format!(" --field-selector {}", quoted(fields)));
         }
-        line.push_str(match self.list.output {
-            Format::Wide => " -o wide",
-            Format::Json => " -o json",
-            Format::Yaml => " -o yaml",
-            Format::Name => " -o name",
-            Format::Table | Format::Csv => "",
+        line.push_str(match self.list.format() {
+            Ok(Format::Wide) => " -o wide",
+            Ok(Format::Json) => " -o json",
+            Ok(Format::Yaml) => " -o yaml",
+            Ok(Format::Name) => " -o name",
+            _ => "",
         });
         vec![line]
     }

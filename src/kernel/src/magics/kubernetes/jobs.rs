@@ -34,7 +34,7 @@ impl Magic for Jobs {
         let table = table(&found, self.scope.all_namespaces, jiff::Timestamp::now()).empty(
             format!("there are no Jobs {}; trials make them", place(&scope)),
         );
-        ctx.output.list(table, &self.list)
+        ctx.list(table, &self.list)
     }
 
     fn explain(&self) -> Vec<String> {
@@ -106,5 +106,5 @@ pub fn took(
         .duration_since(started)
         .try_into()
         .unwrap_or_default();
-    Cell::of(duration.as_secs(), crate::render::age::age(duration))
+    Cell::took_about(duration)
 }

@@ -35,7 +35,7 @@ impl Magic for Pods {
             .await?;
         let table = table(&found, self.scope.all_namespaces, jiff::Timestamp::now())
             .empty(format!("there are no Pods {}", place(&scope)));
-        ctx.output.list(table, &self.list)
+        ctx.list(table, &self.list)
     }
 
     fn explain(&self) -> Vec<String> {

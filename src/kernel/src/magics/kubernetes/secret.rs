@@ -142,7 +142,7 @@ impl Magic for Secrets {
             }
             table.row(cells).name = secret.name;
         }
-        ctx.output.list(table, &self.list)
+        ctx.list(table, &self.list)
     }
 
     fn explain(&self) -> Vec<String> {

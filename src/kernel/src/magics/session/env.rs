@@ -350,7 +350,7 @@ fn list(ctx: &Context, list: &ListArgs) -> Result<(), MagicError> {
             Cell::text("the sandbox"),
         ]);
     }
-    ctx.output.list(table, list)
+    ctx.list(table, list)
 }
 
 fn table<'a>(

@@ -72,6 +72,172 @@ fn rows_are_filtered_by_conditions() {
     assert_eq!(names(&["--where", "accuracy="]), ["t10"]);
 }
 
+/// Ages, durations, sizes, and a metric that is not a number in one row.
+fn measured() -> Table {
+    let now: jiff::Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+    let mut table = Table::new([
+        Column::new("NAME"),
+        Column::number("AGE"),
+        Column::number("DURATION"),
+        Column::number("SIZE"),
+        Column::number("loss"),
+        Column::new("DONE"),
+    ]);
+    for (name, created, seconds, size, loss, done) in [
+        (
+            "a",
+            "2026-01-01T11:59:00Z",
+            10,
+            900_000_000,
+            Cell::number(0.5),
+            true,
+        ),
+        (
+            "b",
+            "2026-01-01T11:00:00Z",
+            300,
+            12,
+            Cell::text("nan"),
+            false,
+        ),
+        (
+            "c",
+            "2025-12-29T12:00:00Z",
+            7200,
+            2_000_000_000,
+            Cell::number(2.0),
+            true,
+        ),
+    ] {
+        table.row([
+            Cell::text(name),
+            Cell::age(created.parse().unwrap(), now),
+            Cell::took_about(std::time::Duration::from_secs(seconds)),
+            Cell::size(size),
+            loss,
+            Cell::bool(done),
+        ]);
+    }
+    table
+}
+
+fn of_measured(line: &[&str]) -> Table {
+    Line::try_parse_from(line)
+        .unwrap()
+        .list
+        .arrange(measured())
+        .unwrap()
+}
+
+#[test]
+fn ages_durations_and_sizes_are_compared_and_sorted_as_what_they_are() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["--where", "age < 5m"], "a"),
+        (&["--where", "age >= 1h and age < 2d"], "b"),
+        (&["--where", "duration > 4m30s"], "bc"),
+        (&["--where", "size > 0.5GB"], "ac"),
+        (&["--where", "done = no"], "b"),
+        (&["--where", "loss = nan"], "b"),
+        (&["--where", "not loss < 1"], "bc"),
+        (&["--sort", "age"], "abc"),
+        (&["--sort", "-age"], "cba"),
+        (&["--sort", "size"], "bac"),
+        // What is no number comes last, whichever way the numbers go.
+        (&["--sort", "loss"], "acb"),
+        (&["--sort", "-loss"], "cab"),
+    ];
+    for (line, wanted) in cases {
+        let found: String = of_measured(line)
+            .rows
+            .iter()
+            .map(|row| row.name.as_str())
+            .collect();
+        assert_eq!(found, *wanted, "{line:?}");
+    }
+}
+
+#[test]
+fn a_parquet_file_has_a_type_for_each_column() {
+    use ::parquet::file::reader::{FileReader as _, SerializedFileReader};
+
+    let redactor = Redactor::default();
+    let list = Line::try_parse_from(["--save", "trials.parquet"])
+        .unwrap()
+        .list;
+    let (content, rows) = list.file(measured(), &redactor).unwrap();
+    assert_eq!(rows, 3);
+    let reader = SerializedFileReader::new(bytes::Bytes::from(content)).unwrap();
+    let schema = reader.metadata().file_metadata().schema_descr();
+    let types: Vec<String> = schema
+        .columns()
+        .iter()
+        .map(|column| {
+            let logical = column
+                .logical_type_ref()
+                .map(|logical| format!(" {logical:?}"));
+            let logical = logical.unwrap_or_default();
+            let logical = logical
+                .split(['(', '{'])
+                .next()
+                .unwrap()
+                .trim_end()
+                .to_owned();
+            format!("{} {}{logical}", column.name(), column.physical_type())
+        })
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "name BYTE_ARRAY String",
+            "age INT64 Timestamp",
+            "duration INT64",
+            "size INT64",
+            "loss DOUBLE",
+            "done BOOLEAN",
+        ]
+    );
+    let values: Vec<String> = reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(|row| row.unwrap().to_string())
+        .collect();
+    assert!(
+        values[0].contains("size: 900000000") && values[0].contains("loss: 0.5"),
+        "{values:?}"
+    );
+    assert!(values[1].contains("loss: NaN"), "{values:?}");
+}
+
+#[test]
+fn a_file_says_by_its_ending_what_is_written() {
+    let redactor = Redactor::default();
+    let file = |line: &[&str]| {
+        let list = Line::try_parse_from(line).unwrap().list;
+        let content = list.file(measured(), &redactor)?.0;
+        Ok::<_, MagicError>(String::from_utf8_lossy(&content).into_owned())
+    };
+    let csv = file(&["--save", "x.csv", "--columns", "name,loss,duration"]).unwrap();
+    assert_eq!(csv, "name,loss,duration\na,0.5,10\nb,nan,300\nc,2.0,7200\n");
+    assert!(
+        file(&["--save", "x.JSON"])
+            .unwrap()
+            .contains("\"loss\": 0.5")
+    );
+    assert!(
+        file(&["--save", "x.dat", "-o", "yaml"])
+            .unwrap()
+            .contains("loss: 0.5")
+    );
+    let error = file(&["--save", "x.dat"]).unwrap_err();
+    assert!(error.hint.unwrap().contains(".parquet"));
+    let error = Line::try_parse_from(["-o", "parquet"])
+        .unwrap()
+        .list
+        .render(measured())
+        .unwrap_err();
+    assert_eq!(error.hint.as_deref(), Some("add --save FILE.parquet"));
+}
+
 #[test]
 fn columns_are_chosen_and_rows_are_cut() {
     let table = arranged(&["--columns", "accuracy,node", "--limit", "2"]).unwrap();
@@ -106,6 +272,20 @@ fn a_column_that_is_not_there_is_named_with_those_that_are() {
     );
     let error = arranged(&["--where", "nonsense"]).unwrap_err();
     assert!(error.hint.unwrap().contains("status=Running"));
+    // The place in the condition is marked, and a near name offered.
+    let error = arranged(&["--where", "status=Running and acuracy > 0.9"]).unwrap_err();
+    assert_eq!(
+        error.detail.as_deref(),
+        Some("  status=Running and acuracy > 0.9\n                     ^^^^^^^")
+    );
+    assert!(error.hint.unwrap().starts_with("did you mean `accuracy`?"));
+    let error = arranged(&["--where", "accuracy > high"]).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("the column `accuracy` holds numbers"),
+        "{error:?}"
+    );
 }
 
 #[test]

@@ -74,6 +74,24 @@ impl Column {
     }
 }
 
+/// What a cell measures, where its value alone does not say it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measure {
+    /// How long something took, or how old it is.
+    Seconds(f64),
+    /// How large something is.
+    Bytes(f64),
+}
+
+impl Measure {
+    /// The number.
+    pub fn number(self) -> f64 {
+        match self {
+            Self::Seconds(number) | Self::Bytes(number) => number,
+        }
+    }
+}
+
 /// One cell: what is shown, and the value behind it that is sorted by and exported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
@@ -85,6 +103,8 @@ pub struct Cell {
     pub status: Option<Status>,
     /// The value behind the text.
     pub value: Value,
+    /// What it is sorted and filtered by, where that is not the value.
+    pub measure: Option<Measure>,
 }
 
 impl Cell {
@@ -134,19 +154,39 @@ impl Cell {
 
     /// A number of bytes, as docker writes it.
     pub fn size(bytes: u64) -> Self {
-        Self::of(bytes, age::size(bytes)).hover(format!("{bytes} bytes"))
+        #[allow(clippy::cast_precision_loss, reason = "exact up to petabytes")]
+        let measure = Some(Measure::Bytes(bytes as f64));
+        Self {
+            measure,
+            ..Self::of(bytes, age::size(bytes)).hover(format!("{bytes} bytes"))
+        }
     }
 
     /// The age of something, with the time itself on hover.
     pub fn age(then: jiff::Timestamp, now: jiff::Timestamp) -> Self {
         // To the second, as the cluster's own times are.
         let time = format!("{then:.0}");
-        Self::of(time.clone(), age::since(then, now)).hover(time)
+        Self {
+            measure: Some(Measure::Seconds(now.duration_since(then).as_secs_f64())),
+            ..Self::of(time.clone(), age::since(then, now)).hover(time)
+        }
     }
 
     /// How long something took.
     pub fn took(duration: std::time::Duration) -> Self {
-        Self::of(json!(duration.as_secs_f64()), age::took(duration))
+        Self::lasted(duration, age::took(duration), json!(duration.as_secs_f64()))
+    }
+
+    /// How long something took that the cluster tells to the second.
+    pub fn took_about(duration: std::time::Duration) -> Self {
+        Self::lasted(duration, age::age(duration), json!(duration.as_secs()))
+    }
+
+    fn lasted(duration: std::time::Duration, text: String, seconds: Value) -> Self {
+        Self {
+            measure: Some(Measure::Seconds(duration.as_secs_f64())),
+            ..Self::of(seconds, text)
+        }
     }
 
     /// Yes or no.

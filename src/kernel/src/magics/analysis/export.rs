@@ -1,0 +1,152 @@
+//! `:experiment export`: an experiment and all it left, as files.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use katlab_lab::file;
+use katlab_lab::katib::archive::{self, Archive};
+use katlab_lab::katib::experiments::Summary;
+use katlab_lab::katib::trials::TrialTable;
+
+use crate::magics::kubernetes::{NamespaceArgs, quoted};
+use crate::magics::{Context, Magic, MagicError, katib};
+use crate::render::counted;
+use crate::render::list::ListArgs;
+
+/// Write an experiment and all it left to a folder
+///
+/// Its manifests, its trials as CSV, Parquet and JSON, every value of its metrics, and the logs of trials
+/// whose pods are still there. `:trials --from DIR`, `:plot --from DIR` and `:analyze --from DIR` read it
+/// again, with no cluster.
+#[derive(Debug, Parser)]
+pub struct Export {
+    /// The experiment
+    #[arg(value_name = "EXPERIMENT")]
+    name: String,
+    /// The folder; it is made where it is not there
+    #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    output: PathBuf,
+    /// Replace what an earlier export left in the folder
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    place: NamespaceArgs,
+}
+
+impl Magic for Export {
+    const NAME: &'static str = "experiment export";
+
+    fn explain(&self) -> Vec<String> {
+        let (name, place) = (quoted(&self.name), self.place.kubectl());
+        let folder = quoted(&self.output.display().to_string());
+        vec![
+            format!("kubectl get experiment {name}{place} -o yaml > {folder}/experiment.yaml"),
+            format!(
+                "kubectl get trials{place} -l katib.kubeflow.org/experiment={name} -o json > {folder}/trials.json"
+            ),
+            format!(
+                "kubectl logs{place} -l katib.kubeflow.org/experiment={name} --tail -1 --prefix > {folder}/logs"
+            ),
+        ]
+    }
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        let folder = ctx.session.resolve(&self.output);
+        self.check(&folder)?;
+        let cluster = self.place.cluster(ctx).await?;
+        let found = ctx
+            .or_interrupted(archive::collect(&cluster, &self.name))
+            .await?;
+        let redactor = ctx.session.redactor();
+        let mut files: Vec<(PathBuf, Vec<u8>)> = found
+            .files()
+            .map_err(|error| MagicError::new(error.to_string()).hint(error.hint()))?
+            .into_iter()
+            .map(|(path, text)| (path, redactor.text(&text).into_bytes()))
+            .collect();
+        let listed = TrialTable::of(Some(Summary::of(&found.experiment)), &found.trials);
+        for name in ["trials.csv", "trials.parquet"] {
+            let list = ListArgs {
+                save: Some(name.into()),
+                ..ListArgs::default()
+            };
+            let table = katib::trials::table(&listed, jiff::Timestamp::now());
+            files.push((name.into(), list.file(table, &redactor)?.0));
+        }
+        if self.yes {
+            remove_old_logs(&folder, &found);
+        }
+        for (path, content) in &files {
+            let path = folder.join(path);
+            file::replace(&path, content, 0o644).map_err(|error| {
+                MagicError::new(format!("{} cannot be written: {error}", path.display()))
+                    .hint("choose another folder with -o")
+            })?;
+        }
+        for missing in &found.missing {
+            ctx.output.warn(format!("left out: {missing}"));
+        }
+        let points: usize = found.metrics.values().map(Vec::len).sum();
+        ctx.output.done(format!(
+            "wrote {}, {} and {} of {} to {}",
+            counted(found.trials.len(), "trial"),
+            counted(points, "value of a metric").replace("value of a metrics", "values of metrics"),
+            counted(found.logs.len(), "log"),
+            self.name,
+            self.output.display()
+        ));
+        ctx.output.note(format!(
+            "`:trials --from {}` reads it again, with no cluster",
+            quoted(&self.output.display().to_string())
+        ));
+        Ok(())
+    }
+}
+
+impl Export {
+    /// A folder with other things in it is left alone.
+    fn check(&self, folder: &Path) -> Result<(), MagicError> {
+        let shown = self.output.display();
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                return Err(MagicError::new(format!("{shown} cannot be used: {error}"))
+                    .hint("choose another folder with -o"));
+            }
+        };
+        if entries.count() == 0 {
+            return Ok(());
+        }
+        if !folder.join(archive::EXPERIMENT).exists() {
+            return Err(MagicError::new(format!("{shown} holds other things"))
+                .hint("choose a new folder with -o"));
+        }
+        if !self.yes {
+            return Err(MagicError::new(format!(
+                "{shown} holds an export already; nothing was done"
+            ))
+            .hint("add --yes to replace it"));
+        }
+        Ok(())
+    }
+}
+
+/// Logs of trials that are no longer part of the experiment would mislead.
+fn remove_old_logs(folder: &Path, found: &Archive) {
+    let Ok(entries) = std::fs::read_dir(folder.join("logs")) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let trial = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let is_log = path.extension().is_some_and(|ending| ending == "log");
+        let known = found.trials.iter().any(|one| one.metadata.name() == trial);
+        // The log of a trial that is still there is kept, also where its pod is gone by now.
+        if is_log && !known {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

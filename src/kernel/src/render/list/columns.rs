@@ -1,0 +1,82 @@
+//! The columns of a list by their names, and what they hold.
+
+use std::borrow::Cow;
+
+use katlab_analysis::condition::{Columns, Datum, Kind};
+use serde_json::Value;
+
+use crate::magics::{MagicError, nearest};
+use crate::render::table::{Cell, Measure, Table};
+
+/// Where a column is.
+///
+/// # Errors
+/// When it is not there, with those that are.
+pub(super) fn find(table: &Table, name: &str) -> Result<usize, MagicError> {
+    table.find(name).map_err(|hint| {
+        MagicError::usage(format!("there is no column `{name}` in this list")).hint(hint)
+    })
+}
+
+impl Columns for Table {
+    fn find(&self, name: &str) -> Result<usize, String> {
+        let position = |same: &dyn Fn(&str) -> bool| {
+            self.columns
+                .iter()
+                .position(|column| same(&column.key) || same(&column.title))
+        };
+        position(&|known| known == name)
+            .or_else(|| position(&|known| known.eq_ignore_ascii_case(name)))
+            // `learning_rate` finds the parameter `--learning_rate`.
+            .or_else(|| position(&|known| known.trim_start_matches('-').eq_ignore_ascii_case(name)))
+            .ok_or_else(|| {
+                let keys: Vec<&str> = self
+                    .columns
+                    .iter()
+                    .map(|column| column.key.as_str())
+                    .collect();
+                let all = format!("the columns are: {}", keys.join(", "));
+                match nearest::to(name.trim_start_matches('-'), keys.iter().copied()).first() {
+                    Some(near) => format!("did you mean `{near}`? T{}", &all[1..]),
+                    None => all,
+                }
+            })
+    }
+
+    fn kind(&self, column: usize) -> Kind {
+        let mut kind = Kind::Unknown;
+        let cells = self.rows.iter().map(|row| &row.cells[column]);
+        for cell in cells.filter(|cell| !cell.is_empty()) {
+            let one = match (&cell.measure, &cell.value) {
+                (Some(Measure::Seconds(_)), _) => Kind::Duration,
+                (Some(Measure::Bytes(_)), _) => Kind::Size,
+                (None, Value::Number(_)) => Kind::Number,
+                (None, Value::Bool(_)) => Kind::Truth,
+                // A metric may be nan or infinite, which JSON has no numbers for.
+                (None, Value::String(text)) if not_finite(text).is_some() => continue,
+                _ => Kind::Text,
+            };
+            if kind != Kind::Unknown && kind != one {
+                return Kind::Text;
+            }
+            kind = one;
+        }
+        kind
+    }
+}
+
+/// The number that a text such as `nan` or `-inf` stands for.
+pub(super) fn not_finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| !number.is_finite())
+}
+
+/// A cell's value, as conditions see it.
+pub(super) fn datum(cell: &Cell) -> Datum<'_> {
+    match (&cell.measure, &cell.value) {
+        (Some(measure), _) => Datum::Number(measure.number()),
+        (None, Value::Null) => Datum::Empty,
+        (None, Value::Number(number)) => number.as_f64().map_or(Datum::Empty, Datum::Number),
+        (None, Value::String(text)) => Datum::Text(Cow::Borrowed(text)),
+        (None, other) => Datum::Text(Cow::Owned(other.to_string())),
+    }
+}

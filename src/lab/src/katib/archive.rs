@@ -1,0 +1,350 @@
+//! An experiment and all it left, in a folder: exported from a cluster, and read back without one.
+//!
+//! ```text
+//! DIR/experiment.yaml   the Experiment as the cluster has it
+//! DIR/trials.json       its Trials
+//! DIR/jobs.json         when each trial's Job began and was done, while it was there
+//! DIR/metrics.csv       the observation logs: trial, metric, time, value
+//! DIR/logs/TRIAL.log    what the trials printed, while their pods were there
+//! ```
+//!
+//! Reading takes the first four; whatever else stands there is for people and other programs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use futures::StreamExt as _;
+use k8s_openapi::jiff::Timestamp;
+use katlab_katib::names::LABEL_EXPERIMENT;
+use katlab_katib::types::{Experiment, Trial};
+use serde::{Deserialize, Serialize};
+
+use super::observations::{self, Point};
+use super::{experiments, trials, value};
+use crate::cluster::{self, Cluster};
+use crate::kubernetes::logs::{self, Extent};
+use crate::kubernetes::{Scope, jobs};
+
+/// The Experiment's file, by which a folder is known for an export.
+pub const EXPERIMENT: &str = "experiment.yaml";
+const TRIALS: &str = "trials.json";
+const JOBS: &str = "jobs.json";
+const METRICS: &str = "metrics.csv";
+const LOGS: &str = "logs";
+/// Questions asked at once.
+const AT_ONCE: usize = 8;
+
+/// When a trial's Job ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// It began, RFC 3339.
+    pub began: Option<String>,
+    /// It was done, RFC 3339.
+    pub done: Option<String>,
+}
+
+/// An experiment and all it left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Archive {
+    /// The Experiment.
+    pub experiment: Experiment,
+    /// Its Trials.
+    pub trials: Vec<Trial>,
+    /// When each trial's Job ran, by trial.
+    pub work: BTreeMap<String, Work>,
+    /// The observation log of each trial.
+    pub metrics: BTreeMap<String, Vec<Point>>,
+    /// What each trial printed.
+    pub logs: BTreeMap<String, String>,
+    /// What could not be had, and why.
+    pub missing: Vec<String>,
+}
+
+/// Why a folder could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no export in it.
+    #[error("{} holds no exported experiment: {EXPERIMENT} is missing", .0.display())]
+    NoExport(PathBuf),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{} is not what an export has there: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoExport(_) => {
+                "name a folder that `:experiment export NAME -o DIR` has written".to_owned()
+            }
+            Self::File { .. } => "look at the permissions, and at the space left".to_owned(),
+            Self::Content { .. } => {
+                "export the experiment again, or mend the file by hand".to_owned()
+            }
+        }
+    }
+}
+
+/// When the Jobs of an experiment's trials ran; empty where they are gone or cannot be listed.
+pub async fn work(cluster: &Cluster, experiment: &str) -> BTreeMap<String, Work> {
+    let selector = format!("{LABEL_EXPERIMENT}={experiment}");
+    let scope = Scope::Namespace(cluster.namespace.clone());
+    let found = jobs::list(cluster, &scope, Some(&selector)).await;
+    let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    found
+        .unwrap_or_default()
+        .into_iter()
+        .map(|job| {
+            let work = Work {
+                began: text(job.started),
+                done: text(job.ended),
+            };
+            (job.trial.unwrap_or(job.name), work)
+        })
+        .collect()
+}
+
+/// Takes an experiment from a cluster with all it left.
+///
+/// What is gone or cannot be had (pods, the metric store) is named in [`Archive::missing`].
+///
+/// # Errors
+/// When the experiment or its trials cannot be read.
+pub async fn collect(cluster: &Cluster, name: &str) -> cluster::Result<Archive> {
+    let namespace = cluster.namespace.as_str();
+    let (experiment, objects, work) = futures::future::join3(
+        experiments::get(cluster, namespace, name),
+        trials::objects(cluster, namespace, name),
+        work(cluster, name),
+    )
+    .await;
+    let (experiment, objects) = (experiment?, objects?);
+    let names: Vec<String> = objects
+        .iter()
+        .map(|trial| trial.metadata.name().to_owned())
+        .collect();
+    let mut archive = Archive {
+        experiment,
+        trials: objects,
+        work,
+        ..Archive::default()
+    };
+    match observations::open(cluster).await {
+        Ok(way) => {
+            let way = &way;
+            let mut asked = futures::stream::iter(names.iter().cloned())
+                .map(|trial| async move { (way.of_trial(&trial, None).await, trial) })
+                .buffer_unordered(AT_ONCE);
+            while let Some((points, trial)) = asked.next().await {
+                match points {
+                    Ok(points) => drop(archive.metrics.insert(trial, points)),
+                    Err(error) => archive.missing.push(error.to_string()),
+                }
+            }
+        }
+        Err(error) => archive.missing.push(format!("metrics: {error}")),
+    }
+    let mut asked = futures::stream::iter(names)
+        .map(|trial| async move {
+            let target = logs::find(cluster, namespace, &trial, None).await?;
+            let lines = logs::read(cluster, &target, Extent::default()).await?;
+            Ok::<_, cluster::Error>((trial, lines.join("\n")))
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut without = 0;
+    while let Some(log) = asked.next().await {
+        match log {
+            Ok((trial, text)) => drop(archive.logs.insert(trial, text)),
+            Err(_) => without += 1,
+        }
+    }
+    drop(asked);
+    if without > 0 {
+        archive.missing.push(format!(
+            "logs of {without} trials, whose pods are gone or have not started"
+        ));
+    }
+    Ok(archive)
+}
+
+impl Archive {
+    /// The files of the export, by their path in the folder.
+    ///
+    /// # Errors
+    /// When an object cannot be written as YAML or JSON.
+    pub fn files(&self) -> Result<Vec<(PathBuf, String)>, Error> {
+        let failed = |file: &str, reason: String| Error::Content {
+            path: file.into(),
+            reason,
+        };
+        let experiment = serde_saphyr::to_string(&self.experiment)
+            .map_err(|error| failed(EXPERIMENT, error.to_string()))?;
+        let trials = serde_json::to_string_pretty(&self.trials)
+            .map_err(|error| failed(TRIALS, error.to_string()))?;
+        let jobs = serde_json::to_string_pretty(&self.work)
+            .map_err(|error| failed(JOBS, error.to_string()))?;
+        let mut files = vec![
+            (EXPERIMENT.into(), experiment),
+            (TRIALS.into(), trials + "\n"),
+            (JOBS.into(), jobs + "\n"),
+            (METRICS.into(), self.metrics_csv()),
+        ];
+        for (trial, log) in &self.logs {
+            files.push((
+                Path::new(LOGS).join(format!("{trial}.log")),
+                log.clone() + "\n",
+            ));
+        }
+        Ok(files)
+    }
+
+    fn metrics_csv(&self) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        // Memory takes them all, and each has four fields.
+        let _ = writer.write_record(["trial", "metric", "time", "value"]);
+        for (trial, points) in &self.metrics {
+            for point in points {
+                let time = point.time.map(|time| time.to_string()).unwrap_or_default();
+                let value = point
+                    .value
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let _ = writer.write_record([trial, &point.metric, &time, &value]);
+            }
+        }
+        let content = writer.into_inner().unwrap_or_default();
+        String::from_utf8_lossy(&content).into_owned()
+    }
+}
+
+/// Reads an export; logs are left where they are.
+///
+/// # Errors
+/// [`Error`], when the folder is no export or a file cannot be read.
+pub fn read(folder: &Path) -> Result<Archive, Error> {
+    let text = |file: &str| {
+        let path = folder.join(file);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::File { path, source }),
+        }
+    };
+    let wrong = |file: &str, reason: String| Error::Content {
+        path: folder.join(file),
+        reason,
+    };
+    let Some(experiment) = text(EXPERIMENT)? else {
+        return Err(Error::NoExport(folder.to_owned()));
+    };
+    let experiment = serde_saphyr::from_str(&experiment)
+        .map_err(|error| wrong(EXPERIMENT, error.to_string()))?;
+    let trials = match text(TRIALS)? {
+        Some(text) => {
+            serde_json::from_str(&text).map_err(|error| wrong(TRIALS, error.to_string()))?
+        }
+        None => return Err(wrong(TRIALS, "the file is missing".to_owned())),
+    };
+    let work = match text(JOBS)? {
+        Some(text) => {
+            serde_json::from_str(&text).map_err(|error| wrong(JOBS, error.to_string()))?
+        }
+        None => BTreeMap::new(),
+    };
+    let mut metrics: BTreeMap<String, Vec<Point>> = BTreeMap::new();
+    if let Some(text) = text(METRICS)? {
+        for record in csv::Reader::from_reader(text.as_bytes()).records() {
+            let record = record.map_err(|error| wrong(METRICS, error.to_string()))?;
+            let [trial, metric, time, value] =
+                [0, 1, 2, 3].map(|at| record.get(at).unwrap_or_default());
+            metrics.entry(trial.to_owned()).or_default().push(Point {
+                metric: metric.to_owned(),
+                time: time.parse().ok(),
+                value: value::metric(value),
+            });
+        }
+    }
+    Ok(Archive {
+        experiment,
+        trials,
+        work,
+        metrics,
+        ..Archive::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::Value;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let point = |value| Point {
+            metric: "acc, top \"1\"".into(),
+            time: "2026-01-01T00:00:01Z".parse().ok(),
+            value,
+        };
+        let archive = Archive {
+            experiment: serde_json::from_value(json!({
+                "apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "metadata": {"name": "digits", "namespace": "lab"},
+                "spec": {"objective": {"type": "maximize", "objectiveMetricName": "accuracy"},
+                         "parameters": [{"name": "--lr", "parameterType": "double", "feasibleSpace": {"min": "1e-5", "max": "1"}}]},
+            }))
+            .unwrap(),
+            trials: vec![
+                serde_json::from_value(json!({
+                    "metadata": {"name": "digits-1"},
+                    "spec": {"parameterAssignments": [{"name": "--lr", "value": "0.01"}]},
+                    "status": {"observation": {"metrics": [{"name": "accuracy", "min": "0.1", "max": "0.9", "latest": "0.8"}]}},
+                }))
+                .unwrap(),
+            ],
+            work: [("digits-1".to_owned(), Work { began: Some("2026-01-01T00:00:00Z".into()), done: None })].into(),
+            metrics: [("digits-1".to_owned(), vec![point(Some(Value::Number(0.5))), point(None)])].into(),
+            logs: [("digits-1".to_owned(), "accuracy=0.5".to_owned())].into(),
+            missing: Vec::new(),
+        };
+        for (path, content) in archive.files().unwrap() {
+            crate::file::replace(&folder.path().join(path), content.as_bytes(), 0o644).unwrap();
+        }
+        let log = std::fs::read_to_string(folder.path().join("logs/digits-1.log")).unwrap();
+        assert_eq!(log, "accuracy=0.5\n");
+        let back = read(folder.path()).unwrap();
+        assert_eq!(
+            back,
+            Archive {
+                logs: BTreeMap::new(),
+                ..archive
+            }
+        );
+    }
+
+    #[test]
+    fn a_folder_that_is_no_export_is_told_from_one_that_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path()), Err(Error::NoExport(_))));
+        std::fs::write(folder.path().join(EXPERIMENT), "metadata: {name: a}\n").unwrap();
+        let error = read(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("trials.json"), "{error}");
+        std::fs::write(folder.path().join(TRIALS), "{").unwrap();
+        assert!(matches!(read(folder.path()), Err(Error::Content { .. })));
+    }
+}

@@ -39,6 +39,7 @@ pub fn valid_name(name: &str) -> Option<String> {
     let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
     let mut valid = parts.join(".");
     valid.truncate(253);
+    valid.truncate(valid.trim_end_matches(['-', '.']).len());
     (valid != name && !valid.is_empty()).then_some(valid)
 }
 
@@ -75,6 +76,9 @@ mod tests {
             assert_eq!(near(valid), None);
         }
         assert_eq!(near("___"), None);
+        // Cut to length where a dash would come last.
+        let long = format!("{}-bc", "a".repeat(252));
+        assert_eq!(near(&long), Some("a".repeat(252)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! What keeps the pods of trials from starting.
+//! What keeps the pods of trials from starting, or from doing their work.
 //!
 //! Katib calls a trial Running as soon as its job is there, whether or not a container of it ever
-//! starts. Only the pods tell: by what their containers wait for, or by having found no node.
+//! starts, and for as long as the job tries again. Only the pods tell: by what their containers wait
+//! for or how they ended, or by having found no node.
 
 use k8s_openapi::api::core::v1::Pod;
 use katlab_katib::names::{LABEL_EXPERIMENT, LABEL_TRIAL};
@@ -12,10 +13,10 @@ use crate::cluster::Cluster;
 use crate::kubernetes::Scope;
 use crate::kubernetes::pods::{self, State};
 
-/// A pod that cannot start is in this phase (the kubelet's own rule), and few others are for long.
-pub(super) const PENDING: &str = "status.phase=Pending";
+/// The pods that may be in trouble. Those of trials that went well may be many, and say nothing here.
+pub(super) const UNDONE: &str = "status.phase!=Succeeded";
 
-/// Why a pod of a trial does not start.
+/// Why a pod of a trial does not start, or does not do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
     /// The trial's namespace.
@@ -28,6 +29,8 @@ pub struct Obstacle {
     pub message: String,
     /// The image that cannot be had, when that is the reason.
     pub image: Option<String>,
+    /// Its container ran and failed, and is or will be started again.
+    pub failing: bool,
 }
 
 impl Obstacle {
@@ -37,34 +40,55 @@ impl Obstacle {
             return None;
         }
         let row = pods::row(pod);
-        let obstacle = |reason: &str, message: &str, image: Option<&str>| {
+        let obstacle = |reason: &str, message: &str| {
             Some(Self {
                 namespace: row.namespace.clone(),
                 trial: row.trial.clone()?,
                 reason: reason.to_owned(),
                 message: message.to_owned(),
-                image: image.map(str::to_owned),
+                image: None,
+                failing: false,
             })
         };
-        let waits = row.states.iter().filter_map(|one| match &one.state {
-            State::Waiting { reason, message } if one.state.is_trouble() => {
-                Some((one, reason, message))
+        // A pull that failed tells more than what other containers wait for, and the training more
+        // than the collector beside it.
+        let telling = row
+            .states
+            .iter()
+            .filter(|one| one.state.is_trouble())
+            .min_by_key(|one| (!one.state.is_pull_failure(), one.is_collector()));
+        match telling.map(|one| (one, &one.state)) {
+            Some((one, State::Waiting { reason, message })) => {
+                return obstacle(reason, message).map(|held| Self {
+                    image: one.state.is_pull_failure().then(|| one.image.clone()),
+                    failing: reason == "CrashLoopBackOff",
+                    ..held
+                });
             }
-            _ => None,
-        });
-        // A pull that failed tells more than what other containers wait for.
-        if let Some((one, reason, message)) =
-            waits.min_by_key(|(one, ..)| !one.state.is_pull_failure())
-        {
-            let image = one.state.is_pull_failure().then_some(one.image.as_str());
-            return obstacle(reason, message, image);
+            Some((one, State::Terminated { code, reason, .. })) => {
+                let message = format!("container {} ended with exit code {code}", one.name);
+                let reason = if reason.is_empty() { "Error" } else { reason };
+                return obstacle(reason, &message).map(|held| Self {
+                    failing: true,
+                    ..held
+                });
+            }
+            _ => {}
         }
         let condition = pods::unscheduled(pod)?;
         obstacle(
             condition.reason.as_deref().unwrap_or("Unschedulable"),
             condition.message.as_deref().unwrap_or_default(),
-            None,
         )
+    }
+
+    /// The reason and what it is about: `ErrImagePull (image mnist:1)`.
+    pub fn told(&self) -> String {
+        match &self.image {
+            Some(image) => format!("{} (image {image})", self.reason),
+            None if self.message.is_empty() => self.reason.clone(),
+            None => format!("{} ({})", self.reason, self.message),
+        }
     }
 
     /// Whether it only waits for room on a node, which others may leave.
@@ -73,15 +97,27 @@ impl Obstacle {
     }
 }
 
-/// What holds up trials of an experiment, or of all. Nothing where we may not look at pods: this
-/// comes on top of what was asked for.
-pub async fn list(cluster: &Cluster, scope: &Scope, experiment: Option<&str>) -> Vec<Obstacle> {
+/// Whose pods are looked at.
+#[derive(Clone, Copy, Debug)]
+pub enum Of<'a> {
+    /// Those of every trial.
+    All,
+    /// Those of an experiment's trials.
+    Experiment(&'a str),
+    /// Those of one trial.
+    Trial(&'a str),
+}
+
+/// What holds up trials. Nothing where we may not look at pods: this comes on top of what was
+/// asked for.
+pub async fn list(cluster: &Cluster, scope: &Scope, of: Of<'_>) -> Vec<Obstacle> {
     let api: Api<Pod> = pods::api(cluster, scope);
-    let labels = match experiment {
-        Some(name) => format!("{LABEL_TRIAL},{LABEL_EXPERIMENT}={name}"),
-        None => LABEL_TRIAL.to_owned(),
+    let labels = match of {
+        Of::All => LABEL_TRIAL.to_owned(),
+        Of::Experiment(name) => format!("{LABEL_TRIAL},{LABEL_EXPERIMENT}={name}"),
+        Of::Trial(name) => format!("{LABEL_TRIAL}={name}"),
     };
-    let params = ListParams::default().labels(&labels).fields(PENDING);
+    let params = ListParams::default().labels(&labels).fields(UNDONE);
     match api.list(&params).await {
         Ok(found) => found.items.iter().filter_map(Obstacle::of).collect(),
         Err(_) => Vec::new(),
@@ -132,6 +168,33 @@ mod tests {
         assert_eq!(pod(labels, on_its_way), None);
         let of_nobody = statuses(&[waiting("training", "ErrImagePull")]);
         assert_eq!(pod(json!({}), of_nobody), None);
+    }
+
+    #[test]
+    fn a_container_that_fails_again_and_again_tells_so() {
+        let labels = json!({"katib.kubeflow.org/trial": "t"});
+        let crashing = json!({"phase": "Running", "containerStatuses": [waiting("training", "CrashLoopBackOff")]});
+        let held = pod(labels.clone(), crashing).unwrap();
+        assert_eq!(
+            (held.reason.as_str(), held.failing),
+            ("CrashLoopBackOff", true)
+        );
+
+        let ended = |name: &str, code: i32| {
+            json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": code, "reason": "Error"}}})
+        };
+        let statuses = [
+            ended("metrics-logger-and-collector", 255),
+            ended("training", 3),
+        ];
+        let failed = json!({"phase": "Failed", "containerStatuses": statuses});
+        let held = pod(labels.clone(), failed).unwrap();
+        assert_eq!(held.message, "container training ended with exit code 3");
+        assert!(held.failing);
+
+        let well = json!({"phase": "Running", "containerStatuses": [ended("training", 0)]});
+        assert_eq!(pod(labels, well), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use katlab_katib::types::{ObjectiveSpec, Trial};
 
 use super::experiments::{self, MetricValue, Objective, Summary};
 use super::held;
-use super::obstacles::{self, Obstacle};
+use super::obstacles::{self, Obstacle, Of};
 use super::value::Value;
 use crate::cluster::{Cluster, Result};
 use crate::kubernetes::Scope;
@@ -267,7 +267,7 @@ pub async fn of_experiment(
     look_at_pods(
         cluster,
         &namespace.into(),
-        Some(experiment),
+        Of::Experiment(experiment),
         &mut table.rows,
     )
     .await;
@@ -275,15 +275,25 @@ pub async fn of_experiment(
 }
 
 /// One more request, and only when a trial is under way.
-async fn look_at_pods(
-    cluster: &Cluster,
-    scope: &Scope,
-    experiment: Option<&str>,
-    rows: &mut [TrialRow],
-) {
+async fn look_at_pods(cluster: &Cluster, scope: &Scope, of: Of<'_>, rows: &mut [TrialRow]) {
     if rows.iter().any(|row| row.status == kinds::RUNNING) {
-        hold_up(rows, &obstacles::list(cluster, scope, experiment).await);
+        hold_up(rows, &obstacles::list(cluster, scope, of).await);
     }
+}
+
+/// A trial as a row, with what holds it up.
+pub async fn row(cluster: &Cluster, trial: &Trial) -> TrialRow {
+    let mut row = TrialRow::of(trial, &[]);
+    let scope = Scope::from(row.namespace.as_str());
+    let name = row.name.clone();
+    look_at_pods(
+        cluster,
+        &scope,
+        Of::Trial(&name),
+        std::slice::from_mut(&mut row),
+    )
+    .await;
+    row
 }
 
 /// The trials of an experiment as Katib's own objects.
@@ -325,7 +335,7 @@ pub async fn list(cluster: &Cluster, scope: &Scope) -> Result<Vec<TrialRow>> {
             &right.name,
         ))
     });
-    look_at_pods(cluster, scope, None, &mut rows).await;
+    look_at_pods(cluster, scope, Of::All, &mut rows).await;
     Ok(rows)
 }
 

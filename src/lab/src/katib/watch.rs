@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::experiments::{self, Summary};
 use super::held::{self, Held as _};
-use super::obstacles::{Obstacle, PENDING};
+use super::obstacles::{Obstacle, UNDONE};
 use super::trials::{self, TrialTable};
 use crate::cluster::{Cluster, Error, Result};
 use crate::kubernetes::{Scope, pods};
@@ -59,7 +59,7 @@ pub struct Watch {
     name: String,
     experiments: Events<held::Experiment>,
     trials: Events<held::Trial>,
-    /// Pods that have not started; ends where we may not look at pods.
+    /// Pods that are not done; ends where we may not look at pods.
     pods: Events<Pod>,
     /// The experiment alone; nothing when it was deleted.
     experiment: Known<types::Experiment>,
@@ -81,16 +81,16 @@ pub async fn open(cluster: &Cluster, namespace: &str, name: &str) -> Result<Watc
     let scope = Scope::from(namespace);
     let experiments = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let trials = watcher::Config::default().labels(&format!("{LABEL_EXPERIMENT}={name}"));
-    let pending = watcher::Config::default()
+    let undone = watcher::Config::default()
         .labels(&format!("{LABEL_TRIAL},{LABEL_EXPERIMENT}={name}"))
-        .fields(PENDING);
+        .fields(UNDONE);
     Ok(Watch {
         cluster: cluster.clone(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         experiments: events(held::api::<held::Experiment>(cluster, &scope), experiments),
         trials: events(held::api::<held::Trial>(cluster, &scope), trials),
-        pods: events(pods::api(cluster, &scope), pending),
+        pods: events(pods::api(cluster, &scope), undone),
         experiment: Known::default(),
         known: Known::default(),
         obstacles: Known::default(),

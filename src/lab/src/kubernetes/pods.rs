@@ -53,6 +53,13 @@ pub struct ContainerState {
     pub last: Option<State>,
 }
 
+impl ContainerState {
+    /// Whether it is the collector that Katib puts beside the training.
+    pub fn is_collector(&self) -> bool {
+        self.name.starts_with("metrics-")
+    }
+}
+
 /// A container's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -211,10 +218,9 @@ pub fn row(pod: &Pod) -> PodRow {
         .find(|container| container.state.is_pull_failure())
         .or_else(|| {
             let trouble = |container: &&ContainerState| container.state.is_trouble();
-            let collector = |container: &&ContainerState| container.name.starts_with("metrics-");
             states
                 .iter()
-                .find(|one| trouble(one) && !collector(one))
+                .find(|one| trouble(one) && !one.is_collector())
                 .or_else(|| states.iter().find(trouble))
         });
     let (word, message) = if pod.metadata.deletion_timestamp.is_some() {

@@ -61,7 +61,9 @@ impl Magic for Trial {
             };
             return ctx.list(log(&points).empty(empty), &self.list);
         }
-        let row = TrialRow::of(&trial, &[]);
+        let row = ctx
+            .or_interrupted(async { Ok::<_, MagicError>(trials::row(&cluster, &trial).await) })
+            .await?;
         let conditions: Vec<serde_json::Value> = trial
             .status
             .iter()
@@ -92,6 +94,9 @@ fn view(row: &TrialRow, now: jiff::Timestamp) -> Bundle {
     details.row("Status", Cell::status(&row.status));
     if !row.message.is_empty() {
         details.row("Why", row.message.clone());
+    }
+    if let Some(held) = &row.obstacle {
+        details.row("Held up", Cell::text(held.told()).with_status(Status::Warn));
     }
     details.row("Duration", took(row.started, row.ended, now));
     details.section("Parameters");

@@ -200,7 +200,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
     stacked([details.bundle(), table.bundle()])
 }
 
-/// What keeps trials from starting, a line for each cause. Trials of one experiment share their
+/// What keeps trials from their work, a line for each cause. Trials of one experiment share their
 /// template, so there are few; a failed pull goes by two names in turn, and counts as one.
 fn held_up(rows: &[TrialRow]) -> Vec<String> {
     let mut causes: BTreeMap<&str, Vec<(&str, &Obstacle)>> = BTreeMap::new();
@@ -212,20 +212,17 @@ fn held_up(rows: &[TrialRow]) -> Vec<String> {
     }
     let lines = causes.values().filter_map(|held| {
         let (trial, obstacle) = held.first()?;
-        let what = match (obstacle.is_roomless(), held.len()) {
-            (true, 1) => "waits for room",
-            (true, _) => "wait for room",
-            (false, _) => "cannot start",
-        };
-        let more = match &obstacle.image {
-            Some(image) => format!(" (image {image})"),
-            None if obstacle.message.is_empty() => String::new(),
-            None => format!(" ({})", obstacle.message),
+        let what = match (obstacle.is_roomless(), obstacle.failing, held.len()) {
+            (true, _, 1) => "waits for room",
+            (true, ..) => "wait for room",
+            (_, true, 1) => "fails and is tried again",
+            (_, true, _) => "fail and are tried again",
+            _ => "cannot start",
         };
         Some(format!(
-            "{} {what}: {}{more}; `:why {trial}`",
+            "{} {what}: {}; `:why {trial}`",
             counted(held.len(), "trial"),
-            obstacle.reason
+            obstacle.told()
         ))
     });
     lines.collect()
@@ -268,6 +265,7 @@ mod tests {
                     reason: reason.to_owned(),
                     message: "no CPU is left".to_owned(),
                     image: image.map(str::to_owned),
+                    failing: reason == "Error",
                 }),
                 ..TrialRow::of(&trial, &[])
             }
@@ -277,10 +275,12 @@ mod tests {
             trial("b", None),
             trial("c", Some(("Unschedulable", None))),
             trial("d", Some(("ImagePullBackOff", Some("i:1")))),
+            trial("e", Some(("Error", None))),
         ];
         assert_eq!(
             held_up(&rows),
             [
+                "1 trial fails and is tried again: Error (no CPU is left); `:why e`",
                 "1 trial waits for room: Unschedulable (no CPU is left); `:why c`",
                 "2 trials cannot start: ErrImagePull (image i:1); `:why a`",
             ]

@@ -267,7 +267,7 @@ async fn a_watcher_that_falls_too_far_behind_lists_again_and_misses_nothing() {
         while seen.len() < 30 {
             match events.next().await.expect("more") {
                 Ok(watcher::Event::InitApply(map) | watcher::Event::Apply(map)) => {
-                    drop(seen.insert(map.name_any()))
+                    seen.insert(map.name_any());
                 }
                 Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
                 Ok(other) => panic!("{other:?}"),
@@ -461,7 +461,9 @@ async fn owners_and_namespaces_take_along_what_is_theirs() {
         .expect("created");
     let maps: Api<ConfigMap> = Api::namespaced(client, "short");
     let mut owned = map("owned", &[]);
-    owned.metadata.owner_references = job.controller_owner_ref(&()).map(|o| vec![o]);
+    let mut owner = job.controller_owner_ref(&()).expect("a reference");
+    owner.block_owner_deletion = Some(true);
+    owned.metadata.owner_references = Some(vec![owner]);
     maps.create(&PostParams::default(), &owned)
         .await
         .expect("created");

@@ -119,7 +119,7 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn a_selector_selects_what_its_conditions_say(
@@ -439,7 +439,7 @@ impl Owned {
 }
 
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn an_apply_keeps_to_who_owns_what(edits in proptest::collection::vec(edit(), 1..14)) {
@@ -513,7 +513,7 @@ fn without_nulls(value: &Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn patches_do_what_their_documents_say(start in document(), patches in proptest::collection::vec(document(), 1..8)) {

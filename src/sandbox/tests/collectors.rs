@@ -565,6 +565,20 @@ async fn every_other_collector_brings_a_trials_metrics_into_the_log() {
             "until [ -e /out/done ]; do sleep 0.05; done",
             none(),
         ),
+        // The directory is there because the file is to be in it.
+        (
+            "file",
+            file("/only/for/this/m.log"),
+            "echo accuracy=0.5 > /only/for/this/m.log",
+            accuracy(&["0.5"]),
+        ),
+        // As Katib's filter reads it; it is no result here.
+        (
+            "nan-nothing",
+            json!({"collector": {"kind": "StdOut"}}),
+            "echo accuracy=nan",
+            accuracy(&[""]),
+        ),
         (
             "events",
             tensorflow.clone(),

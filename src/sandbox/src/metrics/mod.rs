@@ -3,12 +3,12 @@
 //! | module | what |
 //! |---|---|
 //! | `store` | the rows, in a SQLite file of the sandbox's directory |
-//! | `collector` | from a finished container to rows |
 //! | `server` | Katib's DBManager service (gRPC) on the store |
 //!
 //! Katib collects with a second container in the trial's pod, which must notice the training process
-//! while it runs and so misses trials shorter than a second. Here the pod runtime reads the container's
-//! log or file when it has ended, before the pod is reported as succeeded: short trials count too.
+//! while it runs and so misses trials shorter than a second. Here the pod runtime (`runtime::collect`) reads
+//! the container's log or file, while it runs and when it has ended, before the pod is reported as succeeded:
+//! short trials count too.
 
 mod error;
 mod server;

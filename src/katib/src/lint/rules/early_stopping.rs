@@ -40,9 +40,12 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         .as_ref()
         .and_then(|metrics| metrics.collector.as_ref())
         .map(|collector| &collector.kind);
-    if let Some(kind) =
-        kind.filter(|kind| !matches!(kind, CollectorKind::StdOut | CollectorKind::File))
-    {
+    let can_stop = |kind: &CollectorKind| match kind {
+        CollectorKind::StdOut | CollectorKind::File => true,
+        CollectorKind::TensorFlowEvent | CollectorKind::PrometheusMetric => subject.is_sandbox(),
+        _ => false,
+    };
+    if let Some(kind) = kind.filter(|kind| !can_stop(kind)) {
         findings.push(subject.at(
             &RULE,
             &path,

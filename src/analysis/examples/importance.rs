@@ -25,6 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .into_iter()
         .map(|share| (share.parameter, json!(share.share)))
         .collect();
-    println!("{}", json!({"milliseconds": milliseconds, "shares": shares}));
+    println!(
+        "{}",
+        json!({"milliseconds": milliseconds, "shares": shares})
+    );
     Ok(())
 }

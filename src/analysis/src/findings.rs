@@ -10,6 +10,8 @@ use crate::trials::{Row, TrialTable, Value};
 const USUAL: usize = 8;
 /// Beyond this many deviations of the bulk a trial stands out.
 const FAR: f64 = 6.0;
+/// More than so many are no outliers any more.
+const FEW: usize = 3;
 
 /// Trials with the same parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,15 +180,21 @@ fn stuck(table: &TrialTable, observed: &[(&Row, f64)], found: &mut Vec<Suspicion
     }
 }
 
+/// Bad trials are what a search is for; a few far better than all others may be too good to be true.
 fn outliers(table: &TrialTable, observed: &[(&Row, f64)], found: &mut Vec<Suspicion>) {
     let values: Vec<f64> = observed.iter().map(|pair| pair.1).collect();
     let (Some(middle), Some(spread)) = (median(&values), spread(&values)) else {
         return;
     };
-    for (row, value) in observed {
+    let ranked = table.ranked();
+    // They stand alone where the gap below them is wider than from there to the middle, twice.
+    let alone = (1..=FEW.min(ranked.len() - 1)).rev().find(|count| {
+        let (last, next) = (ranked[count - 1].1, ranked[*count].1);
+        (last - next).abs() > 2.0 * (next - middle).abs()
+    });
+    for (row, value) in &ranked[..alone.unwrap_or(0)] {
         let far = (value - middle).abs() / spread;
-        // Bad trials are what a search is for; those too good to be true are not.
-        if far > FAR && table.better(*value, middle) {
+        if far > FAR {
             found.push(suspect(
                 row,
                 format!(

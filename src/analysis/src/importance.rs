@@ -370,8 +370,9 @@ mod tests {
 
     #[test]
     fn a_choice_that_decides_is_found_as_well() {
-        let table = space(200, |lr, _, optimizer| {
-            f64::from(u8::from(optimizer == "adam")) + 0.001 * lr
+        let chance = |lr: f64, units: f64| ((lr * 1e4 + units * 37.0).sin() * 43_758.0).fract();
+        let table = space(300, |lr, units, optimizer| {
+            chance(lr, units) + if optimizer == "adam" { 3.0 } else { 0.0 }
         });
         assert_eq!(importance(&table).unwrap().shares[0].parameter, "optimizer");
     }

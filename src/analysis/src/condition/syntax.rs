@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use winnow::combinator::{Infix, Prefix, alt, delimited, expression, fail, opt, repeat, separated};
+use winnow::combinator::{
+    Infix, Prefix, alt, delimited, expression, fail, opt, preceded, repeat, terminated,
+};
 use winnow::error::{ErrMode, ModalResult, ParserError};
 use winnow::prelude::*;
 use winnow::stream::{LocatingSlice, Location as _};
@@ -190,12 +192,13 @@ fn tokens(input: &mut Text) -> ModalResult<Vec<Token>, Trouble> {
     };
     let token =
         (alt((punctuation, quoted, word)).with_span()).map(|(lexeme, span)| Token { lexeme, span });
-    let tokens = delimited(
-        spaces,
-        repeat(0.., winnow::combinator::terminated(token, spaces)),
-        winnow::combinator::empty,
-    )
-    .parse_next(input)?;
+    spaces(input)?;
+    let tokens = repeat(0.., terminated(token, spaces))
+        .fold(Vec::new, |mut tokens, token| {
+            tokens.push(token);
+            tokens
+        })
+        .parse_next(input)?;
     if input.is_empty() {
         return Ok(tokens);
     }
@@ -245,7 +248,12 @@ fn quoted(input: &mut Text) -> ModalResult<Lexeme, Trouble> {
     )
         .map(|(_, char)| char);
     let plain = any.verify(move |char: &char| *char != quote);
-    let text: String = repeat(0.., alt((kept, plain))).parse_next(input)?;
+    let text = repeat(0.., alt((kept, plain)))
+        .fold(String::new, |mut text, char: char| {
+            text.push(char);
+            text
+        })
+        .parse_next(input)?;
     if opt(quote).parse_next(input)?.is_none() {
         let end = input.current_token_start();
         return complain(
@@ -351,9 +359,17 @@ fn comparison(left: Operand, input: &mut Tokens) -> ModalResult<Node, Trouble> {
     let negated = (is(Lexeme::Not), is(Lexeme::In)).map(|(_, token)| (true, token));
     let plain = is(Lexeme::In).map(|token| (false, token));
     if let Some((negated, token)) = opt(alt((negated, plain))).parse_next(input)? {
+        let rest =
+            repeat(0.., preceded(is(Lexeme::Comma), operand)).fold(Vec::new, |mut rest, next| {
+                rest.push(next);
+                rest
+            });
         let list = delimited(
             is(Lexeme::Open),
-            separated(1.., operand, is(Lexeme::Comma)),
+            (operand, rest).map(|(first, mut rest): (_, Vec<Operand>)| {
+                rest.insert(0, first);
+                rest
+            }),
             is(Lexeme::Close),
         );
         let Some(values) = opt(list).parse_next(input)? else {

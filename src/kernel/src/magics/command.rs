@@ -53,7 +53,7 @@ pub(super) fn parse(entry: &Entry, arguments: &[String]) -> Result<Parsed, Magic
         ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Ok(Parsed::Help)
         }
-        _ => Err(usage(entry, &error)),
+        _ => Err(usage(entry, &error, arguments)),
     };
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -68,8 +68,26 @@ pub(super) fn parse(entry: &Entry, arguments: &[String]) -> Result<Parsed, Magic
     }
 }
 
+/// Whether a condition fell apart into words: `--where accuracy > 0.9`.
+fn is_open_condition(arguments: &[String]) -> bool {
+    const SIGNS: [&str; 12] = [
+        "=", "==", "!=", "<", "<=", ">", ">=", "~", "!~", "and", "or", "in",
+    ];
+    let mut after = arguments
+        .iter()
+        .skip_while(|word| *word != "--where")
+        .skip(2);
+    after
+        .next()
+        .is_some_and(|word| SIGNS.contains(&word.as_str()))
+}
+
 /// clap's message without its frame: what is wrong, the usage line, and what may have been meant.
-fn usage(entry: &Entry, error: &clap::Error) -> MagicError {
+fn usage(entry: &Entry, error: &clap::Error, arguments: &[String]) -> MagicError {
+    if error.kind() == ClapErrorKind::UnknownArgument && is_open_condition(arguments) {
+        return MagicError::usage("a condition with spaces stands in quotes")
+            .hint("write it such as --where 'accuracy > 0.9 and status=Succeeded'");
+    }
     let text = error.render().to_string();
     let mut message = Vec::new();
     let mut usage = None;

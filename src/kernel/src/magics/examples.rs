@@ -146,7 +146,7 @@ static EXAMPLES: &[(&str, &[&str])] = &[
         &[
             ":trials mnist --sort -accuracy --limit 5",
             ":trials mnist --where 'accuracy > 0.9 and lr < 0.01' --sort status,-accuracy",
-            ":trials mnist --save trials.parquet",
+            ":trials mnist --save trials.csv",
             ":trials --from exports/mnist",
         ],
     ),

@@ -13,7 +13,6 @@ use crate::redaction::Redactor;
 
 mod columns;
 mod order;
-mod parquet;
 
 /// A table of more than twice as many rows shows this many from each of its ends.
 const END: usize = 100;
@@ -34,8 +33,6 @@ pub enum Format {
     Yaml,
     /// Comma-separated values with a header line
     Csv,
-    /// A Parquet file with a type for each column, for --save
-    Parquet,
     /// Just the names, one a line
     Name,
 }
@@ -81,7 +78,7 @@ pub struct ListArgs {
     /// Show at most this many rows; without it, of a table of more than 200 rows the first and last 100
     #[arg(long, value_name = "N", help_heading = "List")]
     pub limit: Option<usize>,
-    /// Write the list to a file instead: .csv, .json, .yaml, .parquet or .txt
+    /// Write the list to a file instead: .csv, .json, .yaml or .txt
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "List")]
     pub save: Option<PathBuf>,
 }
@@ -90,16 +87,10 @@ impl ListArgs {
     /// The format asked for: by `--output`, else by the ending of the file.
     ///
     /// # Errors
-    /// When the ending says nothing, or a format needs a file and there is none.
+    /// When the ending of the file says nothing.
     pub fn format(&self) -> Result<Format, MagicError> {
         let Some(path) = &self.save else {
-            return match self.output {
-                Some(Format::Parquet) => Err(MagicError::usage(
-                    "Parquet is no text that a notebook could show",
-                )
-                .hint("add --save FILE.parquet")),
-                other => Ok(other.unwrap_or_default()),
-            };
+            return Ok(self.output.unwrap_or_default());
         };
         if let Some(format) = self.output {
             return Ok(format);
@@ -109,16 +100,13 @@ impl ListArgs {
             Some("csv") => Format::Csv,
             Some("json") => Format::Json,
             Some("yaml" | "yml") => Format::Yaml,
-            Some("parquet") => Format::Parquet,
             Some("txt") => Format::Table,
             _ => {
                 return Err(MagicError::usage(format!(
                     "the name {} does not say what to write",
                     path.display()
                 ))
-                .hint(
-                    "end it in .csv, .json, .yaml, .parquet or .txt, or name the format with -o",
-                ));
+                .hint("end it in .csv, .json, .yaml or .txt, or name the format with -o"));
             }
         })
     }
@@ -201,16 +189,11 @@ impl ListArgs {
         let format = self.format()?;
         let mut table = self.arrange(table)?;
         table.footer.clear();
-        let content = match format {
-            Format::Parquet => parquet::write(&table, |text| redactor.text(text))?,
-            _ => {
-                let mut text = redactor.text(&self.text(&table, format)?);
-                if !text.ends_with('\n') {
-                    text.push('\n');
-                }
-                text.into_bytes()
-            }
-        };
+        let mut text = redactor.text(&self.text(&table, format)?);
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        let content = text.into_bytes();
         Ok((content, table.rows.len()))
     }
 
@@ -221,7 +204,7 @@ impl ListArgs {
             Format::Yaml => table.yaml_text(selected)?,
             Format::Csv => table.csv(),
             Format::Name => table.names(),
-            Format::Table | Format::Wide | Format::Parquet => table.plain(),
+            Format::Table | Format::Wide => table.plain(),
         })
     }
 }

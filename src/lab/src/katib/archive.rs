@@ -10,12 +10,11 @@
 //!
 //! Reading takes the first four; whatever else stands there is for people and other programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
-use katlab_katib::names::LABEL_EXPERIMENT;
 use katlab_katib::types::{Experiment, Trial};
 use serde::{Deserialize, Serialize};
 
@@ -99,21 +98,23 @@ impl Error {
     }
 }
 
-/// When the Jobs of an experiment's trials ran; empty where they are gone or cannot be listed.
-pub async fn work(cluster: &Cluster, experiment: &str) -> BTreeMap<String, Work> {
-    let selector = format!("{LABEL_EXPERIMENT}={experiment}");
+/// When the Jobs of these trials ran; empty where they are gone or cannot be listed.
+pub async fn work(cluster: &Cluster, trials: &[Trial]) -> BTreeMap<String, Work> {
+    // A trial's Job has its name; what labels it has depends on who wrote the template.
+    let known: HashSet<&str> = trials.iter().map(|trial| trial.metadata.name()).collect();
     let scope = Scope::Namespace(cluster.namespace.clone());
-    let found = jobs::list(cluster, &scope, Some(&selector)).await;
+    let found = jobs::list(cluster, &scope, None).await;
     let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
     found
         .unwrap_or_default()
         .into_iter()
+        .filter(|job| known.contains(job.name.as_str()))
         .map(|job| {
             let work = Work {
                 began: text(job.started),
                 done: text(job.ended),
             };
-            (job.trial.unwrap_or(job.name), work)
+            (job.name, work)
         })
         .collect()
 }
@@ -126,13 +127,12 @@ pub async fn work(cluster: &Cluster, experiment: &str) -> BTreeMap<String, Work>
 /// When the experiment or its trials cannot be read.
 pub async fn collect(cluster: &Cluster, name: &str) -> cluster::Result<Archive> {
     let namespace = cluster.namespace.as_str();
-    let (experiment, objects, work) = futures::future::join3(
+    let (experiment, objects) = futures::future::try_join(
         experiments::get(cluster, namespace, name),
         trials::objects(cluster, namespace, name),
-        work(cluster, name),
     )
-    .await;
-    let (experiment, objects) = (experiment?, objects?);
+    .await?;
+    let work = work(cluster, &objects).await;
     let names: Vec<String> = objects
         .iter()
         .map(|trial| trial.metadata.name().to_owned())

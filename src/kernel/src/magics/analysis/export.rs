@@ -15,7 +15,7 @@ use crate::render::list::ListArgs;
 
 /// Write an experiment and all it left to a folder
 ///
-/// Its manifests, its trials as CSV, Parquet and JSON, every value of its metrics, and the logs of trials
+/// Its manifests, its trials as CSV and JSON, every value of its metrics, and the logs of trials
 /// whose pods are still there. `:trials --from DIR`, `:plot --from DIR` and `:analyze --from DIR` read it
 /// again, with no cluster.
 #[derive(Debug, Parser)]
@@ -65,14 +65,12 @@ impl Magic for Export {
             .map(|(path, text)| (path, redactor.text(&text).into_bytes()))
             .collect();
         let listed = TrialTable::of(Some(Summary::of(&found.experiment)), &found.trials);
-        for name in ["trials.csv", "trials.parquet"] {
-            let list = ListArgs {
-                save: Some(name.into()),
-                ..ListArgs::default()
-            };
-            let table = katib::trials::table(&listed, jiff::Timestamp::now());
-            files.push((name.into(), list.file(table, &redactor)?.0));
-        }
+        let list = ListArgs {
+            save: Some("trials.csv".into()),
+            ..ListArgs::default()
+        };
+        let table = katib::trials::table(&listed, jiff::Timestamp::now());
+        files.push(("trials.csv".into(), list.file(table, &redactor)?.0));
         if self.yes {
             remove_old_logs(&folder, &found);
         }
@@ -90,7 +88,7 @@ impl Magic for Export {
         ctx.output.done(format!(
             "wrote {}, {} and {} of {} to {}",
             counted(found.trials.len(), "trial"),
-            counted(points, "value of a metric").replace("value of a metrics", "values of metrics"),
+            counted(points, "metric value"),
             counted(found.logs.len(), "log"),
             self.name,
             self.output.display()

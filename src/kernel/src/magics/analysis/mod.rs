@@ -151,9 +151,7 @@ impl Source {
     /// When the trials' Jobs ran, as far as they are still there.
     pub async fn work(&self) -> BTreeMap<String, Work> {
         match &self.origin {
-            Origin::Cluster(cluster) => {
-                archive::work(cluster, self.experiment.metadata.name()).await
-            }
+            Origin::Cluster(cluster) => archive::work(cluster, &self.trials).await,
             Origin::Folder(archive) => archive.work.clone(),
         }
     }

@@ -150,7 +150,6 @@ impl Magic for Plot {
                     }
                 }
                 let now = jiff::Timestamp::now().as_millisecond();
-                #[allow(clippy::cast_precision_loss, reason = "milliseconds of this age fit")]
                 chart::timeline(&table, now as f64 / 1000.0)
             }
         }
@@ -303,7 +302,6 @@ fn no_chart(error: ChartError) -> MagicError {
 /// A time of the cluster's in seconds since 1970.
 fn seconds(time: &str) -> Option<f64> {
     let time: jiff::Timestamp = time.parse().ok()?;
-    #[allow(clippy::cast_precision_loss, reason = "milliseconds of this age fit")]
     Some(time.as_millisecond() as f64 / 1000.0)
 }
 

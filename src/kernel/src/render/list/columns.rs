@@ -66,7 +66,7 @@ impl Columns for Table {
 }
 
 /// The number that a text such as `nan` or `-inf` stands for.
-pub(super) fn not_finite(text: &str) -> Option<f64> {
+fn not_finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| !number.is_finite())
 }
 

@@ -95,9 +95,7 @@ impl Surroundings {
     pub(super) fn of(pod: &Pod, hosts: Vec<String>) -> Self {
         let spec = pod.spec.as_ref();
         let name = pod.metadata.name.clone().unwrap_or_default();
-        let mut host_name = spec
-            .and_then(|spec| spec.hostname.clone())
-            .unwrap_or_else(|| name);
+        let mut host_name = spec.and_then(|spec| spec.hostname.clone()).unwrap_or(name);
         host_name.truncate(63);
         let host_name = host_name.trim_end_matches(['-', '.']).to_owned();
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();

@@ -21,8 +21,8 @@ const BRIDGES: [&str; 2] = ["bridge", "podman"];
 #[derive(Default)]
 pub(super) struct Reached {
     way: Option<Way>,
-    /// What was told last about it.
-    told: Option<String>,
+    /// What was told last about it, if anything was: that something lacks, or that nothing does.
+    told: Option<Option<String>>,
 }
 
 impl Runtime {
@@ -69,13 +69,13 @@ impl Runtime {
             ),
         };
         reached.way = way.clone();
-        let is_news = reached.told != trouble;
+        let is_news = reached.told.as_ref() != Some(&trouble);
         if is_news {
             if let Some(trouble) = &trouble {
                 tracing::warn!(trouble, "pods run all the same");
             }
             node::publish_network(self.client(), trouble.as_deref()).await;
-            reached.told.clone_from(&trouble);
+            reached.told = Some(trouble.clone());
         }
         (way, trouble.filter(|_| is_news))
     }

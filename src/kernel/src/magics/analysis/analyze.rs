@@ -49,7 +49,7 @@ impl Magic for Analyze {
     const NAME: &'static str = "analyze";
 
     fn explain(&self) -> Vec<String> {
-        self.source.kubectl(self.name.as_deref())
+        self.source.explain(self.name.as_deref())
     }
 
     async fn run(mut self, ctx: &Context) -> Result<(), MagicError> {

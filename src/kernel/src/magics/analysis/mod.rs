@@ -85,15 +85,19 @@ impl SourceArgs {
         }
     }
 
-    /// The kubectl command that reads the same; none for a folder.
-    pub fn kubectl(&self, name: Option<&str>) -> Vec<String> {
+    /// The command that reads the same, by kubectl or from the folder.
+    pub fn explain(&self, name: Option<&str>) -> Vec<String> {
         match (&self.from, name) {
+            (Some(folder), _) => {
+                let folder = quoted(&folder.display().to_string());
+                vec![format!("cat {folder}/experiment.yaml {folder}/trials.json")]
+            }
             (None, Some(name)) => vec![format!(
                 "kubectl get trials{} -l katib.kubeflow.org/experiment={} -o json",
                 self.place.kubectl(),
                 quoted(name)
             )],
-            _ => Vec::new(),
+            (None, None) => Vec::new(),
         }
     }
 }

@@ -97,7 +97,7 @@ impl Magic for Plot {
 
     fn explain(&self) -> Vec<String> {
         // Nothing of kubectl draws; this is where the numbers come from.
-        self.source.kubectl(self.name.as_deref())
+        self.source.explain(self.name.as_deref())
     }
 
     async fn run(mut self, ctx: &Context) -> Result<(), MagicError> {

@@ -80,7 +80,11 @@ impl Magic for Trials {
 
     fn explain(&self) -> Vec<String> {
         if self.from.is_some() {
-            return Vec::new();
+            let source = SourceArgs {
+                from: self.from.clone(),
+                ..SourceArgs::default()
+            };
+            return source.explain(None);
         }
         let labels = self
             .experiment

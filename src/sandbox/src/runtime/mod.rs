@@ -10,6 +10,10 @@
 //! - Pods that ask for nothing are counted with half a core and 256 MiB (`node`), so that many trials at once do not
 //!   take a laptop down.
 //! - There is no pause container: containers of one pod share the network of the first.
+//! - An emptyDir of medium `Memory` is in memory only where one container mounts it at `/dev/shm` (`memory`); the size
+//!   of other emptyDirs and of claims is not enforced, nor is a request of `ephemeral-storage`.
+//! - A container's log is bounded as on a node, and a trial's at ten times that, as its metrics are read from it
+//!   when it has ended.
 //! - What is not run (probes, host paths, privileged containers, …) is refused by name (`refusal`).
 
 mod claims;
@@ -22,7 +26,9 @@ mod expansion;
 mod image;
 mod life;
 mod logs;
+mod memory;
 mod node;
+mod non_root;
 mod puller;
 mod quantity;
 mod refusal;

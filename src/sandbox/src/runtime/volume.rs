@@ -15,7 +15,7 @@ use super::claims;
 use super::container::label;
 use super::engine::Engine;
 use super::environment::{ConfigError, Sources};
-use super::quantity;
+use super::memory;
 
 /// Where a volume's content is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Place {
     ReadOnly(String),
     /// A directory of this machine, read-only.
     Directory(PathBuf),
+    /// Memory of one container, and how much at most.
+    Scratch(Option<i64>),
 }
 
 /// The volumes of a pod by name.
@@ -49,7 +51,9 @@ pub(super) async fn prepare(
     let mut volumes = Volumes::new();
     let all = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
     for volume in all.into_iter().flatten() {
-        let place = if volume.empty_dir.is_some() {
+        let place = if memory::is_scratch(pod, volume) {
+            Place::Scratch(memory::bound(volume))
+        } else if volume.empty_dir.is_some() {
             empty_directory(engine, volume, owner).await?
         } else if let Some(source) = &volume.persistent_volume_claim {
             let (client, namespace) = (sources.client(), sources.namespace());
@@ -77,26 +81,8 @@ async fn empty_directory(
     owner: &Owner<'_>,
 ) -> Result<Place, ConfigError> {
     let name = format!("katlab-{}-{}-{}", owner.sandbox, owner.uid, volume.name);
-    let wanted = volume.empty_dir.as_ref();
-    let in_memory = wanted.is_some_and(|wanted| wanted.medium.as_deref() == Some("Memory"));
-    let limit = wanted
-        .and_then(|wanted| wanted.size_limit.as_ref())
-        .and_then(|limit| quantity::whole(&limit.0));
-    let options = in_memory.then(|| {
-        let size = limit
-            .map(|bytes| format!(",size={bytes}"))
-            .unwrap_or_default();
-        [
-            ("type", "tmpfs".to_owned()),
-            ("device", "tmpfs".to_owned()),
-            ("o", format!("mode=1777{size}")),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
-    });
     let request = VolumeCreateRequest {
         name: Some(name.clone()),
-        driver_opts: options,
         labels: Some(
             [(label::SANDBOX, owner.sandbox), (label::UID, owner.uid)]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -235,6 +221,10 @@ pub(super) fn mounts(container: &Container, volumes: &Volumes) -> Result<Vec<Mou
         })?;
         let (typ, source, read_only) = match place {
             Place::Engine(name) => (MountType::VOLUME, name.clone(), mount.read_only),
+            Place::Scratch(bound) => {
+                mounts.push(memory::mount(&mount.mount_path, *bound));
+                continue;
+            }
             Place::ReadOnly(name) => (MountType::VOLUME, name.clone(), Some(true)),
             Place::Directory(path) => {
                 let path = match mount.sub_path.as_deref().filter(|part| !part.is_empty()) {

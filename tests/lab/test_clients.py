@@ -384,3 +384,19 @@ def test_commands_of_the_python_client(kubectl, sleeper):
     assert (process.read_stdout(), process.read_stderr(), process.returncode) == ("got this\n", "wrong\n", 4)
     with pytest.raises(kubernetes.client.ApiException, match="400 Bad Request"):
         run("true", container="nobody")
+
+
+def test_a_claim(kubectl):
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
+    assert kubectl.apply(claim) == "persistentvolumeclaim/data created\n"
+    assert kubectl.apply(claim) == "persistentvolumeclaim/data unchanged\n"
+    shown = kubectl("get", "pvc", "data", "--no-headers").split()
+    assert (shown[:2], shown[3:5]) == (["data", "Bound"], ["1Gi", "RWO"])
+    text = kubectl("describe", "pvc", "data")
+    for line in [r"Status: +Bound", r"Volume: +pvc-.*", r"Capacity: +1Gi", r"Access Modes: +RWO", r"Finalizers: +\[kubernetes.io/pvc-protection\]"]:
+        assert re.search(rf"^{line}$", text, re.M), f"{line} in\n{text}"
+    bound = {**claim, "metadata": {"name": "other"}, "spec": {**claim["spec"], "volumeName": "mine"}}
+    refused = kubectl.refused("create", "-f", "-", input=json.dumps(bound))
+    assert "the sandbox's PersistentVolumeClaims do not have spec.volumeName" in refused
+    assert kubectl("delete", "pvc", "data").startswith('persistentvolumeclaim "data" deleted')

@@ -449,6 +449,47 @@ async fn what_is_not_done_is_refused_by_name() {
         "{message}"
     );
     machine.emptied().await;
+    // Nobody is asked to run as root who must not.
+    let spec = json!({"securityContext": {"runAsNonRoot": true}});
+    machine
+        .pod("root", shell("true", json!({}), spec.clone()))
+        .await;
+    let user = json!({"securityContext": {"runAsUser": 1234}});
+    machine.pod("user", shell("true", user, spec)).await;
+    machine.phase("user", "Succeeded").await;
+    let root = machine
+        .until("root", "refused", |pod| {
+            main_status(pod)["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+        })
+        .await;
+    let message = main_status(&root)["state"]["waiting"]["message"].as_str();
+    let message = message.expect("message");
+    assert!(
+        message
+            .starts_with("container has runAsNonRoot and image will run as root (pod: \"root_lab("),
+        "{message}"
+    );
+    machine
+        .pods()
+        .delete("root", &DeleteParams::default())
+        .await
+        .expect("deleted");
+    // Shared memory is memory, of the size that is asked for.
+    let shm = json!({"volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "v", "mountPath": "/v"}]});
+    let spec = json!({"volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+                                  {"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}]});
+    let text = "df -k --output=fstype,size /dev/shm | tail -1";
+    machine.pod("shm", shell(text, shm, spec)).await;
+    machine
+        .said(
+            "shm",
+            "NotEnforced: the sizeLimit of emptyDir \"v\" is not enforced",
+        )
+        .await;
+    machine.phase("shm", "Succeeded").await;
+    let log = machine.log("shm").await;
+    let shown: Vec<&str> = log.split_whitespace().collect();
+    assert_eq!(shown, ["tmpfs", "8192"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -312,6 +312,8 @@ impl Api {
             return self.log(&target, &query).await;
         }
         if let Some("attach" | "exec") = target.subresource.as_deref() {
+            // Whoever may look at a pod may not act in it for that.
+            auth::authorize(user, "create", &target)?;
             return self.connect(&target, &query, headers.upgrade).await;
         }
         let accept = accept?;

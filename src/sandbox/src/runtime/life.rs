@@ -34,7 +34,7 @@ use super::puller::{Failure, Image, Outcome};
 use super::status::{Report, State, Termination, View, condition, restart_policy};
 use super::volume::{self, Owner, Volumes, mounts, open_paths, writable_for_all};
 use super::{ENGINE_PAUSE, Runtime, remove_containers, remove_volumes};
-use super::{claims, termination};
+use super::{claims, memory, non_root, termination};
 use crate::controllers::events::Recorder;
 
 /// The node's address as pods' status shows it.
@@ -480,7 +480,12 @@ impl Life {
             let mut sources = Sources::new(self.client(), &self.namespace());
             let engine = self.runtime.engine();
             match volume::prepare(engine, &mut sources, &self.pod, &place, &owner).await {
-                Ok(volumes) => return volumes,
+                Ok(volumes) => {
+                    if let Some(told) = memory::not_done(&self.pod) {
+                        self.kubelet.warning(self.pod.as_ref(), "NotEnforced", told);
+                    }
+                    return volumes;
+                }
                 Err(error) => {
                     let message = format!(
                         "MountVolume.SetUp failed for pod {}: {error}",
@@ -674,6 +679,12 @@ impl Life {
         self.view(which, |view| {
             view.image_id = format!("docker-pullable://{}", image.pinned)
         });
+        let (engine, full_name) = (self.runtime.engine(), self.full_name());
+        if let Err(error) = non_root::check(engine, &self.pod, container, &full_name).await {
+            return self
+                .misconfigured(which, "CreateContainerConfigError", &error)
+                .await;
+        }
         let (network, services) = self.place().await;
         let mut sources = Sources::new(self.client(), &self.namespace());
         let pod_ip = self.address();

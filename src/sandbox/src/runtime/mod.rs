@@ -12,6 +12,10 @@
 //! - A pod has an infrastructure container only where something shows (`pause`); one container alone is its own pod.
 //! - Pods reach the API server and Katib's DBManager at the address that the engine's bridge has on this machine
 //!   (`network`, [`crate::doorway`]), by names in their hosts file; there is no DNS of the cluster.
+//! - An emptyDir of medium `Memory` is in memory only where one container mounts it at `/dev/shm` (`memory`); the size
+//!   of other emptyDirs and of claims is not enforced, nor is a request of `ephemeral-storage`.
+//! - A container's log is bounded as on a node, and a trial's at ten times that, as its metrics are read from it
+//!   when it has ended.
 //! - What is not run (probes, host paths, privileged containers, …) is refused by name (`refusal`).
 
 mod carried;
@@ -25,8 +29,10 @@ mod expansion;
 mod image;
 mod life;
 mod logs;
+mod memory;
 mod network;
 mod node;
+mod non_root;
 mod pause;
 mod projected;
 mod puller;

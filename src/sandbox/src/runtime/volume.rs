@@ -15,7 +15,7 @@ use super::claims;
 use super::container::label;
 use super::engine::Engine;
 use super::environment::{self, ConfigError, Sources};
-use super::{projected, quantity};
+use super::{memory, projected};
 
 /// Where a volume's content is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) enum Place {
     Directory(PathBuf),
     /// A volume of an engine that does not see this machine's files, by name, and what belongs into it.
     Carried { volume: String, files: PathBuf },
+    /// Memory of one container, and how much at most.
+    Scratch(Option<i64>),
 }
 
 /// The volumes of a pod by name.
@@ -52,7 +54,9 @@ pub(super) async fn prepare(
     let mut volumes = Volumes::new();
     let all = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
     for volume in all.into_iter().flatten() {
-        let place = if volume.empty_dir.is_some() {
+        let place = if memory::is_scratch(pod, volume) {
+            Place::Scratch(memory::bound(volume))
+        } else if volume.empty_dir.is_some() {
             Place::Engine(engine_volume(engine, volume, owner).await?)
         } else if let Some(source) = &volume.persistent_volume_claim {
             let (client, namespace) = sources.client();
@@ -88,26 +92,8 @@ async fn engine_volume(
     owner: &Owner<'_>,
 ) -> Result<String, ConfigError> {
     let name = format!("katlab-{}-{}-{}", owner.sandbox, owner.uid, volume.name);
-    let wanted = volume.empty_dir.as_ref();
-    let in_memory = wanted.is_some_and(|wanted| wanted.medium.as_deref() == Some("Memory"));
-    let limit = wanted
-        .and_then(|wanted| wanted.size_limit.as_ref())
-        .and_then(|limit| quantity::whole(&limit.0));
-    let options = in_memory.then(|| {
-        let size = limit
-            .map(|bytes| format!(",size={bytes}"))
-            .unwrap_or_default();
-        [
-            ("type", "tmpfs".to_owned()),
-            ("device", "tmpfs".to_owned()),
-            ("o", format!("mode=1777{size}")),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
-    });
     let request = VolumeCreateRequest {
         name: Some(name.clone()),
-        driver_opts: options,
         labels: Some(
             [(label::SANDBOX, owner.sandbox), (label::UID, owner.uid)]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -297,6 +283,10 @@ pub(super) fn mounts(container: &Container, volumes: &Volumes) -> Result<Vec<Mou
                 ));
             }
             Place::Carried { volume, .. } => (MountType::VOLUME, volume.clone(), None),
+            Place::Scratch(bound) => {
+                mounts.push(memory::mount(&mount.mount_path, *bound));
+                continue;
+            }
             Place::ReadOnly(name) => (MountType::VOLUME, name.clone(), Some(true)),
             Place::Directory(path) => {
                 let path = match mount.sub_path.as_deref().filter(|part| !part.is_empty()) {

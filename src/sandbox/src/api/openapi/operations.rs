@@ -238,6 +238,7 @@ fn operation(on: &On, verb: &Verb, all_namespaces: bool, schemas: &mut Schemas) 
     };
     let answer = match on.subresource {
         Some("log") => content(&["text/plain"], &json!({"type": "string"})),
+        Some("attach" | "exec") => content(&["*/*"], &json!({"type": "string"})),
         _ => content(&["application/json", "application/yaml"], &answer),
     };
     let mut responses = json!({"200": {"description": "OK", "content": answer}, "401": {"description": "Unauthorized"}});

@@ -43,7 +43,14 @@ impl Runtime {
         {
             return (Some(way.clone()), None);
         }
+        // An address of another machine's network may be one of this machine's too.
         let opened = loop {
+            if !self.engine().sees_files() {
+                break Err(format!(
+                    "the engine at {} may be on another machine",
+                    self.engine().address()
+                ));
+            }
             match gateway(self.engine()).await {
                 Ok(Some(address)) => {
                     let opened = doorway.open(address, self.guests()).await;

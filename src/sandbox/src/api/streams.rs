@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, SplitSink, SplitStream};
@@ -291,6 +291,14 @@ fn message(channel: u8, bytes: &[u8]) -> Message {
     Message::Binary(message.into())
 }
 
+/// The end of a connection. kubectl takes one without a code for broken.
+fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame {
+        code: close_code::NORMAL,
+        reason: "".into(),
+    }))
+}
+
 /// A connection that has become a WebSocket.
 struct Session {
     socket: WebSocket,
@@ -326,7 +334,7 @@ impl Session {
             Err(why) => Err(why),
         };
         let last = message(ERROR, status(&end).to_string().as_bytes());
-        if sink.send(last).await.is_err() || sink.send(Message::Close(None)).await.is_err() {
+        if sink.send(last).await.is_err() || sink.send(goodbye()).await.is_err() {
             return;
         }
         let gone = async { while let Some(Ok(_)) = stream.next().await {} };

@@ -381,6 +381,8 @@ async fn what_a_failed_container_has_reported_is_taken_back() {
                   touch /state/again; echo accuracy=0.9
                   while [ ! -e /state/go ]; do sleep 0.05; done; exit 1";
     let mut changes = json!({});
+    // Without a limit above 0 the first restart is the job's end.
+    changes["trialTemplate"]["trialSpec"]["spec"]["backoffLimit"] = json!(6);
     changes["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"] = json!({
         "restartPolicy": "OnFailure",
         "volumes": [{"name": "state", "emptyDir": {}}],

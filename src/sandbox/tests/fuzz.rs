@@ -738,7 +738,11 @@ async fn nonsense_does_no_harm() {
         Value::Null;
     let katib = "/apis/kubeflow.org/v1beta1/namespaces/sane";
     server
-        .post("/api/v1/namespaces", json!({"metadata": {"name": "sane"}}))
+        .post(
+            "/api/v1/namespaces",
+            json!({"metadata": {"name": "sane",
+                "labels": {"katib.kubeflow.org/metrics-collector-injection": "enabled"}}}),
+        )
         .await;
     server
         .until("/api/v1/namespaces/sane/serviceaccounts/default", |a| {

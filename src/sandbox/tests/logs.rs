@@ -49,7 +49,7 @@ async fn containers_say_how_they_ended_in_a_file_or_with_their_last_words() {
         ),
         (
             "words",
-            "echo first; echo last >&2; exit 3",
+            "{ echo first; echo last; } >&2; exit 3",
             fallback.clone(),
             json!("first\nlast\n"),
         ),

@@ -17,20 +17,23 @@ use crate::metrics::Filter;
 /// Values of one trial that are looked at, from the first on.
 const MOST_STEPS: usize = 10_000;
 
-/// The running averages of succeeded trials by their uid, for each Experiment. They are read from
-/// the observation log once: what a trial that has succeeded reported does not change.
+/// The running averages of trials by their uid.
+type Averages = HashMap<String, Arc<[f64]>>;
+
+/// The running averages of the succeeded trials of each Experiment. They are read from the
+/// observation log once: what a trial that has succeeded reported does not change.
 #[derive(Debug, Default)]
 pub struct Curves {
-    held: Mutex<HashMap<Key, HashMap<String, Arc<[f64]>>>>,
+    held: Mutex<HashMap<Key, Averages>>,
 }
 
 impl Curves {
-    fn take(&self, experiment: &Key) -> HashMap<String, Arc<[f64]>> {
+    fn take(&self, experiment: &Key) -> Averages {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.remove(experiment).unwrap_or_default()
     }
 
-    fn keep(&self, experiment: Key, curves: HashMap<String, Arc<[f64]>>) {
+    fn keep(&self, experiment: Key, curves: Averages) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(experiment, curves);
     }
@@ -52,7 +55,7 @@ pub async fn rules_now(
         return Ok(Vec::new());
     };
     let mut known = context.curves.take(experiment);
-    let mut curves = HashMap::new();
+    let mut curves = Averages::new();
     let succeeded = trials
         .iter()
         .filter(|trial| TrialState::of(trial) == TrialState::Succeeded);

@@ -73,6 +73,8 @@ fn add_collector(pod: &mut Value, trial: &Value, primary: &str) {
     {
         containers.push(container.clone());
         mounting.push(text(container, "/name").to_owned());
+        // A collector waits for the training by its process, as Katib's own does.
+        pod["spec"]["shareProcessNamespace"] = json!(true);
         // The API server fills in what a webhook leaves out.
         if let Some(pods) = resources::find("", "v1", "pods") {
             (pods.kind_rules.defaults)(pod);

@@ -280,6 +280,8 @@ fn a_trials_pod_gets_what_its_collector_needs() {
             if kind == "Custom" { 3 } else { 2 },
             "{kind}"
         );
+        let shared = given["spec"].get("shareProcessNamespace");
+        assert_eq!(shared.is_some(), kind == "Custom", "{kind}");
         for (container, path) in containers[1..].iter().zip(mounted) {
             let mount = path.map(|path| json!([{"name": "metrics-volume", "mountPath": path}]));
             assert_eq!(container.get("volumeMounts"), mount.as_ref(), "{kind}");

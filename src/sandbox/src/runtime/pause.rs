@@ -157,8 +157,8 @@ async fn bring(engine: &Engine) -> Result<(), Error> {
     })?;
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(REPOSITORY)
-        .tag(TAG)
+        // Podman looks for the tag nowhere else.
+        .repo(&format!("{REPOSITORY}:{TAG}"))
         .changes(vec![
             "ENTRYPOINT [\"/pause\"]".to_owned(),
             format!("LABEL {LABEL}={TAG}"),

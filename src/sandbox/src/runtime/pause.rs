@@ -120,6 +120,8 @@ pub(super) async fn end(engine: &Engine, identity: &Identity<'_>) {
 fn body(identity: &Identity<'_>, around: Surroundings) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(format!("{REPOSITORY}:{TAG}")),
+        // Podman reads the image's own as a shell's words.
+        entrypoint: Some(vec!["/pause".to_owned()]),
         // No user of any image, so that its processes are nobody's.
         user: Some("65535:65535".to_owned()),
         hostname: around.host_name,

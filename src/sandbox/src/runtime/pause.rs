@@ -120,6 +120,8 @@ pub(super) async fn end(engine: &Engine, identity: &Identity<'_>) {
 fn body(identity: &Identity<'_>, around: Surroundings) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(format!("{REPOSITORY}:{TAG}")),
+        // Podman reads the image's own as a shell's words.
+        entrypoint: Some(vec!["/pause".to_owned()]),
         // No user of any image, so that its processes are nobody's.
         user: Some("65535:65535".to_owned()),
         hostname: around.host_name,
@@ -157,8 +159,8 @@ async fn bring(engine: &Engine) -> Result<(), Error> {
     })?;
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(REPOSITORY)
-        .tag(TAG)
+        // Podman looks for the tag nowhere else.
+        .repo(&format!("{REPOSITORY}:{TAG}"))
         .changes(vec![
             "ENTRYPOINT [\"/pause\"]".to_owned(),
             format!("LABEL {LABEL}={TAG}"),

@@ -1,8 +1,8 @@
 //! Parzen estimators: a density out of points, one kernel around each and a wide one (the
 //! prior) over the whole axis.
 //!
-//! A kernel is as wide as it is far to the next point on its axis (Bergstra et al. 2011), in
-//! several dimensions as well: Scott's rule, one width for all points, found worse values
+//! A kernel is as wide as it is far to the next point on its axis (Bergstra et al. 2011), or half
+//! as wide where one axis is looked at alone. The distance counts in several dimensions as well: Scott's rule, one width for all points, found worse values
 //! on all test functions but one. How narrow it may get depends on the number of all measured
 //! points, not, as in hyperopt and Optuna, on that of the few good ones: with three good
 //! ones no kernel would be narrower than a fifth of the axis.
@@ -38,12 +38,14 @@ enum Part {
 
 impl<'a> Estimate<'a> {
     /// `points` are in the order of `axes`, oldest first. `measured` is how many points are
-    /// known in all: the more, the narrower a kernel may be.
+    /// known in all: the more, the narrower a kernel may be. `reach` is a kernel's width as a share of
+    /// the distance to its neighbours.
     pub(crate) fn new(
         axes: Vec<&'a Axis>,
         points: &[Vec<f64>],
         prior_weight: f64,
         measured: usize,
+        reach: f64,
     ) -> Self {
         let mut weights = by_age(points.len());
         weights.push(prior_weight);
@@ -60,7 +62,7 @@ impl<'a> Estimate<'a> {
                         let prior = if scale.bell { 1.0 / 6.0 } else { 1.0 };
                         let most = 1 + at.len().max(measured / 3);
                         let narrowest = prior / most.min(100) as f64;
-                        let widths = neighbours(&at, narrowest, prior);
+                        let widths = neighbours(&at, reach, narrowest, prior);
                         at.iter()
                             .zip(widths)
                             .map(|(middle, width)| bell(*middle, width))
@@ -160,8 +162,8 @@ fn by_age(count: usize) -> Vec<f64> {
         .collect()
 }
 
-/// The distance to the farther of the two neighbours, the prior's middle among them.
-fn neighbours(at: &[f64], narrowest: f64, widest: f64) -> Vec<f64> {
+/// That share of the distance to the farther of the two neighbours, the prior's middle among them.
+fn neighbours(at: &[f64], reach: f64, narrowest: f64, widest: f64) -> Vec<f64> {
     let mut order: Vec<f64> = at.iter().copied().chain([0.5]).collect();
     order.sort_unstable_by(f64::total_cmp);
     at.iter()
@@ -171,7 +173,7 @@ fn neighbours(at: &[f64], narrowest: f64, widest: f64) -> Vec<f64> {
             let left = first.checked_sub(1).map(|index| at - order[index]);
             let after = order.get(first + 1).map(|next| next - at);
             let width = left.unwrap_or(0.0).max(after.unwrap_or(0.0));
-            width.max(narrowest).min(widest)
+            (width * reach).max(narrowest).min(widest)
         })
         .collect()
 }

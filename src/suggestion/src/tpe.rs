@@ -4,7 +4,9 @@
 //! optimization*, NeurIPS 2011: the measured points are parted into a few good ones and the
 //! rest, a density is estimated for each, and of some candidates drawn from the good ones'
 //! density the one is taken whose densities have the greatest ratio. `tpe` looks at one
-//! parameter after the other, as hyperopt does, with its settings and defaults.
+//! parameter after the other, as hyperopt does, with its settings. Unless `gamma` is set, a tenth
+//! of the points is good: hyperopt's share of the root leaves two or three, which found worse
+//! values on all test functions but one.
 //! `multivariate-tpe` looks at all together, as Optuna does (S. Falkner, A. Klein,
 //! F. Hutter, *BOHB*, ICML 2018; S. Watanabe, *Tree-structured Parzen estimator*,
 //! arXiv:2304.11127).
@@ -51,7 +53,10 @@ impl Tpe {
             startup: STARTUP,
             candidates: search.setting("n_EI_candidates", 24),
             prior_weight: search.setting("prior_weight", 1.0),
-            good: Good::OfRoot(search.setting("gamma", 0.25)),
+            good: match search.setting("gamma", 0.0) {
+                0.0 => Good::Share(0.1),
+                gamma => Good::OfRoot(gamma),
+            },
             joint: false,
         }
     }
@@ -99,8 +104,10 @@ impl Tpe {
         let (good, rest) = self.part(past, group);
         let axes = || group.iter().map(|axis| &space.axes[*axis]).collect();
         let measured = past.iter().filter(|past| past.loss.is_some()).count();
-        let good = Estimate::new(axes(), &good, self.prior_weight, measured);
-        let rest = Estimate::new(axes(), &rest, self.prior_weight, measured);
+        let reach = if self.joint { 1.0 } else { 0.5 };
+        let estimate =
+            |points: &[Vec<f64>]| Estimate::new(axes(), points, self.prior_weight, measured, reach);
+        let (good, rest) = (estimate(&good), estimate(&rest));
         let best = (0..self.candidates.max(1))
             .map(|_| {
                 let candidate = good.draw(random);

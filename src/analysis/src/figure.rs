@@ -106,6 +106,17 @@ impl Axis {
         }
     }
 
+    /// The numbers of trials in the order they were made, from 1.
+    pub(crate) fn trials(count: usize) -> Self {
+        Self::Number {
+            title: "trial".to_owned(),
+            scale: Scale::Linear {
+                low: 0.5,
+                high: count as f64 + 0.5,
+            },
+        }
+    }
+
     pub(crate) fn title(&self) -> &str {
         match self {
             Self::Number { title, .. } | Self::Choices { title, .. } => title,

@@ -1,20 +1,21 @@
 //! Experiments whose trials are containers of a real Docker Engine: how their metrics are collected, and how they
 //! are stopped early. They need an engine with the lab's base image; each test removes what it made.
 
+mod machine;
 mod server;
 #[allow(dead_code)] // Not every suite needs all of it.
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::KillContainerOptionsBuilder;
 use k8s_openapi::api::core::v1::ConfigMap;
 use katlab_sandbox::metrics::{DbManager, Filter};
-use katlab_sandbox::runtime::{Runtime, remove_everything};
+use katlab_sandbox::runtime::Runtime;
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use machine::{Clean, merge};
 use serde_json::{Value, json};
 use support::{Lab, NAMESPACE, conditions, holds};
 use tokio::task::JoinHandle;
@@ -155,41 +156,9 @@ impl Drop for Sandbox {
     }
 }
 
-/// Removes the test's containers also when it fails.
-struct Clean(PathBuf);
-
-impl Drop for Clean {
-    fn drop(&mut self) {
-        let directory = self.0.clone();
-        let cleaning = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let removal = remove_everything(&directory);
-            runtime.map(|runtime| runtime.block_on(removal).map(drop))
-        });
-        let outcome = cleaning.join();
-        if !std::thread::panicking() {
-            let removed = outcome.expect("thread").expect("runtime");
-            removed.expect("removed");
-        }
-    }
-}
-
 fn run(lab: &Lab) -> JoinHandle<()> {
     let runtime = Runtime::new(lab.client.clone(), &lab.directory, lab.observation.clone());
     tokio::spawn(runtime.expect("runtime").run(CancellationToken::new()))
-}
-
-fn merge(into: &mut Value, changes: Value) {
-    match (into, changes) {
-        (Value::Object(into), Value::Object(changes)) => {
-            for (key, value) in changes {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, value) => *into = value,
-    }
 }
 
 fn name(object: &Value) -> &str {

@@ -1,17 +1,19 @@
 //! The Docker Engine goes away and comes back. The engine itself is left alone: the runtime reaches it through a
 //! socket of the test's own, which can be closed.
 
+mod machine;
 mod server;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use katlab_sandbox::metrics::ObservationStore;
-use katlab_sandbox::runtime::{Engine, Runtime, remove_everything};
+use katlab_sandbox::runtime::{Engine, Runtime};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
+use machine::Clean;
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -83,27 +85,6 @@ fn pod(name: &str, text: &str) -> Pod {
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}]},
     }))
     .expect("pod")
-}
-
-/// Removes the test's containers also when it fails.
-struct Clean(PathBuf);
-
-impl Drop for Clean {
-    fn drop(&mut self) {
-        let directory = self.0.clone();
-        let cleaning = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let removal = remove_everything(&directory);
-            runtime.map(|runtime| runtime.block_on(removal).map(drop))
-        });
-        let outcome = cleaning.join();
-        if !std::thread::panicking() {
-            let removed = outcome.expect("thread").expect("runtime");
-            removed.expect("removed");
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

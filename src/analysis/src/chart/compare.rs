@@ -2,7 +2,7 @@
 
 use super::{Chart, ChartError, counted};
 use crate::figure::{Axis, Curve, Figure, Layer, Panel};
-use crate::scale::{Scale, label};
+use crate::scale::label;
 use crate::trials::TrialTable;
 
 /// Draws the best so far of each experiment, trial by trial.
@@ -92,13 +92,7 @@ pub fn compare(tables: &[(String, TrialTable)]) -> Result<Chart, ChartError> {
             heading: String::new(),
             width: 560.0,
             height: 240.0,
-            x: Axis::Number {
-                title: "trial".to_owned(),
-                scale: Scale::Linear {
-                    low: 0.5,
-                    high: longest as f64 + 0.5,
-                },
-            },
+            x: Axis::trials(longest),
             y: Axis::over(&first.objective, values.into_iter(), false),
             layers: vec![Layer::Curves(curves)],
         }],

@@ -2,7 +2,7 @@
 
 use super::{Chart, ChartError, counted};
 use crate::figure::{Axis, Curve, Dot, Figure, Layer, Panel};
-use crate::scale::{Scale, label};
+use crate::scale::label;
 use crate::stats::median;
 use crate::trials::{Row, TrialTable};
 
@@ -123,13 +123,7 @@ pub fn history(table: &TrialTable) -> Result<Chart, ChartError> {
             heading: String::new(),
             width: 560.0,
             height: 240.0,
-            x: Axis::Number {
-                title: "trial".to_owned(),
-                scale: Scale::Linear {
-                    low: 0.5,
-                    high: table.rows.len() as f64 + 0.5,
-                },
-            },
+            x: Axis::trials(table.rows.len()),
             y,
             layers,
         }],

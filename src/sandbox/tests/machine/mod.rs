@@ -33,6 +33,8 @@ pub struct Machine {
     pub runtime: Runtime,
     pub task: JoinHandle<()>,
     pub docker: Docker,
+    // Before the server, whose end removes the directory.
+    _clean: Clean,
     pub server: server::Server,
 }
 
@@ -52,6 +54,7 @@ impl Machine {
         let (runtime, task) = run(&client, &directory, &observation);
         Self {
             client,
+            _clean: Clean(directory.clone()),
             directory,
             observation,
             runtime,
@@ -186,19 +189,26 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.task.abort();
-        let directory = self.directory.clone();
-        let clean = std::thread::spawn(move || {
+    }
+}
+
+/// Removes a test's containers also when it fails.
+pub struct Clean(pub PathBuf);
+
+impl Drop for Clean {
+    fn drop(&mut self) {
+        let directory = self.0.clone();
+        let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
-            runtime
-                .expect("tokio")
-                .block_on(remove_everything(&directory))
-                .map(drop)
+            let removal = remove_everything(&directory);
+            runtime.map(|runtime| runtime.block_on(removal).map(drop))
         });
-        let clean = clean.join();
+        let outcome = cleaning.join();
         if !std::thread::panicking() {
-            clean.expect("cleaning").expect("removed");
+            let removed = outcome.expect("thread").expect("runtime");
+            removed.expect("removed");
         }
     }
 }

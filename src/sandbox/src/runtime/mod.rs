@@ -14,8 +14,8 @@
 //!   (`network`, [`crate::doorway`]), by names in their hosts file; there is no DNS of the cluster.
 //! - An emptyDir of medium `Memory` is in memory only where one container mounts it at `/dev/shm` (`memory`); the size
 //!   of other emptyDirs and of claims is not enforced, nor is a request of `ephemeral-storage`.
-//! - A container's log is bounded as on a node, and a trial's at ten times that, as its metrics are read from it
-//!   when it has ended.
+//! - A container's log is bounded as on a node, and a trial's at ten times that: its metrics are followed while it
+//!   runs, and what was missed then is read from the log when it has ended.
 //! - What is not run (probes, host paths, privileged containers, …) is refused by name (`refusal`).
 
 mod carried;

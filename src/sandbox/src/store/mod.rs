@@ -258,7 +258,8 @@ struct Inner {
     queue: Mutex<Option<mpsc::Sender<writer::Job>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     history: Mutex<rusqlite::Connection>,
-    _lock: File,
+    // Last: whoever opens the store next finds it closed.
+    _lock: Lock,
 }
 
 impl Drop for Inner {
@@ -267,6 +268,18 @@ impl Drop for Inner {
         if let Some(thread) = lock(&self.thread).take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// The lock on the state directory.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A program that this process starts holds its files as well until it runs, and a closed
+        // handle would leave the lock with that one.
+        let _ = self.0.unlock();
     }
 }
 
@@ -380,7 +393,7 @@ impl Store {
                 queue: Mutex::new(Some(queue)),
                 thread: Mutex::new(Some(thread)),
                 history: Mutex::new(history),
-                _lock: lock_file,
+                _lock: Lock(lock_file),
             }),
         })
     }

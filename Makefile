@@ -64,7 +64,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
-	@test -x $(DENY) || cargo install --quiet --locked --no-default-features --root $(TARGET)/tools cargo-deny@$(DENY_VERSION)
+	@test -x $(DENY) || cargo install --debug --quiet --locked --no-default-features --root $(TARGET)/tools cargo-deny@$(DENY_VERSION)
 	$(DENY) --offline check bans licenses sources
 
 # Speed, beside what a user would pick instead; medians and ratios, no thresholds.

@@ -62,13 +62,23 @@ impl<L: Lookup> Admission for KatibAdmission<L> {
             ("kubeflow.org", "Experiment") => {
                 experiment::admit(object, old, namespace, &self.objects)
             }
-            ("kubeflow.org", "Trial") => limits::trial(object).map(|()| Vec::new()),
-            ("batch", "Job") => limits::job(object).map(|()| Vec::new()),
+            ("kubeflow.org", "Trial") if operation == Operation::Create => {
+                limits::trial(object).map(|()| Vec::new())
+            }
+            ("batch", "Job") if operation == Operation::Create => {
+                limits::job(object).map(|()| Vec::new())
+            }
+            ("", "Node") => limits::node(object).map(|()| Vec::new()),
+            ("", "Secret") if operation == Operation::Create => {
+                limits::secret(object).map(|()| Vec::new())
+            }
             ("", "PersistentVolumeClaim") if operation == Operation::Create => {
                 limits::claim(object).map(|()| Vec::new())
             }
             ("", "Pod") if operation == Operation::Create => {
-                pod::admit(object, namespace, &self.objects).map(|()| Vec::new())
+                pod::admit(object, namespace, &self.objects)
+                    .and_then(|()| limits::pod(object))
+                    .map(|()| Vec::new())
             }
             _ => Ok(Vec::new()),
         };

@@ -5,7 +5,7 @@
 //! an ordinary, durable write that a crash may interrupt at any point: the next start looks at
 //! everything again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -362,12 +362,35 @@ impl Collector {
             .await
     }
 
+    /// Writes on a namespace that goes what it waits for.
+    async fn tell(&self, entry: &Entry, left: &Remains) -> Result<(), ApiError> {
+        let mut namespace = entry.value();
+        let before = namespace["status"]["conditions"].take();
+        let conditions = left.conditions(&before);
+        if before == conditions {
+            return Ok(());
+        }
+        namespace["status"]["conditions"] = conditions;
+        let write = Write {
+            storage: "namespaces",
+            path: entry.meta().name.clone(),
+            expect: Expect::Revision(entry.revision),
+            guards: Vec::new(),
+            op: Op::Put(Box::new(namespace)),
+        };
+        match self.api.store().write(write).await {
+            // Whoever was faster brings it back here.
+            Ok(_) | Err(WriteError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn namespace(&self, entry: &Entry) -> Result<(), ApiError> {
         let name = entry.meta().name.clone();
         if entry.meta().deletion_timestamp.is_none() {
             return furnish(&self.api, &name, &self.ca_pem).await;
         }
-        let mut left = 0;
+        let mut left = Remains::default();
         let mut targets = Vec::new();
         for resource in RESOURCES
             .iter()
@@ -377,7 +400,7 @@ impl Collector {
                 continue;
             }
             let page = self.api.store().list(resource.storage, Some(&name));
-            left += page.entries.len();
+            left.count(resource, &page.entries);
             let going = page
                 .entries
                 .iter()
@@ -385,7 +408,8 @@ impl Collector {
             targets.extend(going.map(|e| Target::new(resource, Some(&name), Some(&e.meta().name))));
         }
         delete_all(&self.api, targets).await?;
-        if left > 0 {
+        if !left.kinds.is_empty() {
+            self.tell(entry, &left).await?;
             // Each object that goes brings the namespace back here; so does the next round.
             self.later(Item {
                 storage: "namespaces",
@@ -419,6 +443,99 @@ impl Collector {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What is left in a namespace that goes.
+#[derive(Default)]
+struct Remains {
+    /// How many there are, by `plural.group`.
+    kinds: BTreeMap<String, usize>,
+    /// How many of them wait for a finalizer.
+    finalizers: BTreeMap<String, usize>,
+}
+
+impl Remains {
+    fn count(&mut self, resource: &Resource, entries: &[Arc<Entry>]) {
+        if entries.is_empty() {
+            return;
+        }
+        let kind = format!("{}.{}", resource.plural, resource.group);
+        *self.kinds.entry(kind).or_default() += entries.len();
+        for finalizer in entries.iter().flat_map(|entry| &entry.meta().finalizers) {
+            *self.finalizers.entry(finalizer.clone()).or_default() += 1;
+        }
+    }
+
+    /// The conditions of Kubernetes' namespace controller, in its words. Those of `before` that hold still keep
+    /// their time.
+    fn conditions(&self, before: &Value) -> Value {
+        let listed = |counts: &BTreeMap<String, usize>, what: &str| {
+            let all = counts.iter();
+            let all = all.map(|(name, count)| format!("{name} {what} {count} resource instances"));
+            all.collect::<Vec<_>>().join(", ")
+        };
+        let remaining = format!(
+            "Some resources are remaining: {}",
+            listed(&self.kinds, "has")
+        );
+        let finalizers = format!(
+            "Some content in the namespace has finalizers remaining: {}",
+            listed(&self.finalizers, "in")
+        );
+        let waits = !self.finalizers.is_empty();
+        let all = [
+            (
+                "NamespaceDeletionDiscoveryFailure",
+                false,
+                "ResourcesDiscovered",
+                "All resources successfully discovered",
+            ),
+            (
+                "NamespaceDeletionGroupVersionParsingFailure",
+                false,
+                "ParsedGroupVersions",
+                "All legacy kube types successfully parsed",
+            ),
+            (
+                "NamespaceDeletionContentFailure",
+                false,
+                "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization",
+            ),
+            (
+                "NamespaceContentRemaining",
+                true,
+                "SomeResourcesRemain",
+                &remaining,
+            ),
+            if waits {
+                (
+                    "NamespaceFinalizersRemaining",
+                    true,
+                    "SomeFinalizersRemain",
+                    &finalizers,
+                )
+            } else {
+                (
+                    "NamespaceFinalizersRemaining",
+                    false,
+                    "ContentHasNoFinalizers",
+                    "All content-preserving finalizers finished",
+                )
+            },
+        ];
+        let now = age::now();
+        let conditions = all.map(|(kind, holds, reason, message)| {
+            let status = if holds { "True" } else { "False" };
+            let known = before.as_array().into_iter().flatten();
+            let since = known
+                .filter(|one| one["type"] == kind && one["status"] == status)
+                .find_map(|one| one["lastTransitionTime"].as_str())
+                .unwrap_or(&now);
+            json!({"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message})
+        });
+        Value::Array(conditions.to_vec())
     }
 }
 

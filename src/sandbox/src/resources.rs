@@ -28,6 +28,8 @@ pub enum Verbs {
     All,
     /// All but deletecollection (namespaces).
     NoDeleteCollection,
+    /// All but delete and deletecollection (the node that the sandbox is).
+    NoDelete,
     /// All, in the order in which discovery lists them for custom resources.
     Custom,
     /// get, list, watch.
@@ -63,6 +65,7 @@ impl Verbs {
             Verbs::NoDeleteCollection => &[
                 "create", "delete", "get", "list", "patch", "update", "watch",
             ],
+            Verbs::NoDelete => &["create", "get", "list", "patch", "update", "watch"],
             Verbs::Read => &["get", "list", "watch"],
             Verbs::Review => &["create"],
         }
@@ -417,6 +420,7 @@ pub static RESOURCES: &[Resource] = &[
         kind: "Node",
         namespaced: false,
         short_names: &["no"],
+        verbs: Verbs::NoDelete,
         subresources: &[status!("Node")],
         storage: "minions",
         fields: &[Field {
@@ -452,6 +456,11 @@ pub static RESOURCES: &[Resource] = &[
                 name: "attach",
                 kind: "PodAttachOptions",
                 verbs: &["create", "get"],
+            },
+            Subresource {
+                name: "binding",
+                kind: "Binding",
+                verbs: &["create"],
             },
             Subresource {
                 name: "exec",

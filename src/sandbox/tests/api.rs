@@ -429,6 +429,7 @@ async fn nobody_gets_in_without_a_credential() {
         "/apis",
         "/openapi/v3",
         "/api/v1/namespaces",
+        "/apis/apps/v1/deployments",
         MAPS,
     ] {
         assert_eq!(ask(path, None).await, 403, "{path}");
@@ -631,4 +632,153 @@ async fn events_that_are_old_go_and_others_stay() {
     server
         .until(events, |a| names(a) == ["counted-lately", "young"])
         .await;
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once_and_nobody_owns_its_node() {
+    let server = server().await;
+    let pods = "/api/v1/namespaces/team/pods";
+    let spec = json!({"containers": [{"name": "c", "image": "i:1"}]});
+    let pod = json!({"metadata": {"name": "p"}, "spec": spec});
+    assert_eq!(server.post(pods, pod).await.status, 201);
+    let binding = |uid: &str| {
+        json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p", "uid": uid},
+                                     "target": {"kind": "Node", "name": "katlab"}})
+    };
+    let path = format!("{pods}/p/binding");
+    assert_eq!(server.post(&path, binding("another")).await.status, 409);
+    assert_eq!(server.post(&path, json!({"target": {}})).await.status, 422);
+    let bound = server.post(&path, binding("")).await;
+    assert_eq!(
+        (bound.status, &bound.body["status"]),
+        (201, &json!("Success"))
+    );
+    let pod = server.get(&format!("{pods}/p")).await.body;
+    assert_eq!(pod["spec"]["nodeName"], "katlab");
+    assert_eq!(pod["metadata"]["generation"], 1);
+    assert_eq!(pod["status"]["conditions"][0]["type"], "PodScheduled");
+    let managers = pod["metadata"]["managedFields"].to_string();
+    assert!(
+        !managers.contains("nodeName") && !managers.contains("PodScheduled"),
+        "{managers}"
+    );
+    let again = server.post(&path, binding("")).await;
+    assert_eq!(again.status, 409);
+    let message = again.body["message"].as_str().unwrap_or("");
+    assert!(
+        message.contains("pod p is already assigned to node \"katlab\""),
+        "{message}"
+    );
+}
+
+/// `kubectl apply --server-side` on what was applied by the client before.
+#[tokio::test]
+async fn managers_that_a_client_names_take_the_place_of_those_known() {
+    let server = server().await;
+    let path = format!("{MAPS}/m?fieldManager=kubectl-client-side-apply");
+    let map = json!({"metadata": {"name": "m"}, "data": {"a": "1", "b": "2"}});
+    server.post(&path.replace("/m?", "?"), map).await;
+    let path = format!("{MAPS}/m");
+    let mut managers = server.get(&path).await.body["metadata"]["managedFields"].clone();
+    managers[0]["manager"] = json!("kubectl");
+    managers[0]["operation"] = json!("Apply");
+    let names = |map: &Value| -> Vec<Value> {
+        let managers = map["metadata"]["managedFields"].as_array();
+        managers
+            .into_iter()
+            .flatten()
+            .map(|m| m["manager"].clone())
+            .collect()
+    };
+    let patch = json!([{"op": "replace", "path": "/metadata/managedFields", "value": managers}]);
+    let kind = [("content-type", "application/json-patch+json")];
+    let moved = server.send("PATCH", &path, &kind, &patch.to_string()).await;
+    assert_eq!(names(&moved.body), ["kubectl"]);
+    // What the manifest does not say any more goes, as it has no other owner.
+    let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "1"}});
+    let kind = [("content-type", "application/apply-patch+yaml")];
+    let query = format!("{path}?fieldManager=kubectl");
+    let applied = server
+        .send("PATCH", &query, &kind, &applied.to_string())
+        .await;
+    assert_eq!(applied.body["data"], json!({"a": "1"}));
+    // An empty list says nothing; one empty entry clears it.
+    let empty = json!({"metadata": {"managedFields": []}, "data": {"c": "3"}});
+    let kept = server.merge(&format!("{path}?fieldManager=x"), empty).await;
+    assert_eq!(names(&kept.body), ["kubectl", "x"]);
+    let cleared = server
+        .merge(&path, json!({"metadata": {"managedFields": [{}]}}))
+        .await;
+    assert_eq!(names(&cleared.body), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_jobs_selector_is_the_servers_or_finds_its_pods() {
+    let server = server().await;
+    let jobs = "/apis/batch/v1/namespaces/team/jobs?dryRun=All";
+    let job = |more: Value, labels: Value| {
+        let mut spec = json!({"template": {"metadata": {"labels": labels}, "spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "i:1"}]}}});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            spec[key] = value.clone();
+        }
+        json!({"metadata": {"name": "j"}, "spec": spec})
+    };
+    let selector = json!({"matchLabels": {"a": "b"}});
+    for (more, labels, code, told) in [
+        (json!({}), json!({}), 201, ""),
+        (
+            json!({"selector": selector}),
+            json!({"a": "b"}),
+            422,
+            "`selector` not auto-generated",
+        ),
+        (
+            json!({"selector": selector, "manualSelector": true}),
+            json!({"a": "b"}),
+            201,
+            "",
+        ),
+        (
+            json!({"selector": selector, "manualSelector": true}),
+            json!({}),
+            422,
+            "does not match template",
+        ),
+        (
+            json!({"manualSelector": true}),
+            json!({"a": "b"}),
+            422,
+            "spec.selector: Required value",
+        ),
+    ] {
+        let answer = server.post(jobs, job(more, labels)).await;
+        assert_eq!(answer.status, code, "{answer:?}");
+        assert!(answer.body.to_string().contains(told), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_acts_for_an_account_may_what_it_may() {
+    let server = server().await;
+    let account = ("impersonate-user", "system:serviceaccount:team:default");
+    for (path, code) in [
+        (MAPS, 200),
+        ("/api/v1/namespaces/team", 200),
+        ("/api/v1/namespaces/kube-system", 403),
+        ("/api/v1/namespaces", 403),
+    ] {
+        assert_eq!(
+            server.send("GET", path, &[account], "").await.status,
+            code,
+            "{path}"
+        );
+    }
+    let gone = server
+        .send("DELETE", "/api/v1/namespaces/team", &[account], "")
+        .await;
+    assert_eq!(gone.status, 403);
+    let head = server.send("HEAD", MAPS, &[], "").await;
+    assert_eq!((head.status, head.body), (200, json!("")));
+    assert!(head.headers.contains_key("content-length"));
 }

@@ -18,7 +18,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
 use katlab_sandbox::metrics::Filter;
 use katlab_sandbox::registry::{Credentials, Registry};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -207,7 +207,7 @@ async fn failures_are_tried_again_and_deadlines_end_pods() {
         .pod(
             "again",
             shell(
-                "test -e /s/seen || { touch /s/seen; exit 5; }; echo second",
+                "n=$(ls /s | wc -l); touch /s/$n; test $n -ge 2 || exit 5; echo third",
                 scratch,
                 volume,
             ),
@@ -235,9 +235,13 @@ async fn failures_are_tried_again_and_deadlines_end_pods() {
         main_status(&waiting)["lastState"]["terminated"]["exitCode"],
         5
     );
+    // The first time it was started again at once.
+    assert_eq!(main_status(&waiting)["restartCount"], 1);
+    let message = main_status(&waiting)["state"]["waiting"]["message"].to_string();
+    assert!(message.contains("back-off 10s restarting"), "{message}");
     let again = machine.phase("again", "Succeeded").await;
-    assert_eq!(main_status(&again)["restartCount"], 1);
-    assert_eq!(machine.log("again").await, "second\n");
+    assert_eq!(main_status(&again)["restartCount"], 2);
+    assert_eq!(machine.log("again").await, "third\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -440,15 +444,14 @@ async fn metrics_are_read_from_the_file_of_an_ended_container() {
 async fn what_is_not_done_is_refused_by_name() {
     let machine = Machine::start().await;
     let probe = json!({"livenessProbe": {"exec": {"command": ["true"]}}});
-    machine.pod("probed", shell("true", probe, json!({}))).await;
-    let probed = machine.phase("probed", "Failed").await;
-    assert_eq!(probed["status"]["reason"], "NotSupported");
-    let message = probed["status"]["message"].as_str().expect("message");
+    let pod = json!({"metadata": {"name": "probed"}, "spec": shell("true", probe, json!({}))});
+    let pod = serde_json::from_value(pod).expect("a pod");
+    let refused = machine.pods().create(&PostParams::default(), &pod).await;
+    let message = refused.expect_err("refused").to_string();
     assert!(
         message.contains("spec.containers[0].livenessProbe"),
         "{message}"
     );
-    machine.emptied().await;
     // Nobody is asked to run as root who must not.
     let spec = json!({"securityContext": {"runAsNonRoot": true}});
     machine
@@ -641,4 +644,22 @@ async fn push_tiny(docker: &Docker, host: &str, mark: &std::path::Path) {
             .await
             .expect("removed");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_belong_to_the_pods_group() {
+    let machine = Machine::start().await;
+    let key = json!({"metadata": {"name": "key"}, "stringData": {"k": "secret"}});
+    create(&machine.api::<Secret>(), key).await;
+    let mounts = json!({"volumeMounts": [
+        {"name": "s", "mountPath": "/s"}, {"name": "e", "mountPath": "/e"}]});
+    let more = json!({
+        "securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000},
+        "volumes": [{"name": "s", "secret": {"secretName": "key", "defaultMode": 0o400}}, {"name": "e", "emptyDir": {}}],
+    });
+    let look = "cat /s/k; echo; stat -c '%g %a' /s/k /e; touch /e/mine; stat -c %g /e/mine";
+    machine.pod("grouped", shell(look, mounts, more)).await;
+    machine.phase("grouped", "Succeeded").await;
+    let log = machine.log("grouped").await;
+    assert_eq!(log, "secret\n2000 440\n2000 2777\n2000\n");
 }

@@ -1,13 +1,16 @@
 //! What Katib and Kubernetes can do and the sandbox cannot. Each is refused by its name when
 //! it is asked for, not found out when a trial hangs.
 
+use k8s_openapi::api::core::v1::PodSpec;
 use katlab_katib::template::{fill, parse_object};
 use katlab_katib::types::{Experiment, ExperimentSpec};
 use katlab_katib::validation::ConfigMapText;
 use katlab_suggestion::ALGORITHMS;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Refusal, text};
+use crate::runtime::refused;
 
 /// Refuses an Experiment with an algorithm, a collector or a kind of trial that does not run
 /// here. Only when it is made: one that is there must stay changeable.
@@ -89,6 +92,36 @@ fn trial_object(object: &Value, place: &str) -> Result<(), Refusal> {
     job_at(object, &format!("{place}."))
 }
 
+/// Refuses to keep pods from the only node there is.
+pub(super) fn node(object: &Value) -> Result<(), Refusal> {
+    let spec = &object["spec"];
+    let tainted = spec["taints"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty());
+    for (set, field) in [
+        (spec["unschedulable"] == true, "unschedulable"),
+        (tainted, "taints"),
+    ] {
+        if set {
+            return Err(Refusal::beyond(format!(
+                "the sandbox has one node, which takes every pod: it does not have spec.{field}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a Secret that somebody else would have to fill.
+pub(super) fn secret(object: &Value) -> Result<(), Refusal> {
+    const TYPE: &str = "kubernetes.io/service-account-token";
+    if text(object, "/type") == TYPE && object["data"]["token"].is_null() {
+        return Err(Refusal::beyond(format!(
+            "the sandbox does not fill Secrets of type {TYPE}; `kubectl create token` gives a token"
+        )));
+    }
+    Ok(())
+}
+
 /// Refuses a claim that wants a volume other than a new, empty directory.
 pub(super) fn claim(object: &Value) -> Result<(), Refusal> {
     let refuse = |field: &str| {
@@ -108,7 +141,25 @@ pub(super) fn claim(object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses a Job that wants something the Job controller does not do.
+/// Refuses a pod that wants something the runtime does not do.
+pub(super) fn pod(object: &Value) -> Result<(), Refusal> {
+    pod_spec(&object["spec"], "spec")
+}
+
+/// A spec that is none is for the checks that come after to tell.
+fn pod_spec(spec: &Value, place: &str) -> Result<(), Refusal> {
+    let fields =
+        PodSpec::deserialize(spec).map_or_else(|_| Vec::new(), |spec| refused(&spec, place));
+    if fields.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::beyond(format!(
+        "the sandbox does not run pods with {}",
+        fields.join(", ")
+    )))
+}
+
+/// Refuses a Job that wants something the Job controller or the runtime does not do.
 pub(super) fn job(object: &Value) -> Result<(), Refusal> {
     job_at(object, "")
 }
@@ -140,5 +191,8 @@ fn job_at(object: &Value, place: &str) -> Result<(), Refusal> {
     if text(spec, "/podReplacementPolicy") == "Failed" {
         return refuse("podReplacementPolicy: Failed");
     }
-    Ok(())
+    pod_spec(
+        &spec["template"]["spec"],
+        &format!("{place}spec.template.spec"),
+    )
 }

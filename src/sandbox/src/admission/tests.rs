@@ -137,7 +137,7 @@ fn an_experiment_on_its_way_out_is_not_held_up() {
 
 #[test]
 fn what_the_sandbox_cannot_run_is_refused_by_name() {
-    let cases: [(&str, Refusal); 5] = [
+    let cases: [(&str, Refusal); 8] = [
         (
             "PyTorchJob (kubeflow.org/v1)",
             refused(|e| {
@@ -173,6 +173,29 @@ fn what_the_sandbox_cannot_run_is_refused_by_name() {
                 e["spec"]["nasConfig"] = json!({"graphConfig": {"numLayers": 1}});
                 e["spec"]["trialTemplate"]["trialParameters"][0]["reference"] = json!("x");
             }),
+        ),
+        (
+            "spec.trialTemplate.trialSpec.spec.template.spec.hostNetwork",
+            refused(|e| {
+                let job = &mut e["spec"]["trialTemplate"]["trialSpec"]["spec"];
+                job["template"]["spec"]["hostNetwork"] = json!(true);
+            }),
+        ),
+        (
+            "spec.template.spec.containers[0].livenessProbe",
+            limits::job(&json!({"spec": {"template": {"spec": {"containers": [
+                {"name": "c", "livenessProbe": {"exec": {"command": ["true"]}}}]}}}}))
+            .unwrap_err(),
+        ),
+        (
+            "spec.containers[0].securityContext.capabilities.add SYS_ADMIN, \
+             spec.containers[0].securityContext.seccompProfile Localhost or Unconfined",
+            limits::pod(
+                &json!({"spec": {"containers": [{"name": "c", "securityContext": {
+                "capabilities": {"add": ["CHOWN", "SYS_ADMIN"]},
+                "seccompProfile": {"type": "Unconfined"}}}]}}),
+            )
+            .unwrap_err(),
         ),
     ];
     for (name, refusal) in cases {

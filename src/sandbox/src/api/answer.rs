@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -134,10 +134,21 @@ impl Api {
         let started = std::time::Instant::now();
         let line = (parts.method.clone(), parts.uri.path().to_owned());
         let reply = self.route(parts, body, certificate, address).await;
-        let response = match reply {
+        let mut response = match reply {
             Ok(reply) => reply.response,
             Err(error) => failure(&error),
         };
+        if line.0 == Method::HEAD {
+            // HTTP/2 takes a body here for an error.
+            let length = response.body().size_hint().exact();
+            *response.body_mut() = Body::empty();
+            if let Some(length) = length {
+                let length = HeaderValue::from(length);
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_LENGTH, length);
+            }
+        }
         tracing::debug!(
             method = %line.0,
             path = %line.1,
@@ -182,10 +193,23 @@ impl Api {
             upgrade,
         };
         let query = Query::parse(parts.uri.query().unwrap_or(""));
-        let response = match path::parse(parts.uri.path())? {
-            Route::Other(segments) => {
-                self.other(&parts.method, &segments, &headers, &user, address)?
-            }
+        let route = path::parse(parts.uri.path());
+        let open = matches!(&route, Ok(Route::Other(segments)) if auth::is_open(segments));
+        if route
+            .as_ref()
+            .map_or(true, |route| matches!(route, Route::Other(_)))
+            && !open
+            && !user.is_known()
+        {
+            // Not even whether there is such a path.
+            return Err(ApiError::forbidden_path(
+                &user.name,
+                &parts.method.as_str().to_ascii_lowercase(),
+                parts.uri.path(),
+            ));
+        }
+        let response = match route? {
+            Route::Other(segments) => self.other(&parts.method, &segments, &headers, address)?,
             Route::Resource(target) => {
                 self.resource(&parts.method, target, query, headers, body, &user)
                     .await?
@@ -199,17 +223,9 @@ impl Api {
         method: &Method,
         segments: &[String],
         headers: &Headers,
-        user: &User,
         address: &str,
     ) -> Result<Response<Body>, ApiError> {
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-        if !auth::allowed_path(user, segments) {
-            return Err(ApiError::forbidden_path(
-                &user.name,
-                "get",
-                &format!("/{}", parts.join("/")),
-            ));
-        }
         let aggregated = discovery::wants_aggregated(headers.accept.as_deref());
         let list = |core: bool, plain: Value| {
             let mut response = if aggregated {
@@ -278,7 +294,7 @@ impl Api {
         body: Body,
         user: &User,
     ) -> Result<Response<Body>, ApiError> {
-        let watching = query.flag("watch") && target.subresource.is_none();
+        let watching = query.flag("watch") && target.name.is_none();
         let verb = match (method.as_str(), &target.name) {
             ("GET" | "HEAD", _) if watching => "watch",
             ("GET" | "HEAD", Some(_)) => "get",
@@ -344,6 +360,17 @@ impl Api {
                 })?;
                 let answer = self.token(&target, body)?;
                 encoded(201, Bytes::from(answer.to_string()), accept.yaml)
+            }
+            "create" if target.subresource.as_deref() == Some("binding") => {
+                let options = WriteOptions::read(&query, &headers.user_agent, "CreateOptions")?;
+                let format = Format::of(headers.content_type.as_deref())?;
+                let bytes = read_body(body).await?;
+                let (body, _) = body::parse(&bytes, format).map_err(|why| {
+                    ApiError::bad_request(format!("cannot read the Binding: {why}"))
+                })?;
+                self.bind(&target, &body, options.dry_run).await?;
+                let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+                encoded(201, Bytes::from(status.to_string()), accept.yaml)
             }
             "create" => {
                 let options = WriteOptions::read(&query, &headers.user_agent, "CreateOptions")?;
@@ -465,6 +492,11 @@ impl Api {
         let name = target.name.as_deref().unwrap_or_default();
         let options = LogOptions::read(name, query)?;
         let pod = self.get(target)?.value();
+        // A log that is followed stays open as a watch does, and counts as one.
+        let permit = match options.follow {
+            true => Some(self.watch_permit()?),
+            false => None,
+        };
         let source = self
             .inner
             .logs
@@ -480,8 +512,11 @@ impl Api {
             Err(LogError::Internal(message)) => return Err(ApiError::internal(message)),
         };
         let shutdown = self.inner.shutdown.clone().cancelled_owned();
-        let body = Body::from_stream(stream.take_until(shutdown));
-        Ok(respond(200, "text/plain", body))
+        let stream = stream.take_until(shutdown).map(move |bytes| {
+            let _held = &permit;
+            bytes
+        });
+        Ok(respond(200, "text/plain", Body::from_stream(stream)))
     }
 }
 

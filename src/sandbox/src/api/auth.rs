@@ -50,7 +50,8 @@ impl User {
         self.groups.iter().any(|g| g == MASTERS)
     }
 
-    fn is_known(&self) -> bool {
+    /// Whether the user showed a credential.
+    pub fn is_known(&self) -> bool {
         self.name != "system:anonymous"
     }
 
@@ -134,7 +135,7 @@ fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
         return Ok(user);
     };
     if !user.is_master() {
-        return Err(ApiError::forbidden_path(&user.name, "impersonate", &name));
+        return Err(ApiError::forbidden_impersonation(&user.name, &name));
     }
     let mut groups: Vec<String> = headers
         .get_all("impersonate-group")
@@ -142,11 +143,19 @@ fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
         .map(text)
         .filter(|g| !g.is_empty())
         .collect();
-    if name.starts_with("system:serviceaccount:") && groups.is_empty() {
+    if let Some((namespace, _)) = account_parts(&name)
+        && groups.is_empty()
+    {
         groups.push("system:serviceaccounts".into());
+        groups.push(format!("system:serviceaccounts:{namespace}"));
     }
     groups.push("system:authenticated".into());
     Ok(User { name, groups })
+}
+
+/// Namespace and name of the service account that a user's name means.
+pub(super) fn account_parts(user: &str) -> Option<(&str, &str)> {
+    user.strip_prefix("system:serviceaccount:")?.split_once(':')
 }
 
 /// Whether a user may do something to a resource. The owner may do everything; who bears a token of
@@ -167,13 +176,20 @@ pub fn allowed(
     if review && verb == "create" && user.is_known() {
         return true;
     }
-    namespace.is_some_and(|namespace| user.is_account_of(namespace))
+    // What is in a namespace, and that it is there; not to make away with it.
+    let within = (group, plural) != ("", "namespaces") || verb == "get";
+    within && namespace.is_some_and(|namespace| user.is_account_of(namespace))
 }
 
 /// Refuses what is not allowed, in Kubernetes' words.
 pub fn authorize(user: &User, verb: &str, target: &Target) -> Result<(), ApiError> {
     let resource = target.resource;
-    let namespace = target.namespace.as_deref();
+    // A namespace is within itself, for whoever asks about it.
+    let own = target
+        .name
+        .as_deref()
+        .filter(|_| resource.kind == "Namespace");
+    let namespace = target.namespace.as_deref().or(own);
     if allowed(user, verb, resource.group, resource.plural, namespace) {
         return Ok(());
     }
@@ -199,10 +215,10 @@ pub fn authorize(user: &User, verb: &str, target: &Target) -> Result<(), ApiErro
     ))
 }
 
-/// Whether a user may read a path that is no resource.
-pub fn allowed_path(user: &User, path: &[String]) -> bool {
+/// Whether anybody may read a path that is no resource.
+pub fn is_open(path: &[String]) -> bool {
     let open = ["version", "healthz", "readyz", "livez"];
-    path.first().is_some_and(|p| open.contains(&p.as_str())) || user.is_known()
+    path.first().is_some_and(|p| open.contains(&p.as_str()))
 }
 
 #[cfg(test)]

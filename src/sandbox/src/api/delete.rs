@@ -102,6 +102,16 @@ impl DeleteOptions {
         let policy = body
             .propagation_policy
             .or(query.get("propagationPolicy").map(str::to_owned));
+        if let (Some(policy), Some(_)) = (&policy, body.orphan_dependents) {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            let error = FieldError::invalid("propagationPolicy", &json!(policy), why);
+            return Err(ApiError::invalid_kind(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                &[error],
+            ));
+        }
         let propagation = match (policy.as_deref(), body.orphan_dependents) {
             (None, None) => None,
             (None, Some(true)) => Some(Propagation::Orphan),

@@ -365,13 +365,39 @@ pub struct Writer<'a> {
     pub subresource: &'a str,
 }
 
-/// Records a create or update: the writer owns what it added or changed, nobody owns what is gone.
+/// Takes what is not there any more from its owners: a map that lost its last entry goes as well.
+pub fn forget_gone(object: &mut Value) {
+    let mut managers = managers(object);
+    for manager in &mut managers {
+        manager.paths.retain(|path| exists(object, path));
+    }
+    set_managers(object, managers);
+}
+
+/// The managers that a client's update brings with it: a list that is not empty takes the place of the stored one,
+/// and a list with one empty entry clears it.
+pub fn given(object: &Value) -> Option<Value> {
+    let list = object["metadata"]["managedFields"].as_array()?;
+    let whole = |entry: &Value| {
+        entry["manager"].is_string()
+            && matches!(entry["operation"].as_str(), Some("Apply" | "Update"))
+            && entry["fieldsV1"].is_object()
+    };
+    match list.as_slice() {
+        [] => None,
+        [only] if only.as_object().is_some_and(Map::is_empty) => Some(json!([])),
+        entries => entries.iter().all(whole).then(|| json!(entries)),
+    }
+}
+
+/// Records a create or update on top of the managers that the new object names: the writer owns what it added or
+/// changed, nobody owns what is gone.
 pub fn updated(new: &mut Value, old: Option<&Value>, resource: &Resource, writer: Writer<'_>) {
     let before = old
         .map(|o| fields(o, resource.flavor, true))
         .unwrap_or_default();
     let after = fields(new, resource.flavor, true);
-    let mut managers = old.map(managers).unwrap_or_default();
+    let mut managers = managers(new);
     let changed: Vec<&Path> = after
         .iter()
         .filter(|(p, v)| before.get(*p) != Some(v))

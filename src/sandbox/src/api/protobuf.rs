@@ -30,6 +30,8 @@ enum Kind {
     BytesMap,
     /// A map from text to quantities.
     QuantityMap,
+    /// A quantity.
+    Quantity,
     /// A moment.
     Time,
     /// Not for clients to set.
@@ -70,7 +72,8 @@ const fn many(number: u64, name: &'static str, kind: Kind) -> Field {
 
 use Empty::{Absent, Kept};
 use Kind::{
-    Bool, BytesMap, Int, Message, PlainBool, PlainInt, QuantityMap, Skip, Text, TextMap, Time,
+    Bool, BytesMap, Int, Message, PlainBool, PlainInt, Quantity, QuantityMap, Skip, Text, TextMap,
+    Time,
 };
 
 const OWNER: &[Field] = &[
@@ -149,15 +152,17 @@ const RESOURCES: &[Field] = &[
     one(2, "requests", QuantityMap),
 ];
 
+const FIELD: &[Field] = &[one(1, "apiVersion", Text), one(2, "fieldPath", Text)];
+
+const RESOURCE_FIELD: &[Field] = &[
+    one(1, "containerName", Text),
+    one(2, "resource", Text),
+    one(3, "divisor", Quantity),
+];
+
 const VALUE_FROM: &[Field] = &[
-    one(
-        1,
-        "fieldRef",
-        Message(
-            &[one(1, "apiVersion", Text), one(2, "fieldPath", Text)],
-            Kept,
-        ),
-    ),
+    one(1, "fieldRef", Message(FIELD, Kept)),
+    one(2, "resourceFieldRef", Message(RESOURCE_FIELD, Kept)),
     one(3, "configMapKeyRef", Message(KEY_OF, Kept)),
     one(4, "secretKeyRef", Message(KEY_OF, Kept)),
 ];
@@ -174,6 +179,172 @@ const ENV: &[Field] = &[
     one(2, "value", Text),
     one(3, "valueFrom", Message(VALUE_FROM, Kept)),
 ];
+
+const OPTIONAL: &[Field] = &[one(1, "", Message(NAMED, Absent)), one(2, "optional", Bool)];
+
+const ENV_FROM: &[Field] = &[
+    one(1, "prefix", Text),
+    one(2, "configMapRef", Message(OPTIONAL, Kept)),
+    one(3, "secretRef", Message(OPTIONAL, Kept)),
+];
+
+const ITEM: &[Field] = &[
+    one(1, "key", Text),
+    one(2, "path", Text),
+    one(3, "mode", Int),
+];
+
+const DOWNWARD_FILE: &[Field] = &[
+    one(1, "path", Text),
+    one(2, "fieldRef", Message(FIELD, Kept)),
+    one(3, "resourceFieldRef", Message(RESOURCE_FIELD, Kept)),
+    one(4, "mode", Int),
+];
+
+/// A ConfigMap or a Secret among the sources of a projected volume.
+const PROJECTION: &[Field] = &[
+    one(1, "", Message(NAMED, Absent)),
+    many(2, "items", Message(ITEM, Kept)),
+    one(4, "optional", Bool),
+];
+
+const PROJECTED: &[Field] = &[
+    one(1, "secret", Message(PROJECTION, Kept)),
+    one(
+        2,
+        "downwardAPI",
+        Message(&[many(1, "items", Message(DOWNWARD_FILE, Kept))], Kept),
+    ),
+    one(3, "configMap", Message(PROJECTION, Kept)),
+    one(
+        4,
+        "serviceAccountToken",
+        Message(
+            &[
+                one(1, "audience", Text),
+                one(2, "expirationSeconds", Int),
+                one(3, "path", Text),
+            ],
+            Kept,
+        ),
+    ),
+];
+
+const VOLUME_SOURCE: &[Field] = &[
+    one(
+        1,
+        "hostPath",
+        Message(&[one(1, "path", Text), one(2, "type", Text)], Kept),
+    ),
+    one(
+        2,
+        "emptyDir",
+        Message(
+            &[one(1, "medium", Text), one(2, "sizeLimit", Quantity)],
+            Kept,
+        ),
+    ),
+    one(
+        6,
+        "secret",
+        Message(
+            &[
+                one(1, "secretName", Text),
+                many(2, "items", Message(ITEM, Kept)),
+                one(3, "defaultMode", Int),
+                one(4, "optional", Bool),
+            ],
+            Kept,
+        ),
+    ),
+    one(
+        10,
+        "persistentVolumeClaim",
+        Message(
+            &[one(1, "claimName", Text), one(2, "readOnly", PlainBool)],
+            Kept,
+        ),
+    ),
+    one(
+        16,
+        "downwardAPI",
+        Message(
+            &[
+                many(1, "items", Message(DOWNWARD_FILE, Kept)),
+                one(2, "defaultMode", Int),
+            ],
+            Kept,
+        ),
+    ),
+    one(
+        19,
+        "configMap",
+        Message(
+            &[
+                one(1, "", Message(NAMED, Absent)),
+                many(2, "items", Message(ITEM, Kept)),
+                one(3, "defaultMode", Int),
+                one(4, "optional", Bool),
+            ],
+            Kept,
+        ),
+    ),
+    one(
+        26,
+        "projected",
+        Message(
+            &[
+                many(1, "sources", Message(PROJECTED, Kept)),
+                one(2, "defaultMode", Int),
+            ],
+            Kept,
+        ),
+    ),
+];
+
+const VOLUME: &[Field] = &[
+    one(1, "name", Text),
+    one(2, "", Message(VOLUME_SOURCE, Absent)),
+];
+
+const SECCOMP: &[Field] = &[one(1, "type", Text), one(2, "localhostProfile", Text)];
+
+const SECURITY: &[Field] = &[
+    one(
+        1,
+        "capabilities",
+        Message(&[many(1, "add", Text), many(2, "drop", Text)], Kept),
+    ),
+    one(2, "privileged", Bool),
+    one(4, "runAsUser", Int),
+    one(5, "runAsNonRoot", Bool),
+    one(6, "readOnlyRootFilesystem", Bool),
+    one(7, "allowPrivilegeEscalation", Bool),
+    one(8, "runAsGroup", Int),
+    one(9, "procMount", Text),
+    one(11, "seccompProfile", Message(SECCOMP, Kept)),
+];
+
+const POD_SECURITY: &[Field] = &[
+    one(2, "runAsUser", Int),
+    one(3, "runAsNonRoot", Bool),
+    many(4, "supplementalGroups", Int),
+    one(5, "fsGroup", Int),
+    one(6, "runAsGroup", Int),
+    one(9, "fsGroupChangePolicy", Text),
+    one(10, "seccompProfile", Message(SECCOMP, Kept)),
+    one(12, "supplementalGroupsPolicy", Text),
+];
+
+const TOLERATION: &[Field] = &[
+    one(1, "key", Text),
+    one(2, "operator", Text),
+    one(3, "value", Text),
+    one(4, "effect", Text),
+    one(5, "tolerationSeconds", Int),
+];
+
+const HOST_ALIAS: &[Field] = &[one(1, "ip", Text), many(2, "hostnames", Text)];
 
 const MOUNT: &[Field] = &[
     one(1, "name", Text),
@@ -204,13 +375,16 @@ const CONTAINER: &[Field] = &[
     many(9, "volumeMounts", Message(MOUNT, Kept)),
     one(13, "terminationMessagePath", Text),
     one(14, "imagePullPolicy", Text),
+    one(15, "securityContext", Message(SECURITY, Kept)),
     one(16, "stdin", PlainBool),
     one(17, "stdinOnce", PlainBool),
     one(18, "tty", PlainBool),
+    many(19, "envFrom", Message(ENV_FROM, Kept)),
     one(20, "terminationMessagePolicy", Text),
 ];
 
 const POD_SPEC: &[Field] = &[
+    many(1, "volumes", Message(VOLUME, Kept)),
     many(2, "containers", Message(CONTAINER, Kept)),
     one(3, "restartPolicy", Text),
     one(4, "terminationGracePeriodSeconds", Int),
@@ -223,16 +397,26 @@ const POD_SPEC: &[Field] = &[
     one(11, "hostNetwork", PlainBool),
     one(12, "hostPID", PlainBool),
     one(13, "hostIPC", PlainBool),
+    one(14, "securityContext", Message(POD_SECURITY, Kept)),
     many(15, "imagePullSecrets", Message(NAMED, Kept)),
     one(16, "hostname", Text),
     one(17, "subdomain", Text),
     one(19, "schedulerName", Text),
     many(20, "initContainers", Message(CONTAINER, Kept)),
     one(21, "automountServiceAccountToken", Bool),
+    many(22, "tolerations", Message(TOLERATION, Kept)),
+    many(23, "hostAliases", Message(HOST_ALIAS, Kept)),
     one(24, "priorityClassName", Text),
     one(25, "priority", Int),
     one(27, "shareProcessNamespace", Bool),
     one(30, "enableServiceLinks", Bool),
+    one(31, "preemptionPolicy", Text),
+];
+
+const POD: &[Field] = &[
+    metadata(),
+    one(2, "spec", Message(POD_SPEC, Absent)),
+    one(3, "status", Skip),
 ];
 
 const TEMPLATE: &[Field] = &[metadata(), one(2, "spec", Message(POD_SPEC, Absent))];
@@ -351,6 +535,7 @@ fn table(kind: &str) -> Option<&'static [Field]> {
         "Namespace" => NAMESPACE,
         "ServiceAccount" => SERVICE_ACCOUNT,
         "Job" => JOB,
+        "Pod" => POD,
         "SelfSubjectAccessReview" => ACCESS_REVIEW,
         "SelfSubjectRulesReview" => RULES_REVIEW,
         "SelfSubjectReview" => SELF_REVIEW,
@@ -482,6 +667,7 @@ fn message(bytes: &[u8], fields: &[Field], at: &str, depth: usize) -> Result<Val
             (PlainInt, Wire::Number(0)) | (PlainBool, Wire::Number(0)) => continue,
             (PlainInt, Wire::Number(n)) => json!(n as i64),
             (PlainBool, Wire::Number(_)) => json!(true),
+            (Quantity, Wire::Bytes(bytes)) => json!(wrapped_text(bytes)?),
             (Time, Wire::Bytes(bytes)) => match time(bytes)? {
                 Some(value) => value,
                 None => continue,

@@ -45,10 +45,11 @@ impl Query {
         self.0.iter().any(|(k, _)| k == name)
     }
 
-    /// A flag: `true`, `True` and `1` all mean true.
+    /// A flag as Kubernetes reads it: there, and neither `false` nor `0`.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name)
-            .is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "true" | "1" | "t"))
+        let value = self.0.iter().find(|(key, _)| key == name);
+        value
+            .is_some_and(|(_, value)| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
     }
 
     /// A number.
@@ -128,6 +129,24 @@ impl WriteOptions {
             }
         };
         let given = query.get("fieldManager");
+        if let Some(given) = given {
+            let mut errors = Vec::new();
+            if given.len() > 128 {
+                let message = "Too long: may not be more than 128 bytes".to_owned();
+                errors.push(FieldError {
+                    field: "fieldManager".into(),
+                    reason: "FieldValueTooLong",
+                    message,
+                });
+            }
+            if given.chars().any(char::is_control) {
+                let why = "should contain only printable characters";
+                errors.push(FieldError::invalid("fieldManager", &json!(given), why));
+            }
+            if !errors.is_empty() {
+                return Err(ApiError::invalid_kind("meta.k8s.io", kind, "", &errors));
+            }
+        }
         let from_agent = user_agent.split('/').next().unwrap_or("").trim();
         let manager = given.unwrap_or(if from_agent.is_empty() {
             "unknown"

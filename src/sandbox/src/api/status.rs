@@ -346,6 +346,25 @@ impl ApiError {
         .with(json!({}))
     }
 
+    /// 403 for who may not act as another.
+    pub fn forbidden_impersonation(user: &str, wanted: &str) -> Self {
+        let (plural, name, scope) = match super::auth::account_parts(wanted) {
+            Some((namespace, name)) => {
+                let scope = format!("in the namespace \"{namespace}\"");
+                ("serviceaccounts", name, scope)
+            }
+            None => ("users", wanted, "at the cluster scope".to_owned()),
+        };
+        Self::new(
+            403,
+            "Forbidden",
+            format!(
+                "{plural} \"{name}\" is forbidden: User \"{user}\" cannot impersonate resource \"{plural}\" in API group \"\" {scope}"
+            ),
+        )
+        .with(json!({"name": name, "kind": plural}))
+    }
+
     /// 405.
     pub fn method_not_allowed() -> Self {
         Self::new(

@@ -257,15 +257,9 @@ impl Api {
             );
             return Err(ApiError::invalid(resource, name, &[error]));
         }
-        let replaced_managers = match change {
-            // A client that clears the list means it.
-            Change::Replace(_) | Change::Patch(Patch::Json(_) | Patch::Merge(_)) => new["metadata"]
-                ["managedFields"]
-                .as_array()
-                .is_some_and(|l| {
-                    l.is_empty() || (l.len() == 1 && l[0].as_object().is_some_and(|m| m.is_empty()))
-                }),
-            _ => false,
+        let given_managers = match subresource {
+            "" => managed::given(&new),
+            _ => None,
         };
         match subresource {
             "" => {
@@ -325,23 +319,22 @@ impl Api {
                 .saturating_add(1);
             new["metadata"]["generation"] = json!(generation);
         }
-        if replaced_managers {
-            set_or_remove(&mut new["metadata"], "managedFields", None);
-        } else if let Some(managers) = applied_managers {
+        if let Some(managers) = applied_managers {
             set_or_remove(&mut new["metadata"], "managedFields", Some(&managers));
+            managed::forget_gone(&mut new);
             if same_but_bookkeeping(&new, current) && same_ownership(&new, current) {
                 return Ok(None);
             }
             return Ok(Some(new));
         } else {
-            if same_but_bookkeeping(&new, current) {
+            let managers = match &given_managers {
+                Some(managers) => Some(managers),
+                None => current["metadata"].get("managedFields"),
+            };
+            set_or_remove(&mut new["metadata"], "managedFields", managers);
+            if same_but_bookkeeping(&new, current) && same_ownership(&new, current) {
                 return Ok(None);
             }
-            set_or_remove(
-                &mut new["metadata"],
-                "managedFields",
-                current["metadata"].get("managedFields"),
-            );
             let writer = Writer {
                 manager: &options.field_manager,
                 subresource,
@@ -349,6 +342,76 @@ impl Api {
             managed::updated(&mut new, Some(current), resource, writer);
         }
         Ok(Some(new))
+    }
+}
+
+impl Api {
+    /// Gives a pod its node, as a scheduler asks for it. Nobody owns the fields that this sets, and it does not
+    /// count as a change of the spec.
+    pub(super) async fn bind(
+        &self,
+        target: &Target,
+        binding: &Value,
+        dry_run: bool,
+    ) -> Result<(), ApiError> {
+        let resource = target.resource;
+        let name = target.name.as_deref().unwrap_or("");
+        let path = target.path(name);
+        let node = binding["target"]["name"].as_str().unwrap_or("");
+        if node.is_empty() {
+            let error = FieldError::required("target.name", "");
+            return Err(ApiError::invalid_kind("", "Binding", name, &[error]));
+        }
+        for _ in 0..RETRIES {
+            let Some(entry) = self.store().get(resource.storage, &path) else {
+                return Err(ApiError::not_found(resource, name));
+            };
+            let mut pod = entry.value();
+            let uid = binding["metadata"]["uid"].as_str().unwrap_or("");
+            if !uid.is_empty() && uid != entry.meta().uid {
+                let why = format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                    entry.meta().uid
+                );
+                return Err(ApiError::conflict(resource, name, &why));
+            }
+            if pod["metadata"]["deletionTimestamp"].is_string() {
+                let why = format!("pod {name} is being deleted, cannot be assigned to a host");
+                return Err(ApiError::conflict(resource, name, &why));
+            }
+            if let Some(taken) = pod["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
+                let why = format!("pod {name} is already assigned to node {taken:?}");
+                return Err(ApiError::conflict(resource, name, &why));
+            }
+            pod["spec"]["nodeName"] = json!(node);
+            let scheduled = json!({
+                "type": "PodScheduled",
+                "status": "True",
+                "lastProbeTime": null,
+                "lastTransitionTime": super::age::now(),
+            });
+            let conditions = pod["status"]["conditions"].take();
+            let mut conditions = conditions.as_array().cloned().unwrap_or_default();
+            conditions.retain(|condition| condition["type"] != "PodScheduled");
+            conditions.push(scheduled);
+            pod["status"]["conditions"] = json!(conditions);
+            if dry_run {
+                return Ok(());
+            }
+            let write = Write {
+                storage: resource.storage,
+                path: path.clone(),
+                expect: Expect::Revision(entry.revision),
+                guards: Vec::new(),
+                op: Op::Put(Box::new(pod)),
+            };
+            match self.store().write(write).await {
+                Ok(_) => return Ok(()),
+                Err(WriteError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ApiError::modified(resource, name))
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::Stream;
 use rand::RngExt;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use crate::store::{Change, ChangeKind, Entry, Feed};
@@ -47,6 +47,14 @@ struct Watch {
 struct Gone;
 
 impl Api {
+    /// The right to hold a watch open, if not too many are.
+    pub(super) fn watch_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let permit = self.inner.watches.clone().try_acquire_owned();
+        permit.map_err(|_| {
+            ApiError::too_many_requests("too many watches are open, please try again later")
+        })
+    }
+
     /// Starts a watch. Errors before the first line are the request's; later ones are events.
     pub fn watch(
         &self,
@@ -62,10 +70,7 @@ impl Api {
             // Spread, so that clients that came together do not come back together.
             None => Duration::from_secs(rand::rng().random_range(1800..3600)),
         };
-        let permit = self.inner.watches.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            ApiError::too_many_requests("too many watches are open, please try again later")
-        })?;
+        let permit = self.watch_permit()?;
         let (out, lines) = mpsc::channel(BUFFER);
         let watch = Watch {
             target: target.clone(),

@@ -130,6 +130,31 @@ impl Said {
         format!("{name}.{}", &digest[..16])
     }
 
+    /// The program that says so on a cluster.
+    fn manager(&self) -> String {
+        let manager = match self.component {
+            "kubelet" => "kubelet",
+            "default-scheduler" => "kube-scheduler",
+            "job-controller" => "kube-controller-manager",
+            _ => "katib-controller",
+        };
+        manager.to_owned()
+    }
+
+    fn posting(&self) -> PostParams {
+        PostParams {
+            field_manager: Some(self.manager()),
+            ..PostParams::default()
+        }
+    }
+
+    fn patching(&self) -> PatchParams {
+        PatchParams {
+            field_manager: Some(self.manager()),
+            ..PatchParams::default()
+        }
+    }
+
     fn event(&self, name: &str) -> Event {
         Event {
             metadata: ObjectMeta {
@@ -189,10 +214,7 @@ async fn write_one(
 ) -> Result<i32, kube::Error> {
     let known = match known {
         Some(count) => count,
-        None => match events
-            .create(&PostParams::default(), &said.event(name))
-            .await
-        {
+        None => match events.create(&said.posting(), &said.event(name)).await {
             Ok(_) => return Ok(1),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
                 events.get(name).await?.count.unwrap_or(1)
@@ -203,14 +225,12 @@ async fn write_one(
     let count = known.saturating_add(1);
     let patch = json!({"count": count, "lastTimestamp": Time(said.at)});
     match events
-        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .patch(name, &said.patching(), &Patch::Merge(patch))
         .await
     {
         Ok(_) => Ok(count),
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            events
-                .create(&PostParams::default(), &said.event(name))
-                .await?;
+            events.create(&said.posting(), &said.event(name)).await?;
             Ok(1)
         }
         Err(error) => Err(error),

@@ -17,8 +17,10 @@ use serde_json::{Value, json};
 use super::cache::Key;
 use super::error::{Error, Result};
 
-/// The name under which the API server notes what the controllers wrote.
+/// The name under which the API server notes what Katib's controllers wrote.
 const MANAGER: &str = "katib-controller";
+/// The same for the controllers of Kubernetes itself.
+const KUBERNETES: &str = "kube-controller-manager";
 
 /// A kind of object, as far as a controller must know it.
 pub trait Kind:
@@ -228,7 +230,7 @@ impl Cluster {
     pub async fn create<K: Kind>(&self, key: &Key, object: &impl Serialize) -> Result<K> {
         let call = Call::<K>::new("create", key);
         let body = call.body(object)?;
-        let request = collection::<K>(&key.namespace).create(&posting(), body);
+        let request = collection::<K>(&key.namespace).create(&posting::<K>(), body);
         call.answer(&self.client, request).await
     }
 
@@ -250,7 +252,7 @@ impl Cluster {
         let request = collection::<K>(&key.namespace).replace_subresource(
             "status",
             &key.name,
-            &posting(),
+            &posting::<K>(),
             body,
         );
         call.answer(&self.client, request).await
@@ -268,7 +270,7 @@ impl Cluster {
         let key = object.key();
         let call = Call::<K>::new("patch", &key);
         patch["metadata"]["uid"] = object.uid().into();
-        let params = patching();
+        let params = patching::<K>();
         let request =
             collection::<K>(&key.namespace).patch(&key.name, &params, &Patch::Merge(patch));
         call.answer(&self.client, request).await
@@ -324,7 +326,7 @@ impl Cluster {
         let patch: json_patch::Patch =
             serde_json::from_value(patch).map_err(|error| call.unwritable(error))?;
         let patch = Patch::<()>::Json(patch);
-        let request = collection::<K>(&key.namespace).patch(&key.name, &patching(), &patch);
+        let request = collection::<K>(&key.namespace).patch(&key.name, &patching::<K>(), &patch);
         call.answer(&self.client, request).await
     }
 
@@ -350,16 +352,27 @@ impl Cluster {
     }
 }
 
-fn posting() -> PostParams {
+fn posting<K: Kind>() -> PostParams {
+    // Katib makes Jobs and leaves the rest to the Job controller.
+    let manager = if K::KIND == "Pod" {
+        KUBERNETES
+    } else {
+        MANAGER
+    };
     PostParams {
-        field_manager: Some(MANAGER.to_owned()),
+        field_manager: Some(manager.to_owned()),
         ..PostParams::default()
     }
 }
 
-fn patching() -> PatchParams {
+fn patching<K: Kind>() -> PatchParams {
+    let manager = if matches!(K::KIND, "Pod" | "Job") {
+        KUBERNETES
+    } else {
+        MANAGER
+    };
     PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
+        field_manager: Some(manager.to_owned()),
         ..PatchParams::default()
     }
 }

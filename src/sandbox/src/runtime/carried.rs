@@ -20,9 +20,9 @@ pub(super) fn paths<'a>(
     })
 }
 
-/// A tar archive for the root, with the files of a directory below a path. Who owns them is root, as where they are
-/// mounted from this machine.
-pub(super) fn archive(path: &str, files: &Path) -> std::io::Result<Vec<u8>> {
+/// A tar archive for the root, with the files of a directory below a path. They are root's, as where they are
+/// mounted from this machine, and of the pod's group if it has one.
+pub(super) fn archive(path: &str, files: &Path, group: Option<u32>) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     let base = PathBuf::from(path.trim_matches('/'));
     let mut left = vec![PathBuf::new()];
@@ -40,7 +40,7 @@ pub(super) fn archive(path: &str, files: &Path) -> std::io::Result<Vec<u8>> {
             header.set_size(content.len() as u64);
             header.set_mtime(0);
             header.set_uid(0);
-            header.set_gid(0);
+            header.set_gid(group.unwrap_or(0).into());
             builder.append_data(&mut header, base.join(name), content.as_slice())?;
         }
     }
@@ -59,7 +59,7 @@ mod tests {
         std::fs::write(deep.join("y"), "text").expect("file");
         let mode = std::fs::Permissions::from_mode(0o400);
         std::fs::set_permissions(deep.join("y"), mode).expect("mode");
-        let packed = archive("/var/run/it/", directory.path()).expect("archive");
+        let packed = archive("/var/run/it/", directory.path(), None).expect("archive");
         let mut packed = tar::Archive::new(packed.as_slice());
         let entries: Vec<(PathBuf, u32)> = packed
             .entries()

@@ -28,6 +28,8 @@ pub(super) enum ConfigError {
 pub(super) struct Sources {
     client: Client,
     namespace: String,
+    /// Whether the binary data of ConfigMaps counts: for files, not for an environment.
+    binary: bool,
     maps: HashMap<String, Option<BTreeMap<String, Vec<u8>>>>,
     secrets: HashMap<String, Option<BTreeMap<String, Vec<u8>>>>,
 }
@@ -39,8 +41,17 @@ impl Sources {
         Self {
             client,
             namespace: namespace.to_owned(),
+            binary: true,
             maps: HashMap::new(),
             secrets: HashMap::new(),
+        }
+    }
+
+    /// For variables of an environment.
+    pub(super) fn of_text(client: Client, namespace: &str) -> Self {
+        Self {
+            binary: false,
+            ..Self::new(client, namespace)
         }
     }
 
@@ -62,7 +73,8 @@ impl Sources {
                 .map_err(|error| Self::failed("configmap", name, &error))?;
             let data = found.map(|map| {
                 let text = map.data.unwrap_or_default().into_iter();
-                let binary = map.binary_data.unwrap_or_default().into_iter();
+                let binary = map.binary_data.filter(|_| self.binary);
+                let binary = binary.unwrap_or_default().into_iter();
                 text.map(|(key, value)| (key, value.into_bytes()))
                     .chain(binary.map(|(key, value)| (key, value.0)))
                     .collect()

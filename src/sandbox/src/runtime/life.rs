@@ -17,7 +17,7 @@ use futures::StreamExt;
 use futures::future::{OptionFuture, join_all};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, watch};
@@ -42,6 +42,8 @@ const HOST: &str = "127.0.0.1";
 /// Kubernetes' delays between attempts to pull an image or to restart a container.
 const FIRST_DELAY: Duration = Duration::from_secs(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
+/// A container that ran for so long is not one that crashes again and again.
+const STEADY: Duration = Duration::from_secs(600);
 
 /// What is new about a pod.
 pub(super) struct News {
@@ -256,7 +258,7 @@ impl Life {
         loop {
             match self
                 .pods()
-                .patch_status(&self.pod.name_any(), &PatchParams::default(), &patch)
+                .patch_status(&self.pod.name_any(), &node::writing(), &patch)
                 .await
             {
                 Ok(_) => break *written = status,
@@ -283,7 +285,9 @@ impl Life {
         if matches!(phase, Some("Succeeded" | "Failed")) {
             return;
         }
-        let refused = super::refusal::refused(&self.pod);
+        // Admission refuses these; a pod that an earlier program let in is told here.
+        let refused = self.pod.spec.as_ref();
+        let refused = refused.map_or_else(Vec::new, |spec| super::refused(spec, "spec"));
         if !refused.is_empty() {
             let message = format!(
                 "the sandbox does not run pods with {}; use a cluster for them",
@@ -375,14 +379,22 @@ impl Life {
     }
 
     async fn bind(&self) {
-        let patch = Patch::Merge(
-            json!({"metadata": {"uid": self.uid()}, "spec": {"nodeName": node::NAME}}),
-        );
-        if let Err(error) = self
+        let binding = json!({
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": self.pod.name_any(), "uid": self.uid()},
+            "target": {"kind": "Node", "name": node::NAME},
+        });
+        let bound = self
             .pods()
-            .patch(&self.pod.name_any(), &PatchParams::default(), &patch)
-            .await
-        {
+            .create_subresource::<Value, Value>(
+                "binding",
+                &self.pod.name_any(),
+                &PostParams::default(),
+                &binding,
+            )
+            .await;
+        if let Err(error) = bound {
             tracing::warn!(pod = self.full_name(), %error, "binding");
         }
         let message = format!(
@@ -522,6 +534,8 @@ impl Life {
             }
             tokio::time::sleep(ENGINE_PAUSE).await;
         };
+        // Runs in a row that did not last.
+        let mut short_lived = attempt;
         loop {
             self.view(which, |view| view.restarts = attempt);
             let ran = ran.take().filter(|_| attempt == restarts);
@@ -536,7 +550,18 @@ impl Life {
                 return ended;
             }
             self.publish().await;
-            let delay = delay(attempt);
+            let lasted = ended.started.zip(ended.finished);
+            if lasted.is_some_and(|(from, to)| to.duration_since(from).unsigned_abs() >= STEADY) {
+                short_lived = 0;
+            }
+            short_lived += 1;
+            self.view(which, |view| view.last = Some(ended));
+            // The first time it may be bad luck.
+            let Some(waits) = short_lived.checked_sub(2) else {
+                attempt += 1;
+                continue;
+            };
+            let delay = delay(waits);
             let full_name = self.full_name();
             let message = format!(
                 "back-off {}s restarting failed container={} pod={full_name}",
@@ -548,7 +573,6 @@ impl Life {
                 container.name
             );
             self.kubelet.warning(self.pod.as_ref(), "BackOff", event);
-            self.view(which, |view| view.last = Some(ended));
             self.show(which, State::waiting("CrashLoopBackOff", Some(message)))
                 .await;
             tokio::time::sleep(delay).await;
@@ -686,7 +710,7 @@ impl Life {
                 .await;
         }
         let (network, services) = self.place().await;
-        let mut sources = Sources::new(self.client(), &self.namespace());
+        let mut sources = Sources::of_text(self.client(), &self.namespace());
         let pod_ip = self.address();
         let place = Place {
             node: node::NAME,
@@ -775,13 +799,14 @@ impl Life {
     /// Makes a container's emptyDirs writable for all, and carries files to an engine that does not see them. Done
     /// right before the start, so that a sandbox killed between making and starting does it when it comes back.
     async fn open(&self, container: &Container, volumes: &Volumes, name: &str) {
+        let group = volume::group(&self.pod);
         for path in open_paths(container, volumes) {
-            if let Err(error) = self.put(name, writable_for_all(path)).await {
+            if let Err(error) = self.put(name, writable_for_all(path, group)).await {
                 tracing::warn!(error, path, "an emptyDir is writable for root only");
             }
         }
         for (path, files) in carried::paths(container, volumes) {
-            if let Err(error) = self.put(name, carried::archive(path, files)).await {
+            if let Err(error) = self.put(name, carried::archive(path, files, group)).await {
                 tracing::warn!(error, path, "a volume has no files");
             }
         }

@@ -7,8 +7,6 @@
 //!
 //! # Deliberate differences from a Kubernetes node
 //!
-//! - Pods that ask for nothing are counted with half a core and 256 MiB (`node`), so that many trials at once do not
-//!   take a laptop down.
 //! - A pod has an infrastructure container only where something shows (`pause`); one container alone is its own pod.
 //! - Pods reach the API server and Katib's DBManager at the address that the engine's bridge has on this machine
 //!   (`network`, [`crate::doorway`]), by names in their hosts file; there is no DNS of the cluster.
@@ -16,7 +14,7 @@
 //!   of other emptyDirs and of claims is not enforced, nor is a request of `ephemeral-storage`.
 //! - A container's log is bounded as on a node, and a trial's at ten times that: its metrics are followed while it
 //!   runs, and what was missed then is read from the log when it has ended.
-//! - What is not run (probes, host paths, privileged containers, …) is refused by name (`refusal`).
+//! - What is not run (probes, host paths, privileged containers, …) is refused by name at admission (`refusal`).
 
 mod carried;
 mod claims;
@@ -45,6 +43,7 @@ mod volume;
 
 pub use engine::Engine;
 pub use error::Error;
+pub(crate) use refusal::refused;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

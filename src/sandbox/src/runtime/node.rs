@@ -23,34 +23,36 @@ const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
     "amd64"
 };
 
-/// What a container that asks for nothing is counted with, so that ten trials do not take a laptop down:
-/// half a core and a quarter of a GiB. Kubernetes would count nothing and let them all start.
-const ASSUMED: Amount = Amount {
-    cpu: 500,
-    memory: 256 << 20,
-};
+/// As many pods as a node takes unless it is told otherwise.
+const MOST_PODS: i64 = 110;
 
-/// Thousandths of a core, and bytes.
+/// Thousandths of a core, bytes, and pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     pub(super) cpu: i64,
     pub(super) memory: i64,
+    pub(super) pods: i64,
 }
 
 impl Amount {
-    /// What a pod is counted with: the sum of its containers, or its largest init container.
+    /// What a pod asks for: the sum of its containers, or its largest init container.
     pub(super) fn of(pod: &Pod) -> Self {
-        let Some(spec) = &pod.spec else {
-            return ASSUMED;
+        let one = Self {
+            pods: 1,
+            ..Self::default()
         };
-        let main =
-            spec.containers
-                .iter()
-                .map(Self::of_container)
-                .fold(Self::default(), |sum, next| Self {
-                    cpu: sum.cpu.saturating_add(next.cpu),
-                    memory: sum.memory.saturating_add(next.memory),
-                });
+        let Some(spec) = &pod.spec else {
+            return one;
+        };
+        let main = spec
+            .containers
+            .iter()
+            .map(Self::of_container)
+            .fold(one, |sum, next| Self {
+                cpu: sum.cpu.saturating_add(next.cpu),
+                memory: sum.memory.saturating_add(next.memory),
+                ..sum
+            });
         spec.init_containers
             .iter()
             .flatten()
@@ -58,6 +60,7 @@ impl Amount {
             .fold(main, |most, next| Self {
                 cpu: most.cpu.max(next.cpu),
                 memory: most.memory.max(next.memory),
+                ..most
             })
     }
 
@@ -76,25 +79,26 @@ impl Amount {
             };
             request.or_else(limit).map(|amount| amount.0.clone())
         };
+        let cpu = asked("cpu").as_deref().and_then(quantity::thousandths);
+        let memory = asked("memory").as_deref().and_then(quantity::whole);
         Self {
-            cpu: asked("cpu")
-                .as_deref()
-                .and_then(quantity::thousandths)
-                .unwrap_or(ASSUMED.cpu),
-            memory: asked("memory")
-                .as_deref()
-                .and_then(quantity::whole)
-                .unwrap_or(ASSUMED.memory),
+            cpu: cpu.unwrap_or(0),
+            memory: memory.unwrap_or(0),
+            pods: 0,
         }
     }
 
     fn lacking(self, free: Self) -> Vec<&'static str> {
         let mut lacking = Vec::new();
-        if self.cpu > free.cpu {
+        // Who asks for nothing is let in, however full it is.
+        if self.cpu > 0 && self.cpu > free.cpu {
             lacking.push("Insufficient cpu");
         }
-        if self.memory > free.memory {
+        if self.memory > 0 && self.memory > free.memory {
             lacking.push("Insufficient memory");
+        }
+        if self.pods > 0 && self.pods > free.pods {
+            lacking.push("Too many pods");
         }
         lacking
     }
@@ -125,6 +129,7 @@ impl Drop for Seat {
         self.capacity.change(|room| {
             room.free.cpu += self.amount.cpu;
             room.free.memory += self.amount.memory;
+            room.free.pods += self.amount.pods;
         });
     }
 }
@@ -149,6 +154,7 @@ impl Capacity {
         self.change(|room| {
             room.free.cpu += total.cpu - room.total.cpu;
             room.free.memory += total.memory - room.total.memory;
+            room.free.pods += total.pods - room.total.pods;
             room.total = total;
             room.trouble = None;
         });
@@ -167,6 +173,7 @@ impl Capacity {
     fn seat(self: &Arc<Self>, room: &mut Room, amount: Amount) -> Seat {
         room.free.cpu -= amount.cpu;
         room.free.memory -= amount.memory;
+        room.free.pods -= amount.pods;
         Seat {
             capacity: self.clone(),
             amount,
@@ -220,6 +227,7 @@ pub(super) async fn measure(engine: &Engine) -> Result<(Amount, Value), Error> {
     let amount = Amount {
         cpu: info.ncpu.unwrap_or(1).max(1) * 1000,
         memory: info.mem_total.unwrap_or(1 << 30),
+        pods: MOST_PODS,
     };
     let version = concat!("v1.36.0+katlab.", env!("CARGO_PKG_VERSION"));
     let facts = json!({
@@ -269,7 +277,7 @@ pub(super) async fn publish(
     }
     let now = time(jiff::Timestamp::now());
     let before = serde_json::to_value(before.and_then(|node| node.status)).unwrap_or_default();
-    let amounts = json!({"cpu": (capacity.cpu / 1000).to_string(), "memory": format!("{}Ki", capacity.memory / 1024), "pods": "110"});
+    let amounts = json!({"cpu": (capacity.cpu / 1000).to_string(), "memory": format!("{}Ki", capacity.memory / 1024), "pods": MOST_PODS.to_string()});
     let (reason, message) = match trouble {
         None => ("KubeletReady", "the Docker Engine answers".to_owned()),
         Some(trouble) => ("KubeletNotReady", trouble.to_owned()),
@@ -294,10 +302,18 @@ pub(super) async fn publish(
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": NAME}],
         "conditions": conditions,
     }});
-    api.patch_status(NAME, &PatchParams::default(), &Patch::Merge(status))
+    api.patch_status(NAME, &writing(), &Patch::Merge(status))
         .await
         .map_err(failed("writing the node's status"))?;
     Ok(())
+}
+
+/// How the node's writes are noted.
+pub(super) fn writing() -> PatchParams {
+    PatchParams {
+        field_manager: Some("kubelet".to_owned()),
+        ..PatchParams::default()
+    }
 }
 
 /// The condition by which a node says that its pods lack a network.
@@ -324,9 +340,7 @@ pub(super) async fn publish_network(client: &Client, trouble: Option<&str>) {
         let others = conditions(&before).filter(|one| one["type"] != NETWORK);
         let all: Vec<Value> = [network].into_iter().chain(others.cloned()).collect();
         let patch = Patch::Merge(json!({"status": {"conditions": all}}));
-        api.patch_status(NAME, &PatchParams::default(), &patch)
-            .await
-            .map(drop)
+        api.patch_status(NAME, &writing(), &patch).await.map(drop)
     };
     if let Err::<(), kube::Error>(error) = written.await {
         tracing::warn!(%error, "the node does not tell what its pods reach");
@@ -343,11 +357,12 @@ mod tests {
     }
 
     #[test]
-    fn requests_count_then_limits_then_the_assumption() {
+    fn requests_count_then_limits_then_nothing() {
         let both =
             asking(json!({"requests": {"cpu": "250m"}, "limits": {"cpu": "2", "memory": "1Gi"}}));
         assert_eq!((both.cpu, both.memory), (250, 1 << 30));
-        assert_eq!(asking(json!({})), ASSUMED);
+        let nothing = asking(json!({}));
+        assert_eq!((nothing.cpu, nothing.memory, nothing.pods), (0, 0, 1));
     }
 
     #[test]
@@ -356,11 +371,13 @@ mod tests {
         capacity.measured(Amount {
             cpu: 1000,
             memory: 1 << 30,
+            pods: 2,
         });
         let first = capacity
             .take(Amount {
                 cpu: 600,
                 memory: 1,
+                pods: 1,
             })
             .ok();
         assert!(first.is_some());
@@ -368,6 +385,7 @@ mod tests {
             .take(Amount {
                 cpu: 600,
                 memory: 1,
+                pods: 1,
             })
             .err()
             .expect("full");
@@ -375,12 +393,22 @@ mod tests {
             lacking.starts_with("0/1 nodes are available: 1 Insufficient cpu."),
             "{lacking}"
         );
-        drop(first);
+        // Those that ask for nothing are counted as well.
+        let small = Amount {
+            pods: 1,
+            ..Amount::default()
+        };
+        let second = capacity.take(small).ok();
+        assert!(second.is_some());
+        let lacking = capacity.take(small).err().expect("full");
+        assert!(lacking.contains("1 Too many pods"), "{lacking}");
+        drop((first, second));
         assert!(
             capacity
                 .take(Amount {
                     cpu: 600,
-                    memory: 1
+                    memory: 1,
+                    pods: 1,
                 })
                 .is_ok()
         );
@@ -392,11 +420,13 @@ mod tests {
         let total = Amount {
             cpu: 1000,
             memory: 1 << 30,
+            pods: 2,
         };
         capacity.measured(total);
         let running = capacity.keep(Amount {
             cpu: 600,
             memory: 1,
+            pods: 1,
         });
         capacity.close("it does not answer".into());
         let why = capacity.take(Amount::default()).err().expect("closed");

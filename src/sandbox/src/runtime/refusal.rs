@@ -1,19 +1,18 @@
 //! What a pod may ask for and the sandbox does not do. It is refused by name: a pod that ran without
 //! its probe or its host path would look right and be wrong.
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{AppArmorProfile, Container, PodSpec, SeccompProfile, Volume};
+use serde_json::Value;
 
 use super::node;
 
-/// The fields of a pod that the sandbox cannot honour; empty when it can be run as it is.
-pub(super) fn refused(pod: &Pod) -> Vec<String> {
+/// The fields of a pod's spec that the sandbox cannot honour, each with its place below `at`; empty when it can
+/// be run as it is.
+pub(crate) fn refused(spec: &PodSpec, at: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let Some(spec) = &pod.spec else {
-        return vec!["spec (missing)".into()];
-    };
-    pod_fields(spec, &mut found);
+    pod_fields(spec, at, &mut found);
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
-        volume_fields(volume, &format!("spec.volumes[{index}]"), &mut found);
+        volume_fields(volume, &format!("{at}.volumes[{index}]"), &mut found);
     }
     let lists = [
         ("initContainers", spec.init_containers.as_deref()),
@@ -21,68 +20,65 @@ pub(super) fn refused(pod: &Pod) -> Vec<String> {
     ];
     for (list, containers) in lists {
         for (index, container) in containers.into_iter().flatten().enumerate() {
-            let at = format!("spec.{list}[{index}]");
+            let at = format!("{at}.{list}[{index}]");
             container_fields(container, spec, &at, &mut found);
         }
     }
     found
 }
 
-fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
+fn pod_fields(spec: &PodSpec, at: &str, found: &mut Vec<String>) {
     let mut refuse = |asked: bool, what: &str| {
         if asked {
-            found.push(what.to_owned());
+            found.push(format!("{at}.{what}"));
         }
     };
     let on = |flag: Option<bool>| flag == Some(true);
-    refuse(on(spec.host_network), "spec.hostNetwork");
-    refuse(on(spec.host_pid), "spec.hostPID");
-    refuse(on(spec.host_ipc), "spec.hostIPC");
-    refuse(spec.host_users == Some(false), "spec.hostUsers: false");
-    refuse(spec.runtime_class_name.is_some(), "spec.runtimeClassName");
+    refuse(on(spec.host_network), "hostNetwork");
+    refuse(on(spec.host_pid), "hostPID");
+    refuse(on(spec.host_ipc), "hostIPC");
+    refuse(spec.host_users == Some(false), "hostUsers: false");
+    refuse(spec.runtime_class_name.is_some(), "runtimeClassName");
     refuse(
         spec.resource_claims
             .as_ref()
             .is_some_and(|list| !list.is_empty()),
-        "spec.resourceClaims",
+        "resourceClaims",
     );
     refuse(
         spec.scheduling_gates
             .as_ref()
             .is_some_and(|list| !list.is_empty()),
-        "spec.schedulingGates",
+        "schedulingGates",
     );
     refuse(
         spec.os.as_ref().is_some_and(|os| os.name != "linux"),
-        "spec.os other than linux",
+        "os other than linux",
     );
     let elsewhere = spec.node_name.as_deref().filter(|node| *node != node::NAME);
-    refuse(elsewhere.is_some(), "spec.nodeName of another node");
+    refuse(elsewhere.is_some(), "nodeName of another node");
     let scheduler = spec.scheduler_name.as_deref().unwrap_or_default();
     refuse(
         !matches!(scheduler, "" | "default-scheduler"),
-        "spec.schedulerName",
+        "schedulerName",
     );
-    refuse(spec.scheduling_group.is_some(), "spec.schedulingGroup");
+    refuse(spec.scheduling_group.is_some(), "schedulingGroup");
     let class = spec.priority_class_name.as_deref().unwrap_or_default();
-    refuse(!class.is_empty(), "spec.priorityClassName");
+    refuse(!class.is_empty(), "priorityClassName");
     let selector = spec.node_selector.iter().flatten();
     for (label, value) in selector {
         refuse(
             !node::has_label(label, value),
-            &format!("spec.nodeSelector {label}={value}"),
+            &format!("nodeSelector {label}={value}"),
         );
     }
     let gates = spec.readiness_gates.as_ref();
-    refuse(
-        gates.is_some_and(|list| !list.is_empty()),
-        "spec.readinessGates",
-    );
-    refuse(spec.hostname_override.is_some(), "spec.hostnameOverride");
-    refuse(on(spec.set_hostname_as_fqdn), "spec.setHostnameAsFQDN");
+    refuse(gates.is_some_and(|list| !list.is_empty()), "readinessGates");
+    refuse(spec.hostname_override.is_some(), "hostnameOverride");
+    refuse(on(spec.set_hostname_as_fqdn), "setHostnameAsFQDN");
     refuse(
         spec.resources.is_some(),
-        "spec.resources (of the pod as a whole)",
+        "resources (of the pod as a whole)",
     );
     let affinity = spec.affinity.as_ref();
     refuse(
@@ -93,7 +89,7 @@ fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
                     .is_some()
             })
         }),
-        "spec.affinity.nodeAffinity (required)",
+        "affinity.nodeAffinity (required)",
     );
     refuse(
         affinity.is_some_and(|affinity| {
@@ -104,7 +100,7 @@ fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
                     .is_some_and(|terms| !terms.is_empty())
             })
         }),
-        "spec.affinity.podAffinity (required)",
+        "affinity.podAffinity (required)",
     );
     refuse(
         affinity.is_some_and(|affinity| {
@@ -115,7 +111,7 @@ fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
                     .is_some_and(|terms| !terms.is_empty())
             })
         }),
-        "spec.affinity.podAntiAffinity (required)",
+        "affinity.podAntiAffinity (required)",
     );
     if let Some(context) = &spec.security_context {
         refuse(
@@ -123,32 +119,55 @@ fn pod_fields(spec: &PodSpec, found: &mut Vec<String>) {
                 .sysctls
                 .as_ref()
                 .is_some_and(|list| !list.is_empty()),
-            "spec.securityContext.sysctls",
+            "securityContext.sysctls",
         );
         refuse(
             context.se_linux_options.is_some(),
-            "spec.securityContext.seLinuxOptions",
+            "securityContext.seLinuxOptions",
         );
         refuse(
             context.windows_options.is_some(),
-            "spec.securityContext.windowsOptions",
+            "securityContext.windowsOptions",
         );
         refuse(
             context.supplemental_groups_policy.as_deref() == Some("Strict"),
-            "spec.securityContext.supplementalGroupsPolicy Strict",
+            "securityContext.supplementalGroupsPolicy Strict",
         );
         refuse(
             is_own(context.app_armor_profile.as_ref()),
-            "spec.securityContext.appArmorProfile",
+            "securityContext.appArmorProfile",
         );
         refuse(
-            context
-                .seccomp_profile
-                .as_ref()
-                .is_some_and(|profile| profile.type_ == "Localhost"),
-            "spec.securityContext.seccompProfile Localhost",
+            context.seccomp_profile.as_ref().is_some_and(is_beyond),
+            "securityContext.seccompProfile Localhost or Unconfined",
         );
     }
+}
+
+/// Whether Kubernetes' baseline policy for pods lets a container ask for a capability.
+fn is_harmless(capability: &str) -> bool {
+    let name = capability.strip_prefix("CAP_").unwrap_or(capability);
+    matches!(
+        name,
+        "AUDIT_WRITE"
+            | "CHOWN"
+            | "DAC_OVERRIDE"
+            | "FOWNER"
+            | "FSETID"
+            | "KILL"
+            | "MKNOD"
+            | "NET_BIND_SERVICE"
+            | "SETFCAP"
+            | "SETGID"
+            | "SETPCAP"
+            | "SETUID"
+            | "SYS_CHROOT"
+    )
+}
+
+/// The seccomp profiles that take a guard away, or are on a node's disk.
+fn is_beyond(profile: &SeccompProfile) -> bool {
+    matches!(profile.type_.as_str(), "Localhost" | "Unconfined")
 }
 
 /// Whether a profile is another one than what the engine applies by itself.
@@ -167,28 +186,26 @@ fn volume_fields(volume: &Volume, at: &str, found: &mut Vec<String>) {
             }
         }
     }
+    let medium = volume.empty_dir.as_ref();
+    let medium = medium.and_then(|dir| dir.medium.as_deref()).unwrap_or("");
+    if !matches!(medium, "" | "Memory") {
+        found.push(format!("{at}.emptyDir.medium {medium}"));
+    }
     let done = volume.empty_dir.is_some()
         || volume.config_map.is_some()
         || volume.secret.is_some()
         || volume.projected.is_some()
         || volume.downward_api.is_some()
         || volume.persistent_volume_claim.is_some();
-    let kind = if done {
-        return;
-    } else if volume.host_path.is_some() {
-        "hostPath"
-    } else if volume.nfs.is_some() {
-        "nfs"
-    } else if volume.csi.is_some() {
-        "csi"
-    } else if volume.ephemeral.is_some() {
-        "ephemeral"
-    } else if volume.image.is_some() {
-        "image"
-    } else {
-        "of this kind"
-    };
-    found.push(format!("{at}.{kind}"));
+    // None at all, or several: Kubernetes' own checks say so.
+    let source = serde_json::to_value(volume).unwrap_or_default();
+    let mut kinds = source.as_object().into_iter().flatten();
+    if !done
+        && let Some((kind, _)) =
+            kinds.find(|(key, source)| *key != "name" && **source != Value::Null)
+    {
+        found.push(format!("{at}.{kind}"));
+    }
 }
 
 fn container_fields(container: &Container, spec: &PodSpec, at: &str, found: &mut Vec<String>) {
@@ -276,8 +293,21 @@ fn container_fields(container: &Container, spec: &PodSpec, at: &str, found: &mut
             from.is_some_and(|from| from.file_key_ref.is_some()),
             "env[].valueFrom.fileKeyRef",
         );
+        let amount = from.and_then(|from| from.resource_field_ref.as_ref());
+        let storage = amount.is_some_and(|amount| amount.resource.ends_with(".ephemeral-storage"));
+        refuse(
+            storage,
+            "env[].valueFrom.resourceFieldRef ephemeral-storage",
+        );
     }
     if let Some(context) = &container.security_context {
+        let added = context.capabilities.as_ref();
+        for capability in added.into_iter().flat_map(|c| c.add.iter().flatten()) {
+            refuse(
+                !is_harmless(capability),
+                &format!("securityContext.capabilities.add {capability}"),
+            );
+        }
         refuse(
             context.privileged == Some(true),
             "securityContext.privileged",
@@ -302,11 +332,8 @@ fn container_fields(container: &Container, spec: &PodSpec, at: &str, found: &mut
             "securityContext.procMount",
         );
         refuse(
-            context
-                .seccomp_profile
-                .as_ref()
-                .is_some_and(|profile| profile.type_ == "Localhost"),
-            "securityContext.seccompProfile Localhost",
+            context.seccomp_profile.as_ref().is_some_and(is_beyond),
+            "securityContext.seccompProfile Localhost or Unconfined",
         );
     }
 }
@@ -317,8 +344,7 @@ mod tests {
     use serde_json::json;
 
     fn of(spec: serde_json::Value) -> Vec<String> {
-        let pod = serde_json::from_value(json!({ "metadata": {"name": "p"}, "spec": spec }));
-        refused(&pod.expect("pod"))
+        refused(&serde_json::from_value(spec).expect("a spec"), "spec")
     }
 
     #[test]

@@ -270,6 +270,7 @@ impl Report {
     /// The status as the API server keeps it. Conditions of `before` keep their transition times.
     pub(super) fn to_json(&self, pod: &Pod, before: &Value, host: &str) -> Value {
         let phase = self.phase(restart_policy(pod));
+        let generation = pod.metadata.generation;
         let ended = matches!(phase, "Succeeded" | "Failed");
         let initialized = self.init.iter().all(|view| view.exit_code() == Some(0));
         let ready = !ended && initialized && self.main.iter().all(View::is_running);
@@ -318,17 +319,28 @@ impl Report {
             ("PodScheduled", true, None),
         ]
         .into_iter()
-        .map(|(kind, holds, why)| condition(before, kind, holds, why))
+        .map(|(kind, holds, why)| {
+            let mut condition = condition(before, kind, holds, why);
+            condition["observedGeneration"] = json!(generation);
+            condition
+        })
         .collect();
         let mut status = json!({
+            "observedGeneration": generation,
             "phase": phase,
             "conditions": conditions,
             "hostIP": host,
             "hostIPs": [{ "ip": host }],
             "qosClass": quality(pod),
-            "containerStatuses": self.main.iter().map(|view| view.to_json(view.is_running())).collect::<Vec<_>>(),
         });
-        if !self.init.is_empty() {
+        let views = || self.init.iter().chain(&self.main);
+        // A pod that was turned away never had containers.
+        let turned_away = self.verdict.is_some() && views().all(|view| view.id.is_none());
+        if !turned_away {
+            let of = |view: &View| view.to_json(view.is_running());
+            status["containerStatuses"] = self.main.iter().map(of).collect();
+        }
+        if !turned_away && !self.init.is_empty() {
             let of = |view: &View| view.to_json(view.exit_code() == Some(0));
             status["initContainerStatuses"] = self.init.iter().map(of).collect();
         }

@@ -69,7 +69,7 @@ pub(super) async fn prepare(
         } else {
             let directory = owner.directory.join("volumes").join(&volume.name);
             let files = files(sources, pod, place, volume).await?;
-            write(&directory, &files)
+            write(&directory, &files, group(pod))
                 .map_err(|error| ConfigError::Other(format!("volume {}: {error}", volume.name)))?;
             if engine.sees_files() {
                 Place::Directory(directory)
@@ -239,7 +239,13 @@ fn entries(
     Ok(found)
 }
 
-fn write(directory: &Path, files: &[Entry]) -> std::io::Result<()> {
+/// The group that all of a pod's containers are in and its volumes belong to.
+pub(super) fn group(pod: &Pod) -> Option<u32> {
+    let context = pod.spec.as_ref()?.security_context.as_ref()?;
+    u32::try_from(context.fs_group?).ok()
+}
+
+fn write(directory: &Path, files: &[Entry], group: Option<u32>) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o755);
     builder.create(directory)?;
@@ -256,7 +262,16 @@ fn write(directory: &Path, files: &[Entry]) -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(parent)?;
         file.write_all(&entry.content)?;
         // The process's mask may take away what the volume wants to allow, so the mode is set and not asked for.
-        let mode = std::fs::Permissions::from_mode(entry.mode);
+        let mut mode = entry.mode;
+        if group.is_some() {
+            mode |= 0o440;
+            let given = std::os::unix::fs::fchown(file.as_file(), None, group);
+            if given.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+                // Only root may give a file to any group. Others of this machine do not reach the directory.
+                mode |= 0o004;
+            }
+        }
+        let mode = std::fs::Permissions::from_mode(mode);
         file.as_file().set_permissions(mode)?;
         file.persist(&path).map_err(|error| error.error)?;
     }
@@ -342,16 +357,16 @@ pub(super) fn open_paths<'a>(
         .map(|mount| mount.mount_path.as_str())
 }
 
-/// A tar archive for the root, with nothing but "this directory, writable for all". It is named from the root: the engine
+/// A tar archive for the root, with nothing but "this directory, writable for all", of the pod's group if it has one. It is named from the root: the engine
 /// leaves out an entry that stands for the directory it unpacks into.
-pub(super) fn writable_for_all(path: &str) -> std::io::Result<Vec<u8>> {
+pub(super) fn writable_for_all(path: &str, group: Option<u32>) -> std::io::Result<Vec<u8>> {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(tar::EntryType::Directory);
-    header.set_mode(0o1777);
+    header.set_mode(if group.is_some() { 0o2777 } else { 0o777 });
     header.set_size(0);
     header.set_mtime(0);
     header.set_uid(0);
-    header.set_gid(0);
+    header.set_gid(group.unwrap_or(0).into());
     let mut builder = tar::Builder::new(Vec::new());
     let name = format!("{}/", path.trim_matches('/'));
     builder.append_data(&mut header, name, std::io::empty())?;
@@ -390,7 +405,7 @@ mod tests {
         );
 
         let directory = tempfile::tempdir().expect("directory");
-        write(directory.path(), &one).expect("write");
+        write(directory.path(), &one, None).expect("write");
         let text = std::fs::read_to_string(directory.path().join("x/y"));
         assert_eq!(text.expect("file"), "2");
     }

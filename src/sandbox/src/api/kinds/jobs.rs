@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::status::FieldError;
 use super::pods;
-use super::set_default;
+use super::{list, set_default};
 
 pub(super) fn defaults(o: &mut Value) {
     let Some(spec) = o.get_mut("spec").filter(|s| s.is_object()) else {
@@ -57,7 +57,15 @@ pub(super) fn created(o: &mut Value) {
             // A job without labels shows those of its template.
             o["metadata"]["labels"] = o["spec"]["template"]["metadata"]["labels"].clone();
         }
-        o["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+        // What the client gave stays, for the check of what was made.
+        if !o["spec"]["selector"].is_object() {
+            o["spec"]["selector"] = json!({});
+        }
+        let labels = &mut o["spec"]["selector"]["matchLabels"];
+        if !labels.is_object() {
+            *labels = json!({});
+        }
+        labels["batch.kubernetes.io/controller-uid"] = uid;
     }
     o["status"] = json!({});
 }
@@ -93,6 +101,7 @@ pub(super) fn validate(o: &Value) -> Vec<FieldError> {
         ));
     }
     let template = &spec["template"];
+    check_selector(o, &mut errors);
     super::super::meta::check_labels(
         &template["metadata"]["labels"],
         "spec.template.labels",
@@ -113,6 +122,41 @@ pub(super) fn validate(o: &Value) -> Vec<FieldError> {
         )),
     }
     errors
+}
+
+/// A selector that the server made is all there is; one of the client's must find the job's own pods.
+fn check_selector(o: &Value, errors: &mut Vec<FieldError>) {
+    let spec = &o["spec"];
+    let selector = &spec["selector"];
+    let field = "spec.selector";
+    if !spec["template"].is_object() {
+        return;
+    }
+    if spec["manualSelector"] != true {
+        let uid = &o["metadata"]["uid"];
+        let made = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+        if uid.is_string() && *selector != made {
+            let why = "`selector` not auto-generated";
+            errors.push(FieldError::invalid(field, selector, why));
+        }
+        return;
+    }
+    if !selector.is_object() {
+        errors.push(FieldError::required(field, ""));
+        return;
+    }
+    let labels = &spec["template"]["metadata"]["labels"];
+    let wanted = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut wanted = wanted.peekable();
+    let says_nothing = wanted.peek().is_none() && list(&selector["matchExpressions"]).is_empty();
+    if says_nothing || !wanted.all(|(key, value)| labels[key] == *value) {
+        let why = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid(
+            "spec.template.metadata.labels",
+            labels,
+            why,
+        ));
+    }
 }
 
 pub(super) fn change(new: &Value, old: &Value) -> Vec<FieldError> {

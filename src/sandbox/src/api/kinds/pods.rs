@@ -1,11 +1,14 @@
-//! Pods: Kubernetes' defaults and the checks that people run into.
+//! Pods: Kubernetes' defaults, what the server sets, and what may change.
+
+mod check;
 
 use serde_json::{Value, json};
 
-use super::super::meta;
 use super::super::status::FieldError;
 use super::quantity::{self, Quantity};
 use super::{list, set_default};
+
+pub(super) use check::check_spec;
 
 fn image_policy(image: &str) -> &'static str {
     // A digest or any tag but `latest` may come from the node.
@@ -180,128 +183,6 @@ fn qos_class(spec: &Value) -> &'static str {
         (false, _) => "BestEffort",
         (true, true) => "Guaranteed",
         (true, false) => "Burstable",
-    }
-}
-
-fn check_container(container: &Value, at: &str, volumes: &[&str], errors: &mut Vec<FieldError>) {
-    let name = container["name"].as_str().unwrap_or("");
-    if name.is_empty() {
-        errors.push(FieldError::required(format!("{at}.name"), ""));
-    } else if let Err(why) = meta::label(name) {
-        errors.push(FieldError::invalid(format!("{at}.name"), &json!(name), why));
-    }
-    let image = container["image"].as_str().unwrap_or("");
-    if image.is_empty() {
-        errors.push(FieldError::required(format!("{at}.image"), ""));
-    } else if image.trim() != image {
-        let why = "must not have leading or trailing whitespace";
-        errors.push(FieldError::invalid(
-            format!("{at}.image"),
-            &json!(image),
-            why,
-        ));
-    }
-    let policy = &container["imagePullPolicy"];
-    if let Some(text) = policy.as_str()
-        && !matches!(text, "Always" | "IfNotPresent" | "Never")
-    {
-        let field = format!("{at}.imagePullPolicy");
-        errors.push(FieldError::unsupported(
-            field,
-            policy,
-            &["Always", "IfNotPresent", "Never"],
-        ));
-    }
-    for (i, env) in list(&container["env"]).iter().enumerate() {
-        if env["name"].as_str().unwrap_or("").is_empty() {
-            errors.push(FieldError::required(format!("{at}.env[{i}].name"), ""));
-        }
-    }
-    let mut paths: Vec<&str> = Vec::new();
-    for (i, mount) in list(&container["volumeMounts"]).iter().enumerate() {
-        let field = |key: &str| format!("{at}.volumeMounts[{i}].{key}");
-        let name = mount["name"].as_str().unwrap_or("");
-        if !volumes.contains(&name) {
-            errors.push(FieldError {
-                field: field("name"),
-                reason: "FieldValueNotFound",
-                message: format!("Not found: {name:?}"),
-            });
-        }
-        match mount["mountPath"].as_str().unwrap_or("") {
-            "" => errors.push(FieldError::required(field("mountPath"), "")),
-            path if paths.contains(&path) => {
-                errors.push(FieldError::invalid(
-                    field("mountPath"),
-                    &json!(path),
-                    "must be unique",
-                ));
-            }
-            path => paths.push(path),
-        }
-    }
-    for (name, request) in container["resources"]["requests"]
-        .as_object()
-        .into_iter()
-        .flatten()
-    {
-        let limit = &container["resources"]["limits"][name.as_str()];
-        let read = |v: &Value| v.as_str().and_then(Quantity::parse);
-        if let (Some(r), Some(l)) = (read(request), read(limit))
-            && r > l
-        {
-            let limit = limit.as_str().unwrap_or("");
-            let why = format!("must be less than or equal to {name} limit of {limit}");
-            errors.push(FieldError::invalid(
-                format!("{at}.resources.requests"),
-                request,
-                why,
-            ));
-        }
-    }
-}
-
-/// Checks a pod's spec, also of a job's template.
-pub(super) fn check_spec(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    let mut volumes: Vec<&str> = Vec::new();
-    for (i, volume) in list(&spec["volumes"]).iter().enumerate() {
-        let field = format!("{at}.volumes[{i}].name");
-        let name = volume["name"].as_str().unwrap_or("");
-        if name.is_empty() {
-            errors.push(FieldError::required(field, ""));
-        } else if let Err(why) = meta::label(name) {
-            errors.push(FieldError::invalid(field, &json!(name), why));
-        } else if volumes.contains(&name) {
-            errors.push(FieldError::duplicate(field, &json!(name)));
-        }
-        volumes.push(name);
-    }
-    if list(&spec["containers"]).is_empty() {
-        errors.push(FieldError::required(format!("{at}.containers"), ""));
-    }
-    let mut names: Vec<&str> = Vec::new();
-    for key in ["containers", "initContainers"] {
-        for (i, container) in list(&spec[key]).iter().enumerate() {
-            let field = format!("{at}.{key}[{i}]");
-            check_container(container, &field, &volumes, errors);
-            let name = container["name"].as_str().unwrap_or("");
-            if !name.is_empty() && names.contains(&name) {
-                errors.push(FieldError::duplicate(format!("{field}.name"), &json!(name)));
-            }
-            names.push(name);
-        }
-    }
-    if spec["activeDeadlineSeconds"]
-        .as_i64()
-        .is_some_and(|s| s < 1)
-    {
-        let why = "must be between 1 and 2147483647, inclusive";
-        let field = format!("{at}.activeDeadlineSeconds");
-        errors.push(FieldError::invalid(
-            field,
-            &spec["activeDeadlineSeconds"],
-            why,
-        ));
     }
 }
 

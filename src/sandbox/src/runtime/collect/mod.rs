@@ -40,7 +40,7 @@ use katlab_katib::stopping::Stopper;
 use katlab_katib::time;
 use katlab_katib::types::{CollectorKind, Trial};
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, Patch, PatchParams};
+use kube::api::{Api, ApiResource, Patch};
 use kube::core::{DynamicObject, GroupVersionKind};
 use serde_json::json;
 
@@ -216,7 +216,7 @@ impl Runtime {
         let api: Api<Pod> = Api::namespaced(self.client().clone(), &subject.namespace);
         let mark = json!({"metadata": {"uid": pod.uid(), "annotations": {annotation: text}}});
         let name = pod.name_any();
-        let (params, mark) = (PatchParams::default(), Patch::Merge(mark));
+        let (params, mark) = (super::node::writing(), Patch::Merge(mark));
         let marked = api.patch(&name, &params, &mark).await;
         marked.map(drop).map_err(|source| CollectError::Mark {
             trial: subject.name.clone(),

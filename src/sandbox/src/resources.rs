@@ -28,8 +28,6 @@ pub enum Verbs {
     All,
     /// All but deletecollection (namespaces).
     NoDeleteCollection,
-    /// All but delete and deletecollection (the node that the sandbox is).
-    NoDelete,
     /// All, in the order in which discovery lists them for custom resources.
     Custom,
     /// get, list, watch.
@@ -65,7 +63,6 @@ impl Verbs {
             Verbs::NoDeleteCollection => &[
                 "create", "delete", "get", "list", "patch", "update", "watch",
             ],
-            Verbs::NoDelete => &["create", "get", "list", "patch", "update", "watch"],
             Verbs::Read => &["get", "list", "watch"],
             Verbs::Review => &["create"],
         }
@@ -420,7 +417,6 @@ pub static RESOURCES: &[Resource] = &[
         kind: "Node",
         namespaced: false,
         short_names: &["no"],
-        verbs: Verbs::NoDelete,
         subresources: &[status!("Node")],
         storage: "minions",
         fields: &[Field {

@@ -778,6 +778,11 @@ async fn who_acts_for_an_account_may_what_it_may() {
         .send("DELETE", "/api/v1/namespaces/team", &[account], "")
         .await;
     assert_eq!(gone.status, 403);
+    server
+        .post("/api/v1/nodes", json!({"metadata": {"name": "katlab"}}))
+        .await;
+    let node = server.delete("/api/v1/nodes/katlab", json!({})).await;
+    assert_eq!(node.status, 403, "{node:?}");
     let head = server.send("HEAD", MAPS, &[], "").await;
     assert_eq!((head.status, head.body), (200, json!("")));
     assert!(head.headers.contains_key("content-length"));

@@ -813,3 +813,21 @@ async fn a_pod_somebody_deletes_counts_as_a_failed_one() {
     let pods = lab.list("pods").await;
     assert!(pods.iter().any(|pod| pod["metadata"]["name"] != first));
 }
+
+#[tokio::test]
+async fn pods_that_are_too_many_are_no_failures() {
+    let lab = Lab::start(always(Fate::Hang)).await;
+    lab.create("jobs", job(json!({"parallelism": 3, "completions": 3})))
+        .await;
+    lab.wait("jobs", "job", |job| job["status"]["ready"] == 3)
+        .await;
+    lab.merge("jobs", "job", json!({"spec": {"parallelism": 1}}))
+        .await;
+    let fewer = lab
+        .wait("jobs", "job", |job| {
+            job["status"]["ready"] == 1 && job["status"]["terminating"].as_i64().unwrap_or(0) == 0
+        })
+        .await;
+    assert!(fewer["status"].get("failed").is_none(), "{fewer:#}");
+    assert_eq!(lab.list("pods").await.len(), 1);
+}

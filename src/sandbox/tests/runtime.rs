@@ -219,7 +219,7 @@ async fn failures_are_tried_again_and_deadlines_end_pods() {
             shell(
                 "trap 'exit 9' TERM; sleep 60 & wait",
                 json!({}),
-                json!({"activeDeadlineSeconds": 2}),
+                json!({"activeDeadlineSeconds": 6}),
             ),
         )
         .await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::runtime::NODE;
 use crate::store::{Entry, Expect, Op, Write, WriteError, Written};
 
 use super::Api;
@@ -167,6 +168,15 @@ impl Api {
                 resource,
                 name,
                 format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted"),
+            ));
+        }
+        if resource.kind == "Node" && name == NODE {
+            return Err(ApiError::forbidden(
+                resource,
+                name,
+                format!(
+                    "nodes \"{name}\" is forbidden: it is the sandbox itself, which `katlab sandbox down` stops"
+                ),
             ));
         }
         loop {

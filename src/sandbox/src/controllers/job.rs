@@ -71,11 +71,11 @@ async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Resul
                 }
             }
         }
-        Need::Fewer(count) => delete_active(context, job, &mut pods, count).await?,
-        Need::Suspend => delete_active(context, job, &mut pods, usize::MAX).await?,
+        Need::Fewer(count) => delete_active(context, job, &mut pods, count, true).await?,
+        Need::Suspend => delete_active(context, job, &mut pods, usize::MAX, false).await?,
         Need::Wind(how) => {
             end = Some(how);
-            delete_active(context, job, &mut pods, usize::MAX).await?;
+            delete_active(context, job, &mut pods, usize::MAX, false).await?;
         }
     }
     let noted = progress::noted(job, &refs(&pods), end, now);
@@ -212,6 +212,7 @@ async fn delete_active(
     job: &Job,
     pods: &mut [Arc<Pod>],
     count: usize,
+    surplus: bool,
 ) -> Result<()> {
     let mut active: Vec<&mut Arc<Pod>> = pods
         .iter_mut()
@@ -222,6 +223,15 @@ async fn delete_active(
         made(b).cmp(&made(a)).then_with(|| b.name().cmp(a.name()))
     });
     for pod in active.into_iter().take(count) {
+        // Who is one too many has not failed: nobody waits to count it.
+        if surplus
+            && let Some(released) = context
+                .cluster
+                .remove_finalizer(pod.as_ref(), TRACKING)
+                .await?
+        {
+            *pod = context.pods.learn(released);
+        }
         context
             .cluster
             .delete(pod.as_ref(), PropagationPolicy::Background)

@@ -14,7 +14,7 @@ use super::quantity;
 use super::status::{condition, time};
 
 /// The node's name.
-pub(super) const NAME: &str = "katlab";
+pub(crate) const NAME: &str = "katlab";
 
 /// What pods are built for on this machine, in Kubernetes' words.
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {

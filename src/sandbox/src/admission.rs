@@ -64,6 +64,7 @@ impl<L: Lookup> Admission for KatibAdmission<L> {
             }
             ("kubeflow.org", "Trial") => limits::trial(object).map(|()| Vec::new()),
             ("batch", "Job") => limits::job(object).map(|()| Vec::new()),
+            ("", "ConfigMap") => experiment::check_configuration(object).map(|()| Vec::new()),
             ("", "PersistentVolumeClaim") if operation == Operation::Create => {
                 limits::claim(object).map(|()| Vec::new())
             }

@@ -8,6 +8,7 @@
 //! - A configuration that cannot be read is refused when it is written. Katib refuses every Experiment afterwards.
 //! - `livenessProbe`, `readinessProbe` and `startupProbe` of an entry are left out of the pod: the sandbox asks the
 //!   health service itself.
+//! - Limits and requests of `ephemeral-storage` are left out: the sandbox enforces none.
 //! - `persistentVolumeSpec` is left out: the claim's volume is one of the engine's.
 //! - Early stopping and metrics collectors are the sandbox's own, whatever stands there.
 
@@ -183,8 +184,8 @@ impl Algorithm {
 /// Requests and limits as Katib fills them in; a negative quantity takes one away.
 fn with_defaults(given: Value) -> Value {
     let defaults = json!({
-        "requests": {"cpu": "50m", "memory": "10Mi", "ephemeral-storage": "500Mi"},
-        "limits": {"cpu": "500m", "memory": "100Mi", "ephemeral-storage": "5Gi"},
+        "requests": {"cpu": "50m", "memory": "10Mi"},
+        "limits": {"cpu": "500m", "memory": "100Mi"},
     });
     let (Value::Object(mut resources), Value::Object(defaults)) = (given.clone(), defaults) else {
         // Absent, or something that the container's own types will refuse.
@@ -205,6 +206,7 @@ fn with_defaults(given: Value) -> Value {
         for quantity in held.values_mut().filter(|quantity| quantity.is_number()) {
             *quantity = quantity.to_string().into();
         }
+        held.remove("ephemeral-storage");
         held.retain(|_, quantity| !quantity.as_str().is_some_and(|q| q.starts_with('-')));
     }
     resources.into()
@@ -225,7 +227,7 @@ runtime:
       command: [python3, /mine.py]
       serviceAccountName: searcher
       readinessProbe: {grpc: {port: 6789}}
-      resources: {limits: {memory: 1Gi, cpu: '-1'}}
+      resources: {limits: {memory: 1Gi, cpu: '-1', ephemeral-storage: 1Gi}}
       persistentVolumeClaimSpec: {resources: {requests: {storage: 5Gi}}}
     - {algorithmName: grid, image: mine/grid:2}
 ";
@@ -256,8 +258,8 @@ runtime:
                 "command": ["python3", "/mine.py"],
                 "ports": [{"name": "suggestion-api", "containerPort": 6789}],
                 "resources": {
-                    "requests": {"cpu": "50m", "memory": "10Mi", "ephemeral-storage": "500Mi"},
-                    "limits": {"memory": "1Gi", "ephemeral-storage": "5Gi"}},
+                    "requests": {"cpu": "50m", "memory": "10Mi"},
+                    "limits": {"memory": "1Gi"}},
             })
         );
         let claim = serde_json::to_value(mine.claim().expect("claim")).expect("json");

@@ -11,8 +11,8 @@
 //! - There is no Deployment and no Service. The pod is called what they would be, `<suggestion>-<algorithm>`, with
 //!   their labels, is restarted when its program ends, and is asked at its own address. Deleted, it is made
 //!   again when it is needed next.
-//! - The health service is asked five times a second at first, so that an algorithm is used as soon as it is there.
-//!   One without health service is used too, with a warning: on a cluster Katib's probe would never find it ready.
+//! - The health service is asked five times a second at first and ever less often, so that an algorithm is used as
+//!   soon as it is there. One without health service is used too, with a warning: on a cluster Katib's probe would never find it ready.
 //! - A call that breaks off while settings are checked is tried again; in Katib the Experiment fails for good.
 //! - An answer must assign every search parameter once, and name no trial that is there already. Katib notes it, and
 //!   the Experiment can then make no trial ever. A value outside the search space is tried as in Katib, with a
@@ -55,10 +55,10 @@ use pod::Stand;
 use service::{Health, Service, go_text, is_answer};
 use wire::{GetSuggestionsReply, GetSuggestionsRequest, ValidateRequest};
 
-/// How often a pod is asked whether it serves, at first.
-const SOON: Duration = Duration::from_millis(200);
-/// How long that goes on from the start of its program; what is awaited then is said.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a pod is asked whether it serves, at first and at last: each tenth of its age.
+const EVERY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// How long its program may take until what is awaited is said.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Reason of the Warning event about a pod that cannot be asked.
 const NOT_READY: &str = "AlgorithmNotReady";
 /// Reason of the Warning event about a pod that Katib's probes would not find ready.
@@ -254,15 +254,18 @@ async fn reach(context: &Context, suggestion: &Suggestion) -> Reached {
             Reached::Now(service)
         }
         Health::Away(why) => {
-            let age = since.map(|since| Timestamp::now().duration_since(since).unsigned_abs());
-            if age.is_some_and(|age| age < PATIENCE) {
-                return Reached::NotYet(Some(SOON));
+            let age = since.map_or(PATIENCE, |since| {
+                Timestamp::now().duration_since(since).unsigned_abs()
+            });
+            let again = Some((age / 10).clamp(EVERY.0, EVERY.1));
+            if age < PATIENCE {
+                return Reached::NotYet(again);
             }
             tell(&format!(
                 "its program runs and does not answer ({why}); it has to serve gRPC on port {PORT} of every address, \
                  not of localhost alone"
             ));
-            Reached::NotYet(Some(PATIENCE))
+            Reached::NotYet(again)
         }
     }
 }

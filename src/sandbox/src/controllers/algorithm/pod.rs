@@ -166,9 +166,14 @@ pub(super) fn stand(pod: &Pod) -> Stand {
     let state = container.as_ref().and_then(|one| one.state.clone());
     let running = state.as_ref().and_then(|state| state.running.as_ref());
     let address = status.pod_ip.and_then(|address| address.parse().ok());
-    if let (Some(running), Some(address)) = (running, address) {
+    if let Some(running) = running {
         let since = running.started_at.as_ref().map(|time| time.0);
-        return Stand::Runs { address, since };
+        let without = || {
+            Stand::Waits(Some(
+                "its program runs, and the pod has no address".to_owned(),
+            ))
+        };
+        return address.map_or_else(without, |address| Stand::Runs { address, since });
     }
     let waiting = state.and_then(|state| state.waiting).unwrap_or_default();
     let reason = text(waiting.reason);

@@ -11,7 +11,7 @@ from conftest import wait_until
 
 NAMESPACE = "kubeflow-user"
 KATIB = ("kubeflow.org", "v1beta1", NAMESPACE)
-RESOURCES = {"requests": {"cpu": "10m"}, "limits": {"cpu": "2", "memory": "512Mi"}}
+RESOURCES = {"requests": {"cpu": "100m"}, "limits": {"cpu": "2", "memory": "512Mi"}}
 
 
 class Cluster:

@@ -77,17 +77,14 @@ impl KatibConfig {
     /// The algorithms that run as pods.
     pub(crate) fn own(&self) -> impl Iterator<Item = &Algorithm> {
         let all = self.runtime.suggestions.iter().flatten();
-        all.filter(|algorithm| {
-            let image = algorithm.image().trim();
-            !image.is_empty() && image != BUILT_IN
-        })
+        all.filter(|algorithm| algorithm.is_own())
     }
 
     /// The algorithm of that name that runs as a pod. Of several entries the last one counts.
     pub(crate) fn algorithm(&self, name: &str) -> Option<&Algorithm> {
-        let all = self.runtime.suggestions.iter().flatten();
-        let last = all.filter(|algorithm| algorithm.name() == name).last()?;
-        self.own().find(|own| std::ptr::eq(*own, last))
+        let mut all = self.runtime.suggestions.iter().flatten();
+        all.rfind(|algorithm| algorithm.name() == name)
+            .filter(|algorithm| algorithm.is_own())
     }
 }
 
@@ -95,6 +92,11 @@ impl Algorithm {
     /// `algorithmName`.
     pub(crate) fn name(&self) -> &str {
         &self.algorithm_name
+    }
+
+    fn is_own(&self) -> bool {
+        let image = self.image().trim();
+        !image.is_empty() && image != BUILT_IN
     }
 
     fn image(&self) -> &str {

@@ -5,6 +5,8 @@
 //! # Deliberate differences from Katib
 //!
 //! - An unknown field of an Experiment is dropped as Katib drops it, but a warning names it.
+//! - Katib's configuration (ConfigMap `katib-config`) is refused when it cannot be used; Katib
+//!   refuses every Experiment afterwards.
 //! - An Experiment on its way out is not checked again: a namespace that lost its label does
 //!   not keep it from going.
 //! - A pod of a trial gets neither a collector container nor a wrapped command.

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -42,6 +43,34 @@ def training_image():
     """The lab's training image, built once by the engine itself."""
     name = "katlab-test/training:1"
     subprocess.run(["docker", "build", "-q", "-t", name, ROOT / "notebooks/hpt/docker"],
+                   check=True, capture_output=True, env={**os.environ, "DOCKER_BUILDKIT": "0"})
+    return name
+
+
+@pytest.fixture(scope="session")
+def sdk_image(tmp_path_factory):
+    """An image with the Katib SDK, which trials report with, and an algorithm of a user's own, which it speaks
+    Katib's gRPC API with. Its packages are fetched for the image's Python, whichever that is."""
+    name, context = "katlab-test/katib-sdk:1", tmp_path_factory.mktemp("sdk-image")
+    version = "import sys; print('{}.{}'.format(*sys.version_info))"
+    python = subprocess.run(["docker", "run", "--rm", "katlab/base:1", "python3", "-c", version],
+                            check=True, capture_output=True, text=True).stdout.strip()
+    wanted = (ROOT / "tests/requirements.txt").read_text().splitlines()
+    wanted = [line for line in wanted if line.startswith(("kubeflow-katib", "grpcio-health-checking", "kubernetes"))]
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
+                    "--target", context / "packages", "--python-version", python, "--only-binary=:all:", *wanted],
+                   check=True)
+    shutil.copy(pathlib.Path(__file__).parent / "own_algorithm.py", context)
+    (context / "Dockerfile").write_text(
+        "FROM katlab/base:1\nCOPY packages /packages\nCOPY own_algorithm.py /algorithm/\n"
+        "ENV PYTHONPATH=/packages PYTHONUNBUFFERED=1\n"
+        # The algorithm takes of the SDK the modules of the API alone: the whole takes seconds to load.
+        "RUN cd /algorithm && mkdir -p kubeflow/katib && touch kubeflow/katib/__init__.py"
+        " && cp /packages/kubeflow/katib/katib_api_pb2*.py kubeflow/katib\n"
+        # Loaded once, everything is compiled once.
+        "RUN cd /algorithm && python3 -c 'import own_algorithm' && cd / && python3 -c 'import kubeflow.katib'\n"
+        "RUN command -v python || ln -s \"$(command -v python3)\" /usr/local/bin/python\n")
+    subprocess.run(["docker", "build", "-q", "-t", name, context],
                    check=True, capture_output=True, env={**os.environ, "DOCKER_BUILDKIT": "0"})
     return name
 

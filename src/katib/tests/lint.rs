@@ -150,6 +150,25 @@ fn misspelt_fields_get_the_name_that_was_meant() {
 }
 
 #[test]
+fn an_algorithm_that_may_be_the_users_own_is_a_warning_and_a_misspelt_one_an_error() {
+    for (name, severity) in [("climber", Severity::Warning), ("rndom", Severity::Error)] {
+        let text = with("algorithmName: random", &format!("algorithmName: {name}"));
+        for target in [Target::Sandbox, Target::Cluster] {
+            let options = Options {
+                target,
+                ..Options::default()
+            };
+            let report = lint(&text, &options);
+            let [finding] = of(&report, "KL0201")[..] else {
+                panic!("{:?}", report.findings);
+            };
+            assert_eq!(finding.severity, severity, "{name}");
+            assert!(finding.mend.contains("katib-config"), "{}", finding.mend);
+        }
+    }
+}
+
+#[test]
 fn every_trap_has_its_rule() {
     for (piece, other, code, message) in [
         (

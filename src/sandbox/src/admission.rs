@@ -5,6 +5,8 @@
 //! # Deliberate differences from Katib
 //!
 //! - An unknown field of an Experiment is dropped as Katib drops it, but a warning names it.
+//! - Katib's configuration (ConfigMap `katib-config`) is refused when it cannot be used; Katib
+//!   refuses every Experiment afterwards.
 //! - An Experiment on its way out is not checked again: a namespace that lost its label does
 //!   not keep it from going.
 //! - A pod of a trial gets neither a collector container nor a wrapped command.
@@ -72,6 +74,7 @@ impl<L: Lookup> Admission for KatibAdmission<L> {
             ("", "Secret") if operation == Operation::Create => {
                 limits::secret(object).map(|()| Vec::new())
             }
+            ("", "ConfigMap") => experiment::check_configuration(object).map(|()| Vec::new()),
             ("", "PersistentVolumeClaim") if operation == Operation::Create => {
                 limits::claim(object).map(|()| Vec::new())
             }

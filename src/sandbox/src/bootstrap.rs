@@ -9,6 +9,7 @@ use katlab_suggestion::ALGORITHMS;
 use crate::api::Api;
 use crate::api::status::ApiError;
 use crate::gc::{ensure, furnish};
+use crate::katib_config;
 use crate::resources::{self, Flavor, RESOURCES, Resource};
 
 /// The namespace that a learner works in.
@@ -34,8 +35,8 @@ pub async fn run(api: &Api, ca_pem: &str) -> Result<(), ApiError> {
     ensure(
         api,
         table("", "v1", "configmaps")?,
-        Some("kubeflow"),
-        katib_config()?,
+        Some(katib_config::NAMESPACE),
+        configuration()?,
     )
     .await?;
     let definitions = table("apiextensions.k8s.io", "v1", "customresourcedefinitions")?;
@@ -45,12 +46,12 @@ pub async fn run(api: &Api, ca_pem: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn katib_config() -> Result<Value, ApiError> {
-    // Nothing of this runs as a container of its own; the image names say so.
+fn configuration() -> Result<Value, ApiError> {
+    // Nothing of this runs as a container; the image names say so. An entry with another image does.
     let built_in = |key: &str, names: &[&str]| -> Value {
         names
             .iter()
-            .map(|n| json!({key: n, "image": "katlab.invalid/built-in"}))
+            .map(|n| json!({key: n, "image": katib_config::BUILT_IN}))
             .collect()
     };
     let config = json!({
@@ -64,9 +65,9 @@ fn katib_config() -> Result<Value, ApiError> {
         },
     });
     let text = serde_saphyr::to_string(&config).map_err(ApiError::internal)?;
-    Ok(
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "katib-config", "namespace": "kubeflow"}, "data": {"katib-config.yaml": text}}),
-    )
+    let metadata = json!({"name": katib_config::NAME, "namespace": katib_config::NAMESPACE});
+    let data = json!({katib_config::KEY: text});
+    Ok(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
 }
 
 /// The definition of a custom resource, from its entry in the table.

@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod controllers;
 pub mod doorway;
 pub mod gc;
+mod katib_config;
 pub mod lifecycle;
 pub mod metrics;
 pub mod registry;

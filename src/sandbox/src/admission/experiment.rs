@@ -10,7 +10,8 @@ use katlab_katib::validation::{
 };
 use serde_json::Value;
 
-use super::{Lookup, Refusal, limits, text};
+use super::{Lookup, Refusal, SANDBOX, limits, text};
+use crate::katib_config::{self, KatibConfig};
 
 const DEFAULTER: &str = "defaulter.experiment.katib.kubeflow.org";
 const VALIDATOR: &str = "validator.experiment.katib.kubeflow.org";
@@ -53,7 +54,8 @@ pub(super) fn admit(
     let template = experiment.spec.trial_template.as_ref();
     let source = template.and_then(|template| template.config_map.as_ref());
     let config_map = source.map_or(ConfigMapText::NotAsked, |source| fetch(source, objects));
-    let facts = ClusterFacts {
+    let config = configuration(objects);
+    let mut facts = ClusterFacts {
         config_map,
         collectors: SANDBOX_COLLECTORS
             .iter()
@@ -61,6 +63,8 @@ pub(super) fn admit(
             .collect(),
         ..ClusterFacts::default()
     };
+    let own = config.own().map(|algorithm| algorithm.name().to_owned());
+    facts.algorithms.extend(own);
     let errors = match old.cloned().map(serde_json::from_value::<Experiment>) {
         Some(Ok(old)) => validate_update(&experiment, &old, &facts),
         // An old object that does not decode was stored past this admission.
@@ -70,7 +74,7 @@ pub(super) fn admit(
         return Err(Refusal::new(VALIDATOR, text));
     }
     if old.is_none() {
-        limits::experiment(&experiment, &facts.config_map)?;
+        limits::experiment(&experiment, &facts.config_map, &config)?;
     }
     Ok(warnings)
 }
@@ -91,6 +95,38 @@ fn unknown_fields(object: &Value) -> Vec<String> {
             None => format!("unknown field \"{path}\" is dropped"),
         })
         .collect()
+}
+
+/// Katib's configuration. One that cannot be read was stored past this admission, and adds nothing.
+fn configuration(objects: &dyn Lookup) -> KatibConfig {
+    let held = objects.get(
+        "v1",
+        "ConfigMap",
+        katib_config::NAMESPACE,
+        katib_config::NAME,
+    );
+    let text = held
+        .as_ref()
+        .and_then(|held| held["data"][katib_config::KEY].as_str());
+    KatibConfig::parse(text.unwrap_or_default()).unwrap_or_default()
+}
+
+/// Refuses a configuration of Katib that cannot be read.
+pub(super) fn check_configuration(object: &Value) -> Result<(), Refusal> {
+    let place = (
+        text(object, "/metadata/namespace"),
+        text(object, "/metadata/name"),
+    );
+    if place != (katib_config::NAMESPACE, katib_config::NAME) {
+        return Ok(());
+    }
+    let text = object["data"][katib_config::KEY]
+        .as_str()
+        .unwrap_or_default();
+    KatibConfig::parse(text).map(drop).map_err(|error| {
+        let key = katib_config::KEY;
+        Refusal::new(SANDBOX, format!("data[{key}] cannot be used: {error}"))
+    })
 }
 
 fn fetch(source: &ConfigMapSource, objects: &dyn Lookup) -> ConfigMapText {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Refusal, text};
+use crate::katib_config::KatibConfig;
 use crate::runtime::refused;
 
 /// Refuses an Experiment with an algorithm, a collector or a kind of trial that does not run
@@ -17,6 +18,7 @@ use crate::runtime::refused;
 pub(super) fn experiment(
     experiment: &Experiment,
     config_map: &ConfigMapText,
+    config: &KatibConfig,
 ) -> Result<(), Refusal> {
     let spec = &experiment.spec;
     if spec.nas_config.is_some() {
@@ -24,14 +26,21 @@ pub(super) fn experiment(
             "the sandbox does not search neural architectures (spec.nasConfig)",
         ));
     }
-    if let Some(algorithm) = &spec.algorithm
-        && !ALGORITHMS.contains(&algorithm.algorithm_name.as_str())
-    {
+    let algorithm = spec.algorithm.clone().unwrap_or_default();
+    let name = algorithm.algorithm_name.as_str();
+    let is_own = config.algorithm(name).is_some();
+    if !is_own && !ALGORITHMS.contains(&name) {
         return Err(Refusal::beyond(format!(
-            "the sandbox runs the algorithms {}, not {} (spec.algorithm.algorithmName)",
+            "the sandbox runs the algorithms {} and those that ConfigMap kubeflow/katib-config gives an image, not \
+             {name} (spec.algorithm.algorithmName)",
             ALGORITHMS.join(", "),
-            algorithm.algorithm_name
         )));
+    }
+    let mut settings = algorithm.algorithm_settings.iter();
+    if is_own && settings.any(|one| one.name == "suggestion_trial_dir" && !one.value.is_empty()) {
+        return Err(Refusal::beyond(
+            "the sandbox does not mount the algorithm's volume into trials (setting suggestion_trial_dir)",
+        ));
     }
     page(spec)?;
     let Some(template) = &spec.trial_template else {

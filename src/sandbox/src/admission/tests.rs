@@ -101,8 +101,70 @@ fn refusals_bear_the_webhook_that_would_say_so() {
 
     let mut object = experiment();
     let bare = json!({"metadata": {"name": "lab"}});
-    let refusal = experiment::admit(&mut object, None, Some(&bare), &Shelf::default()).unwrap_err();
-    assert!(refusal.text.contains("lacks label"), "{refusal:?}");
+    for old in [None, Some(&experiment())] {
+        let refused = experiment::admit(&mut object, old, Some(&bare), &Shelf::default());
+        let refusal = refused.unwrap_err();
+        assert!(refusal.text.contains("lacks label"), "{refusal:?}");
+    }
+}
+
+#[test]
+fn an_algorithm_is_the_sandboxs_or_named_with_an_image_in_katibs_configuration() {
+    let config = |text: &str| {
+        json!({"kind": "ConfigMap", "metadata": {"name": "katib-config", "namespace": "kubeflow"},
+               "data": {"katib-config.yaml": text}})
+    };
+    let good = config(
+        "runtime: {suggestions: [{algorithmName: mine, image: 'mine:1'}, {algorithmName: pbt, image: 'pbt:1'}, \
+         {algorithmName: darts, image: katlab.invalid/built-in}, {algorithmName: blank, image: ''}]}",
+    );
+    let shelf = Shelf::default().with(good.clone());
+    // An old configuration that cannot be read takes nothing away.
+    let broken = Shelf::default().with(config("runtime: 3"));
+    let no_config =
+        "failed to find suggestion config for algorithm: mine in ConfigMap: katib-config";
+    let rows = [
+        ("random", &shelf, None),
+        ("random", &broken, None),
+        ("mine", &shelf, None),
+        ("pbt", &shelf, None),
+        ("mine", &broken, Some(no_config)),
+        ("mine", &Shelf::default(), Some(no_config)),
+        ("blank", &shelf, Some("for algorithm: blank in ConfigMap")),
+        (
+            "darts",
+            &shelf,
+            Some("not darts (spec.algorithm.algorithmName)"),
+        ),
+    ];
+    for (name, shelf, refused) in rows {
+        let mut object = experiment();
+        object["spec"]["algorithm"]["algorithmName"] = json!(name);
+        match (admit(&mut object, shelf), refused) {
+            (admitted, None) => assert_eq!(admitted, Ok(Vec::new()), "{name}"),
+            (admitted, Some(why)) => {
+                let refusal = admitted.expect_err(name);
+                assert!(refusal.text.contains(why), "{name}: {refusal:?}");
+            }
+        }
+    }
+    let mut object = experiment();
+    object["spec"]["algorithm"] = json!({"algorithmName": "pbt",
+        "algorithmSettings": [{"name": "suggestion_trial_dir", "value": "/data"}]});
+    let refusal = admit(&mut object, &shelf).unwrap_err();
+    assert!(refusal.text.contains("suggestion_trial_dir"), "{refusal:?}");
+
+    assert_eq!(experiment::check_configuration(&good), Ok(()));
+    let refusal = experiment::check_configuration(&config("runtime: 3")).unwrap_err();
+    assert!(
+        refusal
+            .text
+            .starts_with("data[katib-config.yaml] cannot be used: "),
+        "{refusal:?}"
+    );
+    let mut elsewhere = config("runtime: 3");
+    elsewhere["metadata"]["namespace"] = json!("lab");
+    assert_eq!(experiment::check_configuration(&elsewhere), Ok(()));
 }
 
 #[test]

@@ -54,6 +54,32 @@ pub enum Error {
         /// The key.
         template: String,
     },
+    /// Katib's configuration cannot be read.
+    #[error("ConfigMap kubeflow/katib-config: {0}; mend the key katib-config.yaml")]
+    Configuration(String),
+    /// Nothing serves the algorithm, in Katib's words.
+    #[error(
+        "failed to find suggestion config for algorithm: {algorithm} in ConfigMap: katib-config"
+    )]
+    NoAlgorithm {
+        /// The algorithm.
+        algorithm: String,
+    },
+    /// A call to an algorithm of the user's own failed, in Katib's words.
+    #[error("{answer} ({method} of pod {pod}; look at its log: kubectl logs -n {} {})", pod.namespace, pod.name)]
+    Service {
+        /// What was answered, or why nothing was.
+        answer: String,
+        /// What was asked for.
+        method: &'static str,
+        /// Who was asked.
+        pod: Key,
+    },
+    /// An algorithm of the user's own gave something that no trials can be made from, in Katib's words.
+    #[error(
+        "The response contains unexpected trials: {0}; mend the algorithm and it is asked again"
+    )]
+    Reply(String),
     /// The algorithm refused the request.
     #[error(transparent)]
     Algorithm(Box<katlab_suggestion::SuggestionError>),

@@ -12,8 +12,9 @@
 //!
 //! # Deliberate differences from Katib
 //!
-//! - The algorithm runs in this process: a Suggestion has no Deployment, Service or volume.
-//!   Its condition DeploymentReady says that the algorithm answers.
+//! - The sandbox's algorithms run in this process: their Suggestions have no Deployment, Service
+//!   or volume. The condition DeploymentReady says that the algorithm answers. One of the
+//!   user's own runs in a pod, see [`algorithm`].
 //! - There is no collector container and the command is not wrapped: the runtime reads the
 //!   metrics itself.
 //! - A lost race for an object (409) is tried again silently; Katib says ReconcileError.
@@ -21,6 +22,7 @@
 //! More of them stand at the top of [`experiment`], [`suggestion`], [`trial`] and
 //! [`katlab_katib::summary`].
 
+pub mod algorithm;
 pub mod cache;
 pub mod context;
 pub mod error;
@@ -85,9 +87,10 @@ fn spawn_controllers(tasks: &mut JoinSet<()>, context: Arc<Context>, shutdown: &
         shutdown.clone(),
     ));
 
-    let (waker, cache) = (experiments.clone(), context.suggestions.clone());
+    let (own_waker, waker) = (suggestions.clone(), experiments.clone());
+    let cache = context.suggestions.clone();
     let notify = move |suggestion: &Suggestion| {
-        suggestions.wake(suggestion.key());
+        own_waker.wake(suggestion.key());
         // Suggestion and Experiment share their name.
         waker.wake(suggestion.key());
     };
@@ -128,6 +131,7 @@ fn spawn_controllers(tasks: &mut JoinSet<()>, context: Arc<Context>, shutdown: &
         let owner = job.as_ref().and_then(|key| all_jobs.get(key));
         trials.wake_all(owner.and_then(|job| job.managed_by(Trial::KIND)));
         jobs.wake_all(job);
+        suggestions.wake_all(pod.managed_by(Suggestion::KIND));
     };
     tasks.spawn(follow(
         context.cluster.client(),
@@ -175,8 +179,9 @@ fn on_experiment(context: Arc<Context>, key: Key) -> BoxFuture<'static, Result<A
 
 fn on_suggestion(context: Arc<Context>, key: Key) -> BoxFuture<'static, Result<Again, Retry>> {
     Box::pin(async move {
-        let Err(error) = suggestion::reconcile(&context, &key).await else {
-            return Ok(None);
+        let error = match suggestion::reconcile(&context, &key).await {
+            Ok(again) => return Ok(again),
+            Err(error) => error,
         };
         if is_worth_saying(&key, Suggestion::KIND, &error)
             && let Some(suggestion) = context.suggestions.get(&key)

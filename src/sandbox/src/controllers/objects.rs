@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use katlab_katib::types::{Experiment, Suggestion, Trial};
 use kube::Client;
@@ -194,6 +194,7 @@ macro_rules! katib {
 built_in!(Job, "batch", "v1", "jobs");
 built_in!(Pod, "", "v1", "pods");
 built_in!(ConfigMap, "", "v1", "configmaps");
+built_in!(PersistentVolumeClaim, "", "v1", "persistentvolumeclaims");
 katib!(Experiment, "experiments");
 katib!(Suggestion, "suggestions");
 katib!(Trial, "trials");

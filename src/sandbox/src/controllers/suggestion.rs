@@ -1,14 +1,14 @@
 //! The suggestion controller: checks the algorithm's settings, then gives as many assignments
 //! as are asked for.
 //!
-//! The algorithm is a pure function of the space, its settings, what was given before and what
+//! An algorithm of the user's own is asked in its pod ([`algorithm`]). One of the sandbox's is a pure function of the space, its settings, what was given before and what
 //! came of it, so nothing is forgotten when this process is stopped; and names and assignments
 //! are in the Suggestion's status before any trial is made from them.
 //!
 //! # Deliberate differences from Katib
 //!
 //! - DeploymentReady becomes True at once, together with Running and the first assignments;
-//!   there is no Deployment that could be not ready.
+//!   there is no Deployment that could be not ready (but see [`algorithm`]).
 //! - An algorithm that has nothing more to offer ends the Suggestion (Succeeded, reason
 //!   `SuggestionEndReached`), and with it the Experiment; Katib's stalls with errors.
 //! - Rules of early stopping ([`katlab_suggestion::medianstop`]) are made in this process too, from
@@ -35,24 +35,27 @@ use katlab_suggestion::{
 };
 use tokio::task::spawn_blocking;
 
+use super::algorithm::{self, Place};
 use super::cache::Key;
 use super::context::{Context, now};
 use super::error::Result;
 use super::objects::Kind;
+use super::queue::Again;
 use super::stopping::rules_now;
 
 /// Reason of the Succeeded condition when there is nothing more to suggest.
 const END_REACHED: &str = "SuggestionEndReached";
 
-/// Brings one Suggestion further.
-pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
+/// Brings one Suggestion further; tells when to look again.
+pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
     let Some(mut suggestion) = context.suggestions.get(key) else {
         context.curves.forget(key);
-        return Ok(());
+        return Ok(None);
     };
     if suggestion.is_deleting() || suggestion.is_completed() {
         context.curves.forget(key);
-        return Ok(());
+        algorithm::close(context, &suggestion).await?;
+        return Ok(None);
     }
     if !suggestion.is_created() {
         let now = now();
@@ -62,17 +65,25 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
         suggestion = store(context, &suggestion, &status).await?;
     }
     if suggestion.is_running() && missing(&suggestion) == 0 {
-        return Ok(());
+        return Ok(None);
     }
     // An orphan has nobody to suggest for. A Suggestion is made by a controller that holds
     // its Experiment in the same cache, so this is no race.
     let Some(experiment) = context.experiment_of(&suggestion) else {
-        return Ok(());
+        return Ok(None);
     };
     let mut status = suggestion.status.clone().unwrap_or_default();
     let spec = effective_spec(&experiment, &suggestion, &status);
     let trials = context.trials_of(&experiment);
     let rules = rules_now(context, key, &spec, &trials).await?;
+    if let Place::Pod = algorithm::place(context, &suggestion).await? {
+        let own = algorithm::advance(context, &suggestion, &spec, &trials, &rules, &mut status);
+        let given = own.await;
+        if suggestion.status.as_ref() != Some(&status) {
+            store(context, &suggestion, &status).await?;
+        }
+        return given;
+    }
     // A model of many trials takes a while to fit: not on a thread that answers requests.
     let model = suggestion.clone();
     let advanced = spawn_blocking(move || {
@@ -84,13 +95,13 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             // This process is on its way out.
-            Err(_) => return Ok(()),
+            Err(_) => return Ok(None),
         },
     };
     if suggestion.status.as_ref() != Some(&status) {
         store(context, &suggestion, &status).await?;
     }
-    given
+    given.map(|()| None)
 }
 
 async fn store(
@@ -142,7 +153,7 @@ fn effective_spec(
 }
 
 /// How many assignments are asked for beyond those given.
-fn missing(suggestion: &Suggestion) -> usize {
+pub(super) fn missing(suggestion: &Suggestion) -> usize {
     let given = suggestion
         .status
         .as_ref()
@@ -176,6 +187,10 @@ fn advance(
     }
     match next(suggestion, spec, trials, status, wanted) {
         Ok(assignments) => {
+            let assignments = assignments.into_iter().map(|values| TrialAssignment {
+                parameter_assignments: values,
+                ..TrialAssignment::default()
+            });
             append(suggestion, status, assignments, rules);
             Ok(())
         }
@@ -267,31 +282,29 @@ fn outcome(trial: &Trial) -> Outcome {
     }
 }
 
-/// Names the assignments and notes them.
-fn append(
+/// Notes the assignments, each with a name if it has none yet.
+pub(super) fn append(
     suggestion: &Suggestion,
     status: &mut SuggestionStatus,
-    assignments: Vec<Assignments>,
+    assignments: impl IntoIterator<Item = TrialAssignment>,
     rules: &[EarlyStoppingRule],
 ) {
+    let assignments: Vec<TrialAssignment> = assignments.into_iter().collect();
     let mut taken: HashSet<String> = status
         .suggestions
         .iter()
+        .chain(&assignments)
         .map(|given| given.name.clone())
         .collect();
-    for parameter_assignments in assignments {
-        let name = loop {
+    for mut assignment in assignments {
+        while assignment.name.is_empty() {
             let name = trial_name(suggestion.name(), rand::random::<u64>);
             if taken.insert(name.clone()) {
-                break name;
+                assignment.name = name;
             }
-        };
-        status.suggestions.push(TrialAssignment {
-            parameter_assignments,
-            name,
-            early_stopping_rules: rules.to_vec(),
-            ..TrialAssignment::default()
-        });
+        }
+        assignment.early_stopping_rules = rules.to_vec();
+        status.suggestions.push(assignment);
     }
     status.suggestion_count = i32::try_from(status.suggestions.len()).unwrap_or(i32::MAX);
 }

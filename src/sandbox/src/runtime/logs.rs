@@ -1,4 +1,9 @@
 //! `pods/log`, read from the engine.
+//!
+//! # Deliberate differences from Katib
+//!
+//! - A trial's pod has no collector container. Its name means the training container here: its log has the lines that
+//!   the collector of `StdOut` prints (without their prefix), and Katib's SDK and UI ask for them by that name.
 
 use std::collections::HashMap;
 
@@ -8,6 +13,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{Container, ContainerState, Pod};
+use katlab_katib::names::ENV_TRIAL_NAME;
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -15,6 +21,9 @@ use super::Runtime;
 use super::container::named;
 use super::status::engine_id;
 use crate::api::logs::{LogError, LogOptions, LogSource, LogStream};
+
+/// What Katib calls the container that collects from standard output and files.
+const COLLECTOR: &str = "metrics-logger-and-collector";
 
 impl LogSource for Runtime {
     fn logs<'a>(
@@ -31,8 +40,8 @@ impl Runtime {
     async fn open_log(&self, pod: &Value, options: LogOptions) -> Result<LogStream, LogError> {
         let pod: Pod = serde_json::from_value(pod.clone())
             .map_err(|error| LogError::Internal(format!("the pod is unreadable: {error}")))?;
-        let name =
-            container_name(&pod, options.container.as_deref()).map_err(LogError::BadRequest)?;
+        let asked = collected(&pod, options.container.as_deref());
+        let name = container_name(&pod, asked).map_err(LogError::BadRequest)?;
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
         if node.is_none() {
             return Err(LogError::NoNode);
@@ -90,6 +99,20 @@ impl Runtime {
                 futures::future::ready(item)
             });
         Ok(Box::pin(bounded))
+    }
+}
+
+/// The container that is asked for, and of a trial's pod the training where its collector is.
+fn collected<'a>(pod: &'a Pod, asked: Option<&'a str>) -> Option<&'a str> {
+    let spec = pod.spec.as_ref().filter(|_| asked == Some(COLLECTOR));
+    let mut containers = spec.into_iter().flat_map(|spec| &spec.containers);
+    let is_training = |container: &&Container| {
+        let mut variables = container.env.iter().flatten();
+        variables.any(|variable| variable.name == ENV_TRIAL_NAME)
+    };
+    match containers.find(is_training) {
+        Some(training) if named(pod, COLLECTOR).is_none() => Some(&training.name),
+        _ => asked,
     }
 }
 
@@ -270,6 +293,28 @@ mod tests {
         for (got, wanted) in rows {
             let got = got.as_deref().map_err(String::as_str);
             assert_eq!(got, wanted);
+        }
+    }
+
+    #[test]
+    fn the_collector_of_a_trial_is_its_training() {
+        let of = |containers: Value, asked: Option<&str>| {
+            let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": containers}});
+            let pod: Pod = serde_json::from_value(pod).expect("pod");
+            collected(&pod, asked).map(str::to_owned)
+        };
+        let side = json!({"name": "side"});
+        let main = json!({"name": "main", "env": [{"name": "KATIB_TRIAL_NAME"}]});
+        let collector = json!({"name": COLLECTOR});
+        let rows = [
+            (json!([side, main]), Some(COLLECTOR), Some("main")),
+            (json!([side, main]), Some("side"), Some("side")),
+            (json!([side, main]), None, None),
+            (json!([side]), Some(COLLECTOR), Some(COLLECTOR)),
+            (json!([main, collector]), Some(COLLECTOR), Some(COLLECTOR)),
+        ];
+        for (containers, asked, wanted) in rows {
+            assert_eq!(of(containers, asked).as_deref(), wanted);
         }
     }
 

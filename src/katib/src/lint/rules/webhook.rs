@@ -2,7 +2,7 @@
 
 use crate::lint::subject::Subject;
 use crate::lint::{Finding, Rule, Severity, TextEdit};
-use crate::names::SANDBOX_COLLECTORS;
+use crate::names::{DEFAULT_EARLY_STOPPING, SANDBOX_ALGORITHMS, SANDBOX_COLLECTORS};
 use crate::path::FieldPath;
 use crate::schema::near;
 use crate::types::{
@@ -23,6 +23,8 @@ pub(super) const RULE: Rule = Rule {
     example: "objective: {type: best, objectiveMetricName: accuracy}",
     instead: "objective: {type: maximize, objectiveMetricName: accuracy}",
 };
+
+const ALGORITHM: &str = "spec.algorithm.algorithmName";
 
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let Some(defaulted) = &subject.defaulted else {
@@ -64,6 +66,13 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         }
         if let Some(mend) = mend(&error) {
             finding.mend = mend;
+        }
+        // The cluster may know more algorithms than a default installation; the name is no slip of the pen.
+        if finding.fix.is_none() && error.path == ALGORITHM && error.kind == ErrorKind::Invalid {
+            finding = finding.severity(Severity::Warning).why(
+                "Katib refuses the Experiment when it is created (HTTP 400), unless its configuration names an \
+                 image for the algorithm.",
+            );
         }
         findings.push(finding);
     }
@@ -171,7 +180,12 @@ fn mend(error: &FieldError) -> Option<String> {
         "metricsFormat" => {
             "Write a regular expression of Go's with two groups: name, then value.".to_owned()
         }
-        "algorithmName" => "Use an algorithm the cluster has.".to_owned(),
+        "algorithmName" if error.path == ALGORITHM => format!(
+            "Use one of {}, or name the image of one of your own in ConfigMap kubeflow/katib-config, under \
+             runtime.suggestions.",
+            SANDBOX_ALGORITHMS.join(", ")
+        ),
+        "algorithmName" => words(DEFAULT_EARLY_STOPPING),
         "list" | "feasibleSpace" => {
             "Give min and max to double and int, a list to discrete and categorical.".to_owned()
         }

@@ -160,6 +160,13 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ("best", &[":best mnist", ":best mnist --arguments"]),
     ("why", &[":why mnist-abcdefgh", ":why mnist"]),
     (
+        "metrics test",
+        &[
+            ":metrics test train.log --metric accuracy",
+            ":metrics test mnist-abcdefgh --filter '([\\w|-]+): ([0-9.]+)'",
+        ],
+    ),
+    (
         "plot",
         &[
             ":plot mnist-hyperparameter-tuning",

@@ -15,6 +15,7 @@ pub mod details;
 pub mod edit;
 pub mod experiments;
 pub mod lint;
+pub mod metrics;
 pub mod render;
 pub mod show;
 pub mod suggestions;

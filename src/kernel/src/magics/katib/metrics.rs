@@ -52,9 +52,9 @@ impl Magic for Test {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let path = ctx.session.resolve(&self.log);
-        // A name with a slash is never a trial's.
+        // No trial has a dot or a slash in its name.
         let (trial, log) =
-            if self.source.from.is_none() && (path.is_file() || self.log.contains('/')) {
+            if self.source.from.is_none() && (path.is_file() || self.log.contains(['/', '.'])) {
                 (None, Log::File)
             } else {
                 let (trial, log) = self.of_trial(ctx).await?;

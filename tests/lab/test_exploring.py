@@ -62,7 +62,7 @@ def test_it_runs_with_no_engine_and_no_cluster_and_says_what_its_prose_says(fres
     page = tmp_path / "out.ipynb"
     page.write_text(json.dumps(notebook))
     subprocess.run([sys.executable, "-m", "nbconvert", "--log-level", "ERROR", "--to", "html", page], check=True, timeout=300)
-    assert (tmp_path / "out.html").read_text().count("data:image/png;base64") == len(charts)
+    assert len(re.findall("<img[^>]+data:image/png;base64", (tmp_path / "out.html").read_text())) == len(charts)
 
 
 INK = """canvas => {
@@ -87,7 +87,7 @@ def test_its_charts_are_readable_in_the_dark(lab, tmp_path, monkeypatch):
     nbformat.write(made, lab.directory / "dark.ipynb")
     lab.command("run", "dark.ipynb", "-o", "drawn.ipynb")
     with opened(lab.directory / "drawn.ipynb") as page:
-        page.wait_for_selector("body[data-jp-theme-light=false]", timeout=60000)
+        page.wait_for_selector("body[data-jp-theme-light=false]", state="attached", timeout=60000)
         for number in range(len(cells)):
             cell = page.locator(".jp-CodeCell").nth(number)
             cell.scroll_into_view_if_needed()
@@ -139,5 +139,5 @@ def test_a_trial_runs_again_by_the_digest_of_its_image(lab, training_image):
     )
     digest = re.search("sha256:[0-9a-f]{64}", pushed).group()
     shown, = lab.run(":rerun best pulled")
-    assert re.search(rf"image: \S+/digits/train@{digest}", shown), shown
+    assert f"/digits/train@{digest}" in shown, shown
     assert "is not known" not in shown

@@ -205,8 +205,14 @@ impl Interpreter {
         let given = taker.lock().unwrap_or_else(PoisonError::into_inner).take();
         // `--help` and `--explain` find nothing, and have shown what they are for.
         let Some(given) = given else { return Ok(()) };
+        // Why there is none was said when it could not be opened.
         let Some(bridge) = self.bridge(&context.output).await else {
-            return Ok(());
+            return Err(failure(
+                &MagicError::new(format!(
+                    "`{name}` cannot be made: Rust cells cannot reach the kernel"
+                ))
+                .hint("make room in the temporary directory and restart the kernel"),
+            ));
         };
         let ticket = bridge.keep(given.value);
         let code = format!("let {name}: katlab::Trials = katlab::bound(\"{ticket}\")?;");

@@ -4,6 +4,8 @@
 mod drawing;
 mod vega;
 
+pub(crate) use vega::config;
+
 use serde_json::{Number, Value as Json, json};
 
 use crate::chart::Chart;

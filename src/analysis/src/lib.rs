@@ -5,7 +5,7 @@
 //! see neither. [`png`] turns the drawing into the picture that every static viewer shows.
 //!
 //! What the trials say in numbers: [`importance`], [`best`], [`effects`] and [`findings`]; each tells how
-//! many trials it rests on. [`condition`] is the language of `--where`, for the rows of any list.
+//! many trials it rests on. [`region`] is where the best of them lie. [`condition`] is the language of `--where`, for the rows of any list.
 //!
 //! Nothing here reads a file, a clock or a socket.
 
@@ -17,6 +17,7 @@ mod figure;
 pub mod findings;
 pub mod importance;
 pub mod png;
+pub mod region;
 mod scale;
 mod stats;
 mod svg;

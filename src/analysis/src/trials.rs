@@ -60,6 +60,27 @@ impl Parameter {
     pub fn title(&self) -> &str {
         self.name.trim_start_matches('-')
     }
+
+    /// All values it can have, smallest first, where they are numbers and at most `most`; else none.
+    pub fn few(&self, most: usize) -> Vec<f64> {
+        if !self.levels.is_empty() {
+            return if self.levels.len() <= most {
+                self.levels.clone()
+            } else {
+                Vec::new()
+            };
+        }
+        let (Some((low, high)), Some(step)) = (self.bounds, self.step) else {
+            return Vec::new();
+        };
+        let steps = ((high - low) / step + 1e-9).floor();
+        if !(step > 0.0 && (0.0..most as f64).contains(&steps)) {
+            return Vec::new();
+        }
+        (0..=steps as usize)
+            .map(|at| low + at as f64 * step)
+            .collect()
+    }
 }
 
 /// A metric of the experiment.

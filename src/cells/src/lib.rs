@@ -18,12 +18,14 @@
 
 mod bridge;
 pub mod json;
+mod plot;
 mod table;
 mod trials;
 
 pub use bridge::{Error, Request, Response, SOCKET_VARIABLE, TOKEN_VARIABLE};
 pub use json::Json;
-pub use table::Table;
+pub use plot::{Figure, Plot};
+pub use table::{Table, ToCell};
 pub use trials::{Experiment, Experiments, MetricPoint, MetricPoints, Trial, Trials, Value};
 
 /// A `Result` whose error is [`Error`] unless said otherwise.
@@ -36,6 +38,47 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub fn trials(experiment: &str) -> Result<Trials> {
     let answer = bridge::call("trials", &[("experiment", experiment)])?;
     Trials::from_json(&answer)
+}
+
+/// The trials of an export, which `:experiment export NAME -o FOLDER` has written: no cluster is asked.
+///
+/// ```no_run
+/// # fn main() -> Result<(), katlab::Error> {
+/// use katlab::Plot;
+///
+/// let trials = katlab::trials_from("data/digits-random")?;
+/// let good = trials.filter(|trial| trial.objective > Some(0.95));
+/// good.plot(Plot::parallel())?.show()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The folder is no export, or no katlab kernel is around this cell.
+pub fn trials_from(folder: &str) -> Result<Trials> {
+    let answer = bridge::call("trials", &[("from", folder)])?;
+    Trials::from_json(&answer)
+}
+
+/// Draws the trials of an experiment, as `:plot` does: `katlab::plot("mnist", Plot::history())?`
+///
+/// The figure shows itself when it ends a cell, and where [`Figure::show`] is called.
+/// [`Trials::plot`] draws trials that are at hand, filtered as one likes.
+///
+/// # Errors
+/// No trial that the chart can be of, a name that the experiment does not have, or as [`trials`].
+pub fn plot(experiment: &str, what: Plot) -> Result<Figure> {
+    let source = trials::Source {
+        experiment: experiment.to_owned(),
+        ..trials::Source::default()
+    };
+    plot::draw(&source, what)
+}
+
+/// The result of the magic that ran just before, for `:trials NAME => variable`.
+#[doc(hidden)]
+pub fn bound(ticket: &str) -> Result<Trials> {
+    Trials::from_json(&bridge::call("bound", &[("ticket", ticket)])?)
 }
 
 /// One experiment: its state, objective and counts.

@@ -2,6 +2,90 @@
 
 use std::fmt;
 
+use crate::Value;
+
+/// Makes a [`Table`] of what a loop goes over, a row for each item; a cell is a number, a text, or an
+/// `Option` of either.
+///
+/// ```
+/// let rates = [("sgd", Some(0.3)), ("adam", None)];
+/// let table = katlab::table!(for (name, rate) in rates; "optimizer" => name, "rate" => rate);
+/// assert_eq!(table.to_string(), "optimizer  rate\nsgd         0.3\nadam");
+/// ```
+///
+/// Of trials: `katlab::table!(for t in &trials; "trial" => t.name, "lr" => t.parameter("lr"))`.
+#[macro_export]
+macro_rules! table {
+    (for $item:pat in $items:expr; $($title:expr => $value:expr),+ $(,)?) => {{
+        let mut table = $crate::Table::new([$(::std::string::String::from($title)),+]);
+        for $item in $items {
+            table.push(::std::vec![$($crate::ToCell::to_cell(&$value)),+]);
+        }
+        table
+    }};
+}
+
+/// What can stand in a cell of a [`Table`].
+pub trait ToCell {
+    /// The text of the cell; of a number six digits.
+    fn to_cell(&self) -> String;
+}
+
+impl ToCell for f64 {
+    fn to_cell(&self) -> String {
+        short(*self)
+    }
+}
+
+impl ToCell for Value {
+    fn to_cell(&self) -> String {
+        match self {
+            Value::Number(number) => short(*number),
+            Value::Text(text) => text.clone(),
+        }
+    }
+}
+
+impl<T: ToCell> ToCell for Option<T> {
+    fn to_cell(&self) -> String {
+        self.as_ref().map(T::to_cell).unwrap_or_default()
+    }
+}
+
+impl<T: ToCell + ?Sized> ToCell for &T {
+    fn to_cell(&self) -> String {
+        (**self).to_cell()
+    }
+}
+
+macro_rules! cell_is_its_text {
+    ($($type:ty),*) => {$(
+        impl ToCell for $type {
+            fn to_cell(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+cell_is_its_text!(
+    str, String, bool, char, i32, i64, isize, u8, u32, u64, usize
+);
+
+/// Six significant digits are enough to tell trials apart and short enough for a table.
+pub(crate) fn short(number: f64) -> String {
+    if number == 0.0 || !number.is_finite() {
+        return number.to_string();
+    }
+    let digits = (5 - number.abs().log10().floor() as i32).clamp(0, 9) as usize;
+    let fixed = format!("{number:.digits$}");
+    if fixed.contains('.') {
+        fixed.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        fixed
+    }
+}
+
 /// Rows of text under column titles. Columns whose cells are all numbers are right-aligned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {

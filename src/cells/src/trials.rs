@@ -3,6 +3,9 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::bridge;
+use crate::plot::{self, Figure, Plot};
+use crate::table::short;
 use crate::{Error, Json, Result, Table};
 
 /// A parameter or metric: a number where it is one, else the text.
@@ -137,34 +140,96 @@ fn pairs(json: &Json, member: &str) -> Result<Vec<(String, Value)>> {
     }
 }
 
+/// Where trials come from, and more of them can be asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Source {
+    pub(crate) experiment: String,
+    /// Of the cluster; empty for the session's own.
+    pub(crate) namespace: String,
+    /// The folder of an export; empty for the cluster.
+    pub(crate) folder: String,
+}
+
+impl Source {
+    /// As arguments of a call.
+    pub(crate) fn arguments(&self) -> Vec<(&str, &str)> {
+        [
+            ("experiment", self.experiment.as_str()),
+            ("namespace", self.namespace.as_str()),
+            ("from", self.folder.as_str()),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+    }
+}
+
 /// The trials of one experiment; behaves as a slice of [`Trial`] and shows itself as a table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trials(Vec<Trial>);
+pub struct Trials {
+    list: Vec<Trial>,
+    source: Source,
+}
 
 impl Trials {
     /// The experiment's best trial so far, as Katib chose it.
     pub fn best(&self) -> Option<&Trial> {
-        self.0.iter().find(|trial| trial.is_best)
+        self.list.iter().find(|trial| trial.is_best)
     }
 
     /// The trials that satisfy a condition.
     pub fn filter(&self, keep: impl Fn(&Trial) -> bool) -> Trials {
-        Trials(self.0.iter().filter(|trial| keep(trial)).cloned().collect())
+        self.with(self.list.iter().filter(|trial| keep(trial)).cloned())
     }
 
     /// The trials in the order of a number, smallest first; trials without it come last.
     pub fn sorted_by(&self, number: impl Fn(&Trial) -> Option<f64>) -> Trials {
-        let mut trials = self.0.clone();
+        let mut trials = self.list.clone();
         let key = |trial: &Trial| number(trial).unwrap_or(f64::INFINITY);
         trials.sort_by(|left, right| key(left).total_cmp(&key(right)));
-        Trials(trials)
+        self.with(trials)
+    }
+
+    /// Draws exactly these trials, as `:plot` draws an experiment's:
+    /// `trials.filter(|t| t.objective > Some(0.9)).plot(Plot::parallel())?`
+    ///
+    /// # Errors
+    /// No trial that the chart can be of, a name that the experiment does not have, or as
+    /// [`trials`](crate::trials()).
+    pub fn plot(&self, what: Plot) -> Result<Figure> {
+        plot::draw(&self.source, what.of(self))
+    }
+
+    /// The whole observation log of one of these trials, from where the trials were read.
+    ///
+    /// # Errors
+    /// No trial of that name, or as [`trials`](crate::trials()).
+    pub fn metrics(&self, trial: &str) -> Result<MetricPoints> {
+        let mut arguments = self.source.arguments();
+        arguments.push(("trial", trial));
+        MetricPoints::from_json(&bridge::call("metrics", &arguments)?)
+    }
+
+    /// The experiment that these are trials of.
+    ///
+    /// # Errors
+    /// The experiment is gone, or as [`trials`](crate::trials()).
+    pub fn experiment(&self) -> Result<Experiment> {
+        Experiment::from_json(&bridge::call("experiment", &self.source.arguments())?)
+    }
+
+    fn with(&self, list: impl IntoIterator<Item = Trial>) -> Trials {
+        Trials {
+            list: list.into_iter().collect(),
+            source: self.source.clone(),
+        }
     }
 
     /// The same trials as a table.
     pub fn table(&self) -> Table {
         let names = |values: fn(&Trial) -> &Vec<(String, Value)>| {
             let mut names: Vec<String> = Vec::new();
-            for (name, _) in self.0.iter().flat_map(values) {
+            for (name, _) in self.list.iter().flat_map(values) {
                 if !names.contains(name) {
                     names.push(name.clone());
                 }
@@ -183,10 +248,13 @@ impl Trials {
                     .map(|name| name.trim_start_matches('-').to_owned()),
             ),
         );
-        for trial in &self.0 {
+        for trial in &self.list {
             let mark = if trial.is_best { "★ " } else { "" };
             let cell = |values: &[(String, Value)], name: &str| {
-                find(values, name).map_or(String::new(), short)
+                find(values, name).map_or(String::new(), |value| match value {
+                    Value::Number(number) => short(*number),
+                    Value::Text(text) => text.clone(),
+                })
             };
             let mut row = vec![format!("{mark}{}", trial.name), trial.status.clone()];
             row.extend(parameters.iter().map(|name| cell(&trial.parameters, name)));
@@ -197,32 +265,21 @@ impl Trials {
     }
 
     pub(crate) fn from_json(json: &Json) -> Result<Self> {
-        json.items()?
-            .iter()
-            .map(Trial::from_json)
-            .collect::<Result<_>>()
-            .map(Self)
+        let trials = json.get("trials").ok_or_else(|| Error::missing("trials"))?;
+        let list = trials.items()?.iter().map(Trial::from_json);
+        Ok(Self {
+            list: list.collect::<Result<_>>()?,
+            source: Source {
+                experiment: text(json, "experiment")?,
+                namespace: text(json, "namespace")?,
+                folder: text(json, "from")?,
+            },
+        })
     }
 
     /// Shows the trials as a table; evcxr calls this for a value that ends a cell.
     pub fn evcxr_display(&self) {
         self.table().evcxr_display();
-    }
-}
-
-/// Six significant digits are enough to tell trials apart and short enough for a table.
-fn short(value: &Value) -> String {
-    match value {
-        Value::Number(number) if *number != 0.0 && number.is_finite() => {
-            let digits = (5 - number.abs().log10().floor() as i32).clamp(0, 9) as usize;
-            let fixed = format!("{number:.digits$}");
-            if fixed.contains('.') {
-                fixed.trim_end_matches('0').trim_end_matches('.').to_owned()
-            } else {
-                fixed
-            }
-        }
-        other => other.to_string(),
     }
 }
 
@@ -375,12 +432,12 @@ impl MetricPoints {
 
 /// Makes a list behave as a slice, and a loop over it or over a reference to it one over its items.
 macro_rules! behaves_as_slice {
-    ($($list:ty, $item:ty;)*) => {$(
+    ($($list:ty, $field:tt, $item:ty;)*) => {$(
         impl Deref for $list {
             type Target = [$item];
 
             fn deref(&self) -> &[$item] {
-                &self.0
+                &self.$field
             }
         }
 
@@ -389,7 +446,7 @@ macro_rules! behaves_as_slice {
             type IntoIter = std::vec::IntoIter<$item>;
 
             fn into_iter(self) -> Self::IntoIter {
-                self.0.into_iter()
+                self.$field.into_iter()
             }
         }
 
@@ -398,16 +455,16 @@ macro_rules! behaves_as_slice {
             type IntoIter = std::slice::Iter<'a, $item>;
 
             fn into_iter(self) -> Self::IntoIter {
-                self.0.iter()
+                self.$field.iter()
             }
         }
     )*};
 }
 
 behaves_as_slice! {
-    Trials, Trial;
-    Experiments, Experiment;
-    MetricPoints, MetricPoint;
+    Trials, list, Trial;
+    Experiments, 0, Experiment;
+    MetricPoints, 0, MetricPoint;
 }
 
 #[cfg(test)]
@@ -415,11 +472,11 @@ mod tests {
     use super::*;
 
     fn two_trials() -> Trials {
-        let text = r#"[
+        let text = r#"{"experiment":"digits","namespace":"lab","from":"","trials":[
             {"name":"a","status":"Succeeded","parameters":{"--lr":0.1,"opt":"sgd"},"metrics":{"accuracy":0.9},
              "objective":0.9,"best":false,"seconds":2},
             {"name":"b","status":"Succeeded","parameters":{"--lr":0.0123456789,"opt":"adam"},
-             "metrics":{"accuracy":0.95},"objective":0.95,"best":true,"seconds":3}]"#;
+             "metrics":{"accuracy":0.95},"objective":0.95,"best":true,"seconds":3}]}"#;
         Trials::from_json(&Json::parse(text).unwrap()).unwrap()
     }
 
@@ -434,6 +491,16 @@ mod tests {
     #[test]
     fn the_best_trial_is_the_one_that_katib_chose() {
         assert_eq!(two_trials().best().unwrap().name, "b");
+    }
+
+    #[test]
+    fn trials_that_are_filtered_know_where_they_come_from() {
+        let trials = two_trials().filter(|trial| trial.objective > Some(0.92));
+        assert_eq!(trials.len(), 1);
+        assert_eq!(
+            trials.source.arguments(),
+            [("experiment", "digits"), ("namespace", "lab")]
+        );
     }
 
     #[test]
@@ -462,7 +529,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_name_is_an_error_that_says_so() {
-        let error = Trials::from_json(&Json::parse("[{}]").unwrap()).unwrap_err();
+        let error = Trials::from_json(&Json::parse(r#"{"trials":[{}]}"#).unwrap()).unwrap_err();
         assert!(error.to_string().contains("`name`"), "{error}");
     }
 }

@@ -10,6 +10,7 @@
 //! algorithms are configured, the text of a ConfigMap) as an argument.
 
 pub mod algorithm;
+pub mod capture;
 pub mod condition;
 pub mod decode;
 pub mod defaults;

@@ -6,6 +6,8 @@
 
 mod answers;
 
+pub use answers::trials_json;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,6 +38,8 @@ struct State {
     cell: Option<Context>,
     /// Outputs whose place in the printed text has not come by.
     held: HashMap<String, Item>,
+    /// What magics found and variables are about to take.
+    given: HashMap<String, Value>,
 }
 
 enum Item {
@@ -106,6 +110,18 @@ impl Bridge {
         outcome
     }
 
+    /// Keeps what a magic found until the cell's program asks for it by the ticket returned.
+    pub fn keep(&self, value: Value) -> String {
+        let ticket = uuid::Uuid::new_v4().simple().to_string();
+        self.lock().given.insert(ticket.clone(), value);
+        ticket
+    }
+
+    /// Forgets what was kept, also where nobody asked.
+    pub fn forget(&self, ticket: &str) {
+        self.lock().given.remove(ticket);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,6 +178,13 @@ impl Bridge {
             "clear" => hold(|_, request| Item::Clear {
                 wait: request.argument("wait") == Some("true"),
             }),
+            "bound" => {
+                let ticket = request.argument("ticket").unwrap_or_default();
+                let given = self.lock().given.get(ticket).cloned();
+                given
+                    .map(|value| cell.session.redactor().value(&value))
+                    .ok_or_else(|| MagicError::new("what the magic found is no longer there"))
+            }
             _ => {
                 let answer = answers::answer(request, &cell).await;
                 let redactor = cell.session.redactor();
@@ -199,9 +222,12 @@ fn bundle(request: &Request) -> Bundle {
         .arguments
         .iter()
         .filter(|(mime, _)| mime.contains('/'));
-    entries
+    let mut shown: Bundle = entries
         .map(|(mime, text)| (mime.clone(), content(mime, text)))
-        .collect()
+        .collect();
+    let metadata = request.argument("metadata").unwrap_or_default();
+    shown.metadata = serde_json::from_str(metadata).unwrap_or_default();
+    shown
 }
 
 /// Compares in a time that does not tell how much was right.

@@ -127,6 +127,12 @@ impl Interpreter {
                         body,
                         ..context.clone()
                     };
+                    let (magic, variable) =
+                        magics::binding::split(&line).map_err(|error| failure(&error))?;
+                    if let Some(name) = variable {
+                        self.bind(magic, &name, &context, when_busy).await?;
+                        continue;
+                    }
                     magics::dispatch(&line, &context)
                         .await
                         .map_err(|error| failure(&error))?;
@@ -180,16 +186,59 @@ impl Interpreter {
         Ok(())
     }
 
+    /// Runs a magic whose result becomes a Rust variable.
+    async fn bind(
+        &self,
+        line: &str,
+        name: &str,
+        context: &Context,
+        when_busy: WhenBusy,
+    ) -> Result<(), Failure> {
+        let taker: Arc<Mutex<Option<magics::binding::Given>>> = Arc::default();
+        let taking = Context {
+            taker: Some(Arc::clone(&taker)),
+            ..context.clone()
+        };
+        magics::dispatch(line, &taking)
+            .await
+            .map_err(|error| failure(&error))?;
+        let given = taker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // `--help` and `--explain` find nothing, and have shown what they are for.
+        let Some(given) = given else { return Ok(()) };
+        // Why there is none was said when it could not be opened.
+        let Some(bridge) = self.bridge(&context.output).await else {
+            return Err(failure(
+                &MagicError::new(format!(
+                    "`{name}` cannot be made: Rust cells cannot reach the kernel"
+                ))
+                .hint("make room in the temporary directory and restart the kernel"),
+            ));
+        };
+        let ticket = bridge.keep(given.value);
+        let code = format!("let {name}: katlab::Trials = katlab::bound(\"{ticket}\")?;");
+        let outcome = self.rust(&code, context, when_busy).await;
+        bridge.forget(&ticket);
+        outcome?;
+        context
+            .output
+            .done(format!("{name}: katlab::Trials, {}", given.words));
+        Ok(())
+    }
+
+    async fn bridge(&self, output: &Output) -> Option<&Arc<Bridge>> {
+        let open = self
+            .bridge
+            .get_or_init(|| async { self.open_bridge(output) });
+        open.await.as_ref()
+    }
+
     async fn rust(
         &self,
         code: &str,
         context: &Context,
         when_busy: WhenBusy,
     ) -> Result<(), Failure> {
-        let bridge = self
-            .bridge
-            .get_or_init(|| async { self.open_bridge(&context.output) })
-            .await;
+        let bridge = self.bridge(&context.output).await;
         let mut variables = self.variables();
         if let Some(bridge) = bridge {
             variables.extend(bridge.variables());

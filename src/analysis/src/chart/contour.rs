@@ -1,16 +1,16 @@
 //! The objective over two parameters: what trials measured there, with nothing made up in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::json;
 
 use super::density::{bin, ends};
 use super::{Chart, ChartError, chosen, counted, darkness, parameter_axis, shades};
-use crate::figure::{Area, Dot, Figure, Layer, Panel, short};
+use crate::figure::{Area, Axis, Dot, Figure, Layer, Panel, short};
 use crate::importance::importance;
 use crate::scale::label;
 use crate::stats::median;
-use crate::trials::TrialTable;
+use crate::trials::{Row, TrialTable};
 
 /// Cells across and up.
 const GRID: usize = 14;
@@ -84,8 +84,8 @@ pub fn contour(table: &TrialTable, parameters: &[String]) -> Result<Chart, Chart
         .into_iter()
         .filter(|(row, _)| row.parameters[across].is_some() && row.parameters[up].is_some())
         .collect();
-    let (x, xs) = parameter_axis(table, across, &rows);
-    let (y, ys) = parameter_axis(table, up, &rows);
+    let (x, xs) = box_axis(table, across, &rows);
+    let (y, ys) = box_axis(table, up, &rows);
     let shades = shades(table, &rows);
     let mut cells: BTreeMap<(usize, usize), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     let mut dots = Vec::new();
@@ -159,11 +159,9 @@ pub fn contour(table: &TrialTable, parameters: &[String]) -> Result<Chart, Chart
         counted(rows.len(), "trial"),
     );
     if let Some((place, value)) = best_cell {
-        let range = |axis: &crate::figure::Axis, cell| match axis {
-            crate::figure::Axis::Choices { names, .. } => {
-                names.get(cell).cloned().unwrap_or_default()
-            }
-            crate::figure::Axis::Number { .. } => {
+        let range = |axis: &Axis, cell| match axis {
+            Axis::Choices { names, .. } => names.get(cell).cloned().unwrap_or_default(),
+            Axis::Number { .. } => {
                 let (low, high) = ends(axis, cell, GRID);
                 format!("{} to {}", brief(low), brief(high))
             }
@@ -194,7 +192,61 @@ pub fn contour(table: &TrialTable, parameters: &[String]) -> Result<Chart, Chart
     Ok(figure.chart(words))
 }
 
+/// As [`parameter_axis`], but a parameter of few values has a place for each, so that the boxes of its
+/// trials lie around them and not beside.
+fn box_axis(table: &TrialTable, at: usize, rows: &[(&Row, f64)]) -> (Axis, Vec<Option<f64>>) {
+    let parameter = &table.parameters[at];
+    let levels = parameter.few(GRID);
+    let names: Vec<String> = levels.iter().copied().map(label).collect();
+    let place = |row: &Row| {
+        let value = row.parameters[at].as_ref()?.number()?;
+        let near = |level: &f64| (level - value).abs() <= 1e-9 * value.abs().max(1e-300);
+        levels.iter().position(near).map(|place| place as f64)
+    };
+    let places: Vec<Option<f64>> = rows.iter().map(|(row, _)| place(row)).collect();
+    let distinct: HashSet<&String> = names.iter().collect();
+    // A value that is none of the listed ones has a place on a line only.
+    if levels.is_empty() || distinct.len() < names.len() || places.contains(&None) {
+        return parameter_axis(table, at, rows);
+    }
+    let axis = Axis::Choices {
+        title: parameter.name.clone(),
+        names,
+    };
+    (axis, places)
+}
+
 /// Two digits are enough for the edge of a box.
 fn brief(value: f64) -> String {
     label(format!("{value:.1e}").parse().unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trials::Value;
+    use crate::trials::tests::space;
+
+    #[test]
+    fn boxes_lie_around_the_values_of_a_discrete_parameter() {
+        let mut table = space(12, |_, _, _| 0.5);
+        let levels = [16.0, 32.0, 64.0];
+        table.parameters[1].levels = levels.to_vec();
+        table.parameters[1].choices.clear();
+        for (at, row) in table.rows.iter_mut().enumerate() {
+            row.parameters[1] = Some(Value::Number(levels[at % 3]));
+        }
+        let rows: Vec<_> = table.observed().collect();
+        let (axis, places) = box_axis(&table, 1, &rows);
+        let Axis::Choices { names, .. } = axis else {
+            panic!("a place for each value")
+        };
+        assert_eq!(names, ["16", "32", "64"]);
+        assert_eq!(places[..3], [Some(0.0), Some(1.0), Some(2.0)]);
+        // One that strays from the list brings the line back.
+        let mut strays = table.clone();
+        strays.rows[0].parameters[1] = Some(Value::Number(20.0));
+        let rows: Vec<_> = strays.observed().collect();
+        assert!(matches!(box_axis(&strays, 1, &rows).0, Axis::Number { .. }));
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, json};
 
 use super::{Chart, ChartError, SCHEMA, chosen};
+use crate::figure::config;
 use crate::scale::{Scale, label};
 use crate::svg::{Anchor, Drawing, INK, PAPER, RAMP, shade, shorten};
 use crate::trials::{Row, TrialTable, Value};
@@ -111,7 +112,7 @@ pub fn parallel(table: &TrialTable, parameters: &[String]) -> Result<Chart, Char
     let y = json!({"field": "place", "type": "quantitative", "axis": null, "scale": {"domain": [0, 1]}});
     Ok(Chart {
         vega_lite: json!({
-            "$schema": SCHEMA, "width": 560, "height": 260, "background": PAPER,
+            "$schema": SCHEMA, "width": 560, "height": 260, "background": PAPER, "config": config(),
             "title": {"text": format!("{}: parallel coordinates", table.experiment), "subtitle": notes, "anchor": "start"},
             "encoding": {"x": {"field": "axis", "type": "nominal", "sort": titles, "title": null,
                                "axis": {"labelAngle": 0, "grid": true, "tickBand": "center"}}, "y": y},

@@ -110,8 +110,12 @@ pub fn pareto(table: &TrialTable, metrics: &[String]) -> Result<Chart, ChartErro
             )
         })
         .collect();
+    let (verb, which) = match (ends.as_slice(), front.len()) {
+        ([only, _], 1) => ("is", only.clone()),
+        _ => ("are", format!("from {}", ends.join(" to "))),
+    };
     let words = format!(
-        "{}: {} of {} are on the front of {} ({}) and {} ({}), from {}; --minimize and --maximize set the way",
+        "{}: {} of {} {verb} on the front of {} ({}) and {} ({}), {which}; --minimize and --maximize set the way",
         table.experiment,
         front.len(),
         counted(rows.len(), "trial"),
@@ -119,7 +123,6 @@ pub fn pareto(table: &TrialTable, metrics: &[String]) -> Result<Chart, ChartErro
         way(one),
         other.name,
         way(other),
-        ends.join(" to "),
     );
     let figure = Figure {
         title: format!("{}: {} against {}", table.experiment, other.name, one.name),
@@ -194,5 +197,9 @@ mod tests {
         assert_eq!(front(&rows, &table.metrics[0], &table.metrics[1]), [0, 1]);
         table.metrics[1].minimize = false;
         assert_eq!(front(&rows, &table.metrics[0], &table.metrics[1]), [3]);
+        // A front of one has no two ends.
+        let words = pareto(&table, &[]).unwrap().text;
+        assert!(words.contains("1 of 4 trials is on the front"), "{words}");
+        assert_eq!(words.matches(&table.rows[3].name).count(), 1, "{words}");
     }
 }

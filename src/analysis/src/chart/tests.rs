@@ -52,6 +52,30 @@ fn ten_thousand_trials_stay_below_a_megabyte_and_a_half_and_say_what_was_summed_
     }
 }
 
+/// JupyterLab's dark theme has light ink, which on a painted white paper nobody sees.
+#[test]
+fn a_chart_that_paints_its_paper_brings_its_ink() {
+    for (name, chart) in all(&space(30, wavy)) {
+        let figure = chart
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+            .vega_lite;
+        assert_eq!(figure["background"], "#ffffff", "{name}");
+        for path in [
+            "/axis/labelColor",
+            "/axis/titleColor",
+            "/title/color",
+            "/title/subtitleColor",
+            "/text/color",
+        ] {
+            assert_eq!(
+                figure["config"].pointer(path),
+                Some(&json!("#333333")),
+                "{name}: {path}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_drawn_is_said_and_nothing_panics() {
     let mut odd = space(12, wavy);

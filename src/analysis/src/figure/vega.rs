@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Axis, Figure, Layer, Panel, short};
 use crate::chart::SCHEMA;
-use crate::svg::{INK, PALE, PAPER, RAMP, STRONG};
+use crate::svg::{FAINT, INK, PALE, PAPER, RAMP, STRONG};
 
 pub(super) fn figure(figure: &Figure) -> Json {
     let panels: Vec<Json> = figure
@@ -18,8 +18,8 @@ pub(super) fn figure(figure: &Figure) -> Json {
         .collect();
     let mut whole = json!({
         "$schema": SCHEMA,
-        // Painted, so that the ink is readable on dark pages as well.
         "background": PAPER,
+        "config": config(),
         "title": {"text": figure.title, "subtitle": figure.notes, "anchor": "start"},
     });
     let Some(members) = whole.as_object_mut() else {
@@ -36,6 +36,18 @@ pub(super) fn figure(figure: &Figure) -> Json {
         }
     }
     whole
+}
+
+/// Ink for the paper. A front end with a dark theme has light ink of its own, which a figure that paints
+/// its paper must not leave to it.
+pub(crate) fn config() -> Json {
+    json!({
+        "axis": {"labelColor": INK, "titleColor": INK, "tickColor": FAINT, "domainColor": PALE, "gridColor": FAINT},
+        "header": {"labelColor": INK, "titleColor": INK},
+        "text": {"color": INK},
+        "title": {"color": INK, "subtitleColor": INK},
+        "view": {"stroke": FAINT},
+    })
 }
 
 fn panel(panel: &Panel, number: usize) -> Json {

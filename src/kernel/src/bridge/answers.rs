@@ -1,6 +1,9 @@
 //! The calls that read: settings, experiments, trials and their metrics.
 
+use std::path::Path;
+
 use katlab::Request;
+use katlab_lab::cluster::Cluster;
 use katlab_lab::katib::experiments::{self, Summary};
 use katlab_lab::katib::observations::{self, Point};
 use katlab_lab::katib::trials::{self, TrialTable};
@@ -9,7 +12,9 @@ use katlab_lab::kubernetes::Scope;
 use katlab_lab::settings::is_secret_name;
 use serde_json::{Map, Value as Json, json};
 
-use crate::magics::{Context, MagicError};
+use crate::magics::analysis::plot::{self, Plot};
+use crate::magics::analysis::{self, Origin, Source};
+use crate::magics::{Context, MagicError, nearest};
 
 /// Answers a call.
 pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, MagicError> {
@@ -19,15 +24,43 @@ pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, Mag
         })
     };
     match request.call.as_str() {
-        "trials" => {
-            let cluster = ctx.cluster(None).await?;
-            let table = trials::of_experiment(&cluster, &cluster.namespace, argument("experiment")?).await?;
-            Ok(trials_json(&table))
-        }
-        "experiment" => {
-            let cluster = ctx.cluster(None).await?;
-            let summary = experiments::summary(&cluster, &cluster.namespace, argument("experiment")?).await?;
-            Ok(experiment_json(&summary))
+        "trials" => match request.argument("from") {
+            Some(folder) => {
+                let source = analysis::folder_source(ctx, Path::new(folder))?;
+                Ok(trials_json(&source.listed(), "", folder))
+            }
+            None => {
+                let cluster = cluster(request, ctx).await?;
+                let table = trials::of_experiment(&cluster, &cluster.namespace, argument("experiment")?).await?;
+                Ok(trials_json(&table, &cluster.namespace, ""))
+            }
+        },
+        "experiment" => match request.argument("from") {
+            Some(folder) => {
+                let source = analysis::folder_source(ctx, Path::new(folder))?;
+                Ok(experiment_json(&Summary::of(&source.experiment)))
+            }
+            None => {
+                let cluster = cluster(request, ctx).await?;
+                let summary = experiments::summary(&cluster, &cluster.namespace, argument("experiment")?).await?;
+                Ok(experiment_json(&summary))
+            }
+        },
+        "plot" => {
+            let plot = Plot::of_cell(request.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+            let chart = plot.chart(ctx).await?;
+            if let Some(path) = plot.file() {
+                plot::write(ctx, path, &chart)?;
+                return Ok(Json::Null);
+            }
+            let bundle = plot::bundle(&chart)?;
+            // As texts: a cell hands them back as they are, and numbers stay what they were.
+            let text = |(mime, content): (&String, &Json)| {
+                let text = content.as_str().map_or_else(|| content.to_string(), str::to_owned);
+                (mime.clone(), Json::from(text))
+            };
+            let data: Map<String, Json> = bundle.data.iter().map(text).collect();
+            Ok(json!({ "data": data, "metadata": bundle.metadata }))
         }
         "experiments" => {
             let cluster = ctx.cluster(None).await?;
@@ -36,11 +69,16 @@ pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, Mag
             Ok(summaries.iter().map(experiment_json).collect())
         }
         "metrics" => {
-            let cluster = ctx.cluster(None).await?;
             let trial = argument("trial")?;
-            // A name that no trial has is an error, not an empty log.
-            trials::get(&cluster, &cluster.namespace, trial).await?;
-            let points = observations::open(&cluster).await?.of_trial(trial, None).await?;
+            let points = match request.argument("from") {
+                Some(folder) => logged(analysis::folder_source(ctx, Path::new(folder))?, trial)?,
+                None => {
+                    let cluster = cluster(request, ctx).await?;
+                    // A name that no trial has is an error, not an empty log.
+                    trials::get(&cluster, &cluster.namespace, trial).await?;
+                    observations::open(&cluster).await?.of_trial(trial, None).await?
+                }
+            };
             let point = |point: &Point| {
                 let value = point.value.as_ref().map_or(json!("unavailable"), value_json);
                 let time = point.time.map_or(String::new(), |time| time.to_string());
@@ -65,6 +103,30 @@ pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, Mag
     }
 }
 
+/// The cluster in use, in the namespace that the call names.
+async fn cluster(request: &Request, ctx: &Context) -> Result<Cluster, MagicError> {
+    ctx.cluster(request.argument("namespace")).await
+}
+
+/// The log of a trial of an export.
+fn logged(source: Source, trial: &str) -> Result<Vec<Point>, MagicError> {
+    let known = source.trials.iter().map(|one| one.metadata.name());
+    if !known.clone().any(|name| name == trial) {
+        let error = MagicError::usage(format!(
+            "the export of {} has no trial {trial}",
+            source.experiment.metadata.name()
+        ));
+        return Err(match nearest::to(trial, known).first() {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        });
+    }
+    match source.origin {
+        Origin::Folder(mut archive) => Ok(archive.metrics.remove(trial).unwrap_or_default()),
+        Origin::Cluster(_) => Ok(Vec::new()),
+    }
+}
+
 fn value_json(value: &Value) -> Json {
     match value {
         Value::Int(number) => json!(number),
@@ -73,7 +135,8 @@ fn value_json(value: &Value) -> Json {
     }
 }
 
-fn trials_json(table: &TrialTable) -> Json {
+/// Trials, and where they are from: a namespace of the cluster, or the folder of an export.
+pub fn trials_json(table: &TrialTable, namespace: &str, folder: &str) -> Json {
     let row = |trial: &trials::TrialRow| {
         let parameters: Map<String, Json> = trial
             .parameters
@@ -98,7 +161,10 @@ fn trials_json(table: &TrialTable) -> Json {
             "seconds": seconds,
         })
     };
-    table.rows.iter().map(row).collect()
+    let trials: Vec<Json> = table.rows.iter().map(row).collect();
+    json!({
+        "experiment": table.name(), "namespace": namespace, "from": folder, "trials": trials,
+    })
 }
 
 fn experiment_json(summary: &Summary) -> Json {

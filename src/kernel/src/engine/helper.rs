@@ -11,6 +11,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("lib.rs", include_str!("../../../cells/src/lib.rs")),
     ("bridge.rs", include_str!("../../../cells/src/bridge.rs")),
     ("json.rs", include_str!("../../../cells/src/json.rs")),
+    ("plot.rs", include_str!("../../../cells/src/plot.rs")),
     ("table.rs", include_str!("../../../cells/src/table.rs")),
     ("trials.rs", include_str!("../../../cells/src/trials.rs")),
 ];

@@ -160,6 +160,25 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ("best", &[":best mnist", ":best mnist --arguments"]),
     ("why", &[":why mnist-abcdefgh", ":why mnist"]),
     (
+        "metrics test",
+        &[
+            ":metrics test train.log --metric accuracy",
+            ":metrics test mnist-abcdefgh --filter '([\\w|-]+): ([0-9.]+)'",
+        ],
+    ),
+    (
+        "tune",
+        &[
+            ":tune mnist lr=1e-4..0.1:log optimizer=sgd,adam --maximize accuracy --image hyperparam:1.0 --command 'python3 train.py'",
+            ":tune mnist-2 --from-best mnist --max-trials 24 --create",
+            ":tune mnist-2 --from-best ./exports/mnist --top 10% -o mnist-2.yaml",
+        ],
+    ),
+    (
+        "rerun",
+        &[":rerun mnist-abcdefgh", ":rerun best mnist --create"],
+    ),
+    (
         "plot",
         &[
             ":plot mnist-hyperparameter-tuning",

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use katlab_lab::file;
@@ -23,6 +23,7 @@ use crate::render::table::Table;
 use crate::session::Session;
 
 pub mod analysis;
+pub mod binding;
 pub mod command;
 pub mod completion;
 mod error;
@@ -87,6 +88,8 @@ pub struct Context {
     pub body: Option<String>,
     /// The arguments that stand in the cell as they are, without a `$NAME` in them.
     pub written: Vec<String>,
+    /// Where a magic puts what it found when a Rust variable takes it, in place of showing it.
+    pub taker: Option<Arc<Mutex<Option<binding::Given>>>>,
 }
 
 impl Context {
@@ -105,6 +108,14 @@ impl Context {
             cancel,
             body,
             written: Vec::new(),
+            taker: None,
+        }
+    }
+
+    /// Gives what was found to the variable that takes it.
+    pub fn give(&self, given: binding::Given) {
+        if let Some(taker) = &self.taker {
+            *taker.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
         }
     }
 

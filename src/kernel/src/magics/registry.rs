@@ -163,6 +163,9 @@ pub static MAGICS: &[Entry] = &[
     entry::<katib::trial::Trial>(Family::Katib),
     entry::<katib::best::Best>(Family::Katib),
     entry::<katib::why::Why>(Family::Katib),
+    entry::<katib::metrics::Test>(Family::Katib),
+    entry::<katib::tune::Tune>(Family::Katib),
+    entry::<katib::rerun::Rerun>(Family::Katib),
     // Analysis.
     entry::<analysis::plot::Plot>(Family::Analysis),
     entry::<analysis::analyze::Analyze>(Family::Analysis),

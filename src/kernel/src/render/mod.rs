@@ -4,6 +4,7 @@
 //! they do not trust. Colours are chosen to be readable on white and on black.
 
 pub mod age;
+pub mod captures;
 pub mod code;
 pub mod diff;
 pub mod error;

@@ -11,6 +11,7 @@ pub mod creation;
 pub mod details;
 pub mod experiments;
 mod held;
+pub mod images;
 pub mod messages;
 pub mod observations;
 pub mod obstacles;

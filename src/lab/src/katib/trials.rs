@@ -173,6 +173,13 @@ pub struct TrialTable {
 }
 
 impl TrialTable {
+    /// The experiment's name, as far as it is known; empty where there is neither it nor a trial.
+    pub fn name(&self) -> &str {
+        let named = self.experiment.as_ref().map(|one| one.name.as_str());
+        let row = self.rows.first().map(|row| row.experiment.as_str());
+        named.or(row).unwrap_or_default()
+    }
+
     /// Makes the table; the best row is Katib's own choice while the experiment is there, else ours
     /// by the same rule.
     pub fn of(experiment: Option<Summary>, trials: &[Trial]) -> Self {

@@ -1,5 +1,6 @@
 //! `:plot`: a chart of an experiment's trials.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -36,6 +37,24 @@ pub enum Kind {
     Pareto,
     /// How parameters and metrics go together
     Correlation,
+}
+
+impl Kind {
+    fn named(word: &str) -> Result<Self, MagicError> {
+        Self::from_str(word, true).map_err(|_| {
+            let known: Vec<String> = Self::value_variants()
+                .iter()
+                .copied()
+                .map(self::word)
+                .collect();
+            let near = crate::magics::nearest::to(word, known.iter().map(String::as_str));
+            let error = MagicError::usage(format!("there is no chart `{word}`"));
+            match near.first() {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("there are {}", known.join(", "))),
+            }
+        })
+    }
 }
 
 /// Draw the trials of an experiment
@@ -87,6 +106,9 @@ pub struct Plot {
     save: Option<PathBuf>,
     #[command(flatten)]
     source: SourceArgs,
+    /// From Rust cells: these trials and no others.
+    #[arg(skip)]
+    only: Option<Vec<String>>,
 }
 
 /// More logs than this are too many lines, and too many questions to the metric store.
@@ -102,26 +124,94 @@ impl Magic for Plot {
 
     async fn run(mut self, ctx: &Context) -> Result<(), MagicError> {
         // `:plot --from DIR history`: the folder names the experiment.
-        if self.source.from.is_some()
+        if let Some(folder) = &self.source.from
             && self.kind.is_none()
-            && let Some(kind) = self
-                .name
-                .as_deref()
-                .and_then(|name| Kind::from_str(name, true).ok())
+            && let Some(word) = self.name.clone()
+            && super::folder_source(ctx, folder)?
+                .experiment
+                .metadata
+                .name()
+                != word
         {
-            self.kind = Some(kind);
+            self.kind = Some(Kind::named(&word)?);
             self.name = None;
         }
+        let chart = self.chart(ctx).await?;
+        match &self.save {
+            Some(path) => save(ctx, path, &chart),
+            None => {
+                ctx.output.show(bundle(&chart)?);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Plot {
+    /// What a Rust cell asks for: the options of the magic by their names, each as often as it has values.
+    ///
+    /// # Errors
+    /// A kind or an option that there is not, or a number that is none.
+    pub fn of_cell<'a>(
+        options: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, MagicError> {
+        let mut plot = Self::try_parse_from([Self::NAME])
+            .map_err(|error| MagicError::usage(error.to_string()))?;
+        for (option, value) in options {
+            let text = value.to_owned();
+            match option {
+                "experiment" => plot.name = Some(text),
+                "from" => plot.source.from = Some(value.into()),
+                "namespace" => plot.source.place.namespace = Some(text),
+                "kind" => plot.kind = Some(Kind::named(value)?),
+                "params" => plot.params.push(text),
+                "metric" => plot.metric.push(text),
+                "minimize" => plot.minimize.push(text),
+                "maximize" => plot.maximize.push(text),
+                "where" => plot.conditions.push(text),
+                "only" => plot.only.get_or_insert_default().push(text),
+                "save" => plot.save = Some(value.into()),
+                "top" => {
+                    let top = value.parse().map_err(|_| {
+                        MagicError::usage(format!("{value} is no number of trials"))
+                    })?;
+                    plot.top = Some(top);
+                }
+                other => {
+                    return Err(
+                        MagicError::usage(format!("a chart has no option `{other}`"))
+                            .hint("`:help plot` lists them"),
+                    );
+                }
+            }
+        }
+        Ok(plot)
+    }
+
+    /// Where a Rust cell wants the chart to be written, if anywhere.
+    pub fn file(&self) -> Option<&std::path::Path> {
+        self.save.as_deref()
+    }
+
+    /// Draws it.
+    ///
+    /// # Errors
+    /// When the options do not go together, or there is nothing to draw.
+    pub async fn chart(&self, ctx: &Context) -> Result<Chart, MagicError> {
         self.check()?;
         let source = self.source.read(ctx, self.name.as_deref()).await?;
         let mut table = source.filtered(&self.conditions)?;
+        if let Some(only) = &self.only {
+            let only: HashSet<&str> = only.iter().map(String::as_str).collect();
+            table.rows.retain(|row| only.contains(row.name.as_str()));
+        }
         for (names, minimize) in [(&self.minimize, true), (&self.maximize, false)] {
             for name in names {
                 let at = metric(&table, name)?;
                 table.metrics[at].minimize = minimize;
             }
         }
-        let chart = match self.kind.unwrap_or(Kind::History) {
+        match self.kind.unwrap_or(Kind::History) {
             Kind::History => chart::history(&table),
             Kind::Parallel => chart::parallel(&table, &self.params),
             Kind::Importance => chart::importance(&table),
@@ -153,18 +243,9 @@ impl Magic for Plot {
                 chart::timeline(&table, now as f64 / 1000.0)
             }
         }
-        .map_err(no_chart)?;
-        match &self.save {
-            Some(path) => save(ctx, path, &chart),
-            None => {
-                ctx.output.show(bundle(&chart)?);
-                Ok(())
-            }
-        }
+        .map_err(no_chart)
     }
-}
 
-impl Plot {
     /// Options of other charts are slips, and silence about them would hide it.
     fn check(&self) -> Result<(), MagicError> {
         let kind = self.kind.unwrap_or(Kind::History);
@@ -310,7 +391,7 @@ fn picture(chart: &Chart) -> Result<Picture, MagicError> {
 }
 
 /// No text/html and no SVG here: JupyterLab would show either instead of the interactive chart.
-pub(super) fn bundle(chart: &Chart) -> Result<Bundle, MagicError> {
+pub(crate) fn bundle(chart: &Chart) -> Result<Bundle, MagicError> {
     let Picture { png, width, height } = picture(chart)?;
     let encoded = base64::engine::general_purpose::STANDARD.encode(png);
     Ok(Bundle::text(&chart.text)
@@ -339,18 +420,26 @@ fn form(path: &std::path::Path) -> Result<Form, MagicError> {
     }
 }
 
-/// Writes a chart to a file.
+/// Writes a chart to a file, and says so.
 pub(super) fn save(ctx: &Context, path: &std::path::Path, chart: &Chart) -> Result<(), MagicError> {
+    write(ctx, path, chart)?;
+    ctx.output.done(format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// Writes a chart to a file.
+pub(crate) fn write(
+    ctx: &Context,
+    path: &std::path::Path,
+    chart: &Chart,
+) -> Result<(), MagicError> {
     let content = match form(path)? {
         Form::Svg => chart.svg.clone().into_bytes(),
         Form::Png => picture(chart)?.png,
         Form::Json => format!("{:#}\n", chart.vega_lite).into_bytes(),
     };
-    file::replace(&ctx.session.resolve(path), &content, 0o644).map_err(|error| {
-        MagicError::new(format!("{} cannot be written: {error}", path.display()))
-    })?;
-    ctx.output.done(format!("wrote {}", path.display()));
-    Ok(())
+    file::replace(&ctx.session.resolve(path), &content, 0o644)
+        .map_err(|error| MagicError::new(format!("{} cannot be written: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -49,6 +49,19 @@ pub struct Create {
     place: NamespaceArgs,
 }
 
+impl Create {
+    /// Creates what stands in the context's body.
+    pub(super) fn of_body(place: NamespaceArgs) -> Self {
+        Self {
+            file: "-".to_owned(),
+            fix: false,
+            dry_run: false,
+            yes: false,
+            place,
+        }
+    }
+}
+
 impl Magic for Create {
     const NAME: &'static str = "experiment create";
     const BODY: Body = Body::Dash;

@@ -1,5 +1,6 @@
 //! `:trials`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -8,9 +9,12 @@ use katlab_lab::katib::value::Value;
 use serde_json::{Map, Value as Json, json};
 
 use super::{assignment, cell, metric_cell};
+use crate::bridge::trials_json;
 use crate::magics::analysis::SourceArgs;
+use crate::magics::binding::Given;
 use crate::magics::kubernetes::{ScopeArgs, age, jobs::took, place, quoted};
 use crate::magics::{Context, Magic, MagicError};
+use crate::render::counted;
 use crate::render::list::ListArgs;
 use crate::render::status::Status;
 use crate::render::table::{Align, Cell, Column, Table};
@@ -21,6 +25,9 @@ use crate::render::table::{Align, Cell, Column, Table};
 /// they are columns as well: `accuracy.latest` beside `accuracy`; those of metrics other than the
 /// objective are shown with `-o wide`. `--sort -accuracy --limit 5` shows the five best, and
 /// `--where 'accuracy > 0.9 and lr < 0.01'` those that are good with a small rate.
+///
+/// `:trials mnist --sort -accuracy => trials` shows nothing and makes a Rust variable of the rows, a
+/// `katlab::Trials`.
 #[derive(Debug, Parser)]
 pub struct Trials {
     /// The experiment; without it the trials of all experiments
@@ -41,9 +48,9 @@ impl Magic for Trials {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let now = jiff::Timestamp::now();
-        if self.from.is_some() {
+        if let Some(folder) = &self.from {
             let source = SourceArgs {
-                from: self.from,
+                from: Some(folder.clone()),
                 ..SourceArgs::default()
             };
             let source = source.read(ctx, self.experiment.as_deref()).await?;
@@ -51,7 +58,13 @@ impl Magic for Trials {
                 "experiment {} left no trials",
                 source.experiment.metadata.name()
             );
-            return ctx.list(table(&source.listed(), now).empty(empty), &self.list);
+            let found = source.listed();
+            let table = table(&found, now).empty(empty);
+            if ctx.taker.is_some() {
+                let folder = folder.display().to_string();
+                return self.give(ctx, found, table, "", &folder);
+            }
+            return ctx.list(table, &self.list);
         }
         let (cluster, scope) = self.scope.cluster(ctx).await?;
         if let Some(experiment) = &self.experiment {
@@ -68,7 +81,16 @@ impl Magic for Trials {
                 .await?;
             let table =
                 table(&found, now).empty(format!("experiment {experiment} has no trials yet"));
+            if ctx.taker.is_some() {
+                return self.give(ctx, found, table, &cluster.namespace, "");
+            }
             return ctx.list(table, &self.list);
+        }
+        if ctx.taker.is_some() {
+            return Err(
+                MagicError::usage("a variable takes the trials of one experiment")
+                    .hint("name the experiment: `:trials mnist => trials`"),
+            );
         }
         let found = ctx.or_interrupted(trials::list(&cluster, &scope)).await?;
         let table = overview(&found, self.scope.all_namespaces, now).empty(format!(
@@ -95,6 +117,34 @@ impl Magic for Trials {
             "kubectl get trials{}{labels}",
             self.scope.kubectl()
         )]
+    }
+}
+
+impl Trials {
+    /// The trials that the table would show, in its order, for a Rust variable.
+    fn give(
+        &self,
+        ctx: &Context,
+        mut found: TrialTable,
+        table: Table,
+        namespace: &str,
+        folder: &str,
+    ) -> Result<(), MagicError> {
+        let shown = self.list.arrange(table)?;
+        let mut rows: HashMap<String, TrialRow> = std::mem::take(&mut found.rows)
+            .into_iter()
+            .map(|row| (row.name.clone(), row))
+            .collect();
+        found.rows = shown
+            .rows
+            .iter()
+            .filter_map(|row| rows.remove(&row.name))
+            .collect();
+        ctx.give(Given {
+            words: format!("{} of {}", counted(found.rows.len(), "trial"), found.name()),
+            value: trials_json(&found, namespace, folder),
+        });
+        Ok(())
     }
 }
 

@@ -3,7 +3,10 @@ importances beside Optuna's.
 
 The same functions as in src/suggestion/tests/common/mod.rs, the same number of trials and of seeds;
 figures are the median best value above the optimum, smaller is better. A ratio below 1 means that katlab
-found the better one. Numbers are for reading, tests are for judging.
+found the better one. With noise a search is told the value and a normal error, and its best value is what
+the trial that measured best is really worth. "wins" is how often one of katlab's runs beats one of the
+peer's (a draw is half): near 50 % the two are alike, whatever the ratio of the medians says. Numbers are
+for reading, tests are for judging.
 
     search_bench.py target/release/examples/quality [TRIALS] [PARALLEL] [SEEDS] [ALGORITHM...]
     search_bench.py target/release/examples/importance
@@ -13,6 +16,7 @@ found the better one. Numbers are for reading, tests are for judging.
 
 import json
 import math
+import random
 import statistics
 import subprocess
 import sys
@@ -72,11 +76,12 @@ def mixed(x):
     return loss + rate + ((x["layers"] - 7) / 4) ** 2 + 3 * (x["dropout"] - 0.35) ** 2 + batch
 
 
+# For each its space, itself, and the deviation of the noise.
 FUNCTIONS = {
-    "Branin": ({"x0": FloatDistribution(-5, 10), "x1": FloatDistribution(0, 15)}, branin),
-    "Hartmann-6": (doubles(6, 0, 1), hartmann),
-    "Rosenbrock-4": (doubles(4, -2, 2), rosenbrock),
-    "Ackley-5": (doubles(5, -20, 30), ackley),
+    "Branin": ({"x0": FloatDistribution(-5, 10), "x1": FloatDistribution(0, 15)}, branin, 0.5),
+    "Hartmann-6": (doubles(6, 0, 1), hartmann, 0.2),
+    "Rosenbrock-4": (doubles(4, -2, 2), rosenbrock, 2.0),
+    "Ackley-5": (doubles(5, -20, 30), ackley, 0.5),
     "mixed": (
         {
             "lr": FloatDistribution(1e-5, 1, log=True),
@@ -86,23 +91,39 @@ FUNCTIONS = {
             "optimizer": CategoricalDistribution(["sgd", "adam", "rmsprop", "ftrl"]),
         },
         mixed,
+        0.1,
     ),
 }
 
 
+class Measured:
+    """What a run measured: values with noise, and what they are without."""
+
+    def __init__(self, function, noise, seed):
+        self.function, self.noise, self.chance = function, noise, random.Random(seed)
+        self.pairs = []
+
+    def __call__(self, params):
+        value = self.function(params)
+        self.pairs.append((value + self.chance.gauss(0, self.noise), value))
+        return self.pairs[-1][0]
+
+    def best(self):
+        return min(self.pairs)[1]
+
+
 def with_optuna(sampler):
-    def best(space, function, trials, parallel, seed):
+    def best(space, measure, trials, parallel, seed):
         study = optuna.create_study(sampler=sampler(seed))
-        while len(study.trials) < trials:
-            asked = [study.ask(space) for _ in range(min(parallel, trials - len(study.trials)))]
+        while len(measure.pairs) < trials:
+            asked = [study.ask(space) for _ in range(min(parallel, trials - len(measure.pairs)))]
             for trial in asked:
-                study.tell(trial, function(trial.params))
-        return study.best_value
+                study.tell(trial, measure(trial.params))
 
     return best
 
 
-def with_skopt(space, function, trials, parallel, seed):
+def with_skopt(space, measure, trials, parallel, seed):
     import skopt
     from skopt.space import Categorical, Integer, Real
 
@@ -114,14 +135,10 @@ def with_skopt(space, function, trials, parallel, seed):
         return Real(distribution.low, distribution.high, "log-uniform" if distribution.log else "uniform")
 
     optimizer = skopt.Optimizer([dimension(d) for d in space.values()], random_state=seed)
-    values = []
-    while len(values) < trials:
-        count = min(parallel, trials - len(values))
+    while len(measure.pairs) < trials:
+        count = min(parallel, trials - len(measure.pairs))
         asked = [optimizer.ask()] if count == 1 else optimizer.ask(n_points=count)
-        measured = [function(dict(zip(space, point))) for point in asked]
-        optimizer.tell(asked, measured)
-        values += measured
-    return min(values)
+        optimizer.tell(asked, [measure(dict(zip(space, point))) for point in asked])
 
 
 PEERS = {
@@ -159,7 +176,7 @@ def importances(binary):
 
     cases = [(label, count, seed) for label in ("Hartmann-6", "mixed") for count in (100, 1000, 10000) for seed in (0, 1, 2)]
     for label, count, seed in cases:
-        space, function = FUNCTIONS[label]
+        space, function, _ = FUNCTIONS[label]
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
         sampled = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
         trials = []
@@ -218,17 +235,36 @@ def main():
     command = [binary, str(trials), str(parallel), str(seeds), *sys.argv[5:]]
     ours = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     print(f"median best of {seeds} seeds after {trials} trials, {parallel} at a time")
+    ratios = {}
     for line in map(json.loads, ours.splitlines()):
-        name, label = line["algorithm"], line["function"]
+        name, label, noisy = line["algorithm"], line["function"], line["noisy"]
         if name not in PEERS:
             continue
-        peer, best = PEERS[name]
         start = time.perf_counter()
-        value = statistics.median_high(best(*FUNCTIONS[label], trials, parallel, seed) for seed in range(seeds))
+        theirs = [peers_best(name, label, noisy, trials, parallel, seed) for seed in range(seeds)]
         spent = (time.perf_counter() - start) * 1000 / trials / seeds
-        ratio = line["best"] / value
-        cells = (f"{name:21}{label:13}", f"{line['best']:10.4g}", f"{peer:24}", f"{value:10.4g}", f"ratio {ratio:6.2f}")
+        best, value = (statistics.median_high(values) for values in (line["best"], theirs))
+        ratios.setdefault(name, []).append(best / value)
+        cells = (f"{name:21}{label:13}{'noise' if noisy else '':6}", f"{best:10.4g}", f"{PEERS[name][0]:24}", f"{value:10.4g}",
+                 f"ratio {best / value:6.2f}", f"wins {wins(line['best'], theirs):4.0%}")
         print("  ".join(cells), f"  {line['milliseconds']:.2f} ms beside {spent:.2f} ms per trial", flush=True)
+    for name, found in ratios.items():
+        better = sum(ratio < 1 for ratio in found)
+        print(f"{name}: better on {better} of {len(found)}, greatest ratio {max(found):.2f}")
+
+
+def peers_best(name, label, noisy, trials, parallel, seed):
+    """The best value of one run of the peer's."""
+    space, function, noise = FUNCTIONS[label]
+    measure = Measured(function, noise if noisy else 0.0, seed)
+    PEERS[name][1](space, measure, trials, parallel, seed)
+    return measure.best()
+
+
+def wins(ours, theirs):
+    """The share of pairs of runs in which ours is the better one (Mann and Whitney's U)."""
+    pairs = [(a < b) + (a == b) / 2 for a in ours for b in theirs]
+    return sum(pairs) / len(pairs)
 
 
 if __name__ == "__main__":

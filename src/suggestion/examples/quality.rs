@@ -1,4 +1,4 @@
-//! The median best value of every algorithm on every test function, as JSON lines: what
+//! The best values of every algorithm on every test function, one for each seed, as JSON lines: what
 //! `tests/search_bench.py` lays beside the samplers of Optuna and scikit-optimize.
 //!
 //! `cargo run --release -p katlab-suggestion --example quality -- TRIALS PARALLEL SEEDS [ALGORITHM...]`
@@ -22,14 +22,24 @@ fn main() {
             continue;
         }
         let algorithm = common::algorithm(name, &[]);
-        for function in common::all() {
+        for (function, is_noisy) in common::all()
+            .iter()
+            .flat_map(|function| [(function, false), (function, true)])
+        {
             let started = std::time::Instant::now();
-            let best = common::median_best(&algorithm, &function, trials, parallel, seeds as u64);
+            let best = common::all_best(
+                &algorithm,
+                function,
+                is_noisy,
+                trials,
+                parallel,
+                seeds as u64,
+            );
             let per_trial = started.elapsed().as_secs_f64() * 1000.0 / (trials * seeds) as f64;
             println!(
                 "{}",
                 serde_json::json!({"algorithm": name, "function": function.name,
-                    "best": best, "milliseconds": per_trial})
+                    "noisy": is_noisy, "best": best, "milliseconds": per_trial})
             );
         }
     }

@@ -58,6 +58,7 @@ mod hyperband;
 pub mod medianstop;
 mod normal;
 mod parzen;
+mod quadratic;
 mod random;
 mod search;
 mod sobol;

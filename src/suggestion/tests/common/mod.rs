@@ -1,7 +1,10 @@
 //! Functions to test searches on, as search spaces of an Experiment.
 
 use katlab_katib::types::{AlgorithmSpec, ObjectiveType, ParameterSpec, Setting};
-use katlab_suggestion::{Assignments, Given, Outcome, Request, suggest};
+use katlab_suggestion::{Assignments, Given, Request, suggest};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand_distr::{Distribution as _, StandardNormal};
 use serde_json::{Value, json};
 use std::f64::consts::{E, PI};
 
@@ -10,6 +13,8 @@ pub struct Function {
     pub name: &'static str,
     pub parameters: Vec<ParameterSpec>,
     pub value: fn(&[&str]) -> f64,
+    /// The deviation of the errors that noise adds.
+    pub noise: f64,
 }
 
 fn doubles(count: usize, min: f64, max: f64) -> Vec<Value> {
@@ -21,11 +26,17 @@ fn doubles(count: usize, min: f64, max: f64) -> Vec<Value> {
         .collect()
 }
 
-fn function(name: &'static str, parameters: Vec<Value>, value: fn(&[&str]) -> f64) -> Function {
+fn function(
+    name: &'static str,
+    noise: f64,
+    parameters: Vec<Value>,
+    value: fn(&[&str]) -> f64,
+) -> Function {
     Function {
         name,
         parameters: serde_json::from_value(Value::Array(parameters)).unwrap(),
         value,
+        noise,
     }
 }
 
@@ -49,28 +60,28 @@ pub fn all() -> Vec<Function> {
             "feasibleSpace": {"list": ["sgd", "adam", "rmsprop", "ftrl"]}}),
     ];
     vec![
-        function("Branin", branin, |values| {
+        function("Branin", 0.5, branin, |values| {
             let x = numbers(values);
             let bowl = x[1] - 5.1 / (4.0 * PI * PI) * x[0] * x[0] + 5.0 / PI * x[0] - 6.0;
             bowl * bowl + 10.0 * (1.0 - 1.0 / (8.0 * PI)) * x[0].cos() + 10.0 - 0.397_887
         }),
-        function("Hartmann-6", doubles(6, 0.0, 1.0), |values| {
+        function("Hartmann-6", 0.2, doubles(6, 0.0, 1.0), |values| {
             hartmann(&numbers(values)) + 3.322_37
         }),
-        function("Rosenbrock-4", doubles(4, -2.0, 2.0), |values| {
+        function("Rosenbrock-4", 2.0, doubles(4, -2.0, 2.0), |values| {
             let x = numbers(values);
             x.windows(2)
                 .map(|pair| 100.0 * (pair[1] - pair[0] * pair[0]).powi(2) + (1.0 - pair[0]).powi(2))
                 .sum()
         }),
-        function("Ackley-5", doubles(5, -20.0, 30.0), |values| {
+        function("Ackley-5", 0.5, doubles(5, -20.0, 30.0), |values| {
             let x = numbers(values);
             let count = x.len() as f64;
             let squares = x.iter().map(|x| x * x).sum::<f64>() / count;
             let waves = x.iter().map(|x| (2.0 * PI * x).cos()).sum::<f64>() / count;
             20.0 + E - 20.0 * (-0.2 * squares.sqrt()).exp() - waves.exp()
         }),
-        function("mixed", mixed, |values| {
+        function("mixed", 0.1, mixed, |values| {
             let optimizer = values[4];
             let x = numbers(&values[..4]);
             let (shift, loss) = match optimizer {
@@ -127,15 +138,19 @@ pub fn measure(function: &Function, assignments: &Assignments) -> f64 {
     (function.value)(&values)
 }
 
-/// The best value after a number of trials, `parallel` at a time.
+/// The best value after a number of trials, `parallel` at a time. With noise it is what the
+/// trial that measured best is really worth.
 pub fn best(
     algorithm: &AlgorithmSpec,
     function: &Function,
+    is_noisy: bool,
     trials: usize,
     parallel: usize,
     seed: u64,
 ) -> f64 {
     let mut history: Vec<Given> = Vec::new();
+    let mut errors = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut best = (f64::INFINITY, f64::INFINITY);
     while history.len() < trials {
         let next = suggest(&Request {
             algorithm,
@@ -150,17 +165,39 @@ pub fn best(
         assert!(!next.is_empty());
         for assignments in next {
             let value = measure(function, &assignments);
-            history.push(Given::measured(assignments, value));
+            let error: f64 = StandardNormal.sample(&mut errors);
+            let measured = value
+                + if is_noisy {
+                    function.noise * error
+                } else {
+                    0.0
+                };
+            if measured < best.0 {
+                best = (measured, value);
+            }
+            history.push(Given::measured(assignments, measured));
         }
     }
-    let values = history.iter().filter_map(|given| match given.outcome {
-        Outcome::Measured(value) => Some(value),
-        Outcome::Open | Outcome::Failed => None,
-    });
-    values.fold(f64::INFINITY, f64::min)
+    best.1
 }
 
-/// The median over seeds.
+/// The best value for each seed, in order of size.
+pub fn all_best(
+    algorithm: &AlgorithmSpec,
+    function: &Function,
+    is_noisy: bool,
+    trials: usize,
+    parallel: usize,
+    seeds: u64,
+) -> Vec<f64> {
+    let mut values: Vec<f64> = (0..seeds)
+        .map(|seed| best(algorithm, function, is_noisy, trials, parallel, seed))
+        .collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+/// The median over seeds, without noise.
 pub fn median_best(
     algorithm: &AlgorithmSpec,
     function: &Function,
@@ -168,9 +205,6 @@ pub fn median_best(
     parallel: usize,
     seeds: u64,
 ) -> f64 {
-    let mut values: Vec<f64> = (0..seeds)
-        .map(|seed| best(algorithm, function, trials, parallel, seed))
-        .collect();
-    values.sort_unstable_by(f64::total_cmp);
+    let values = all_best(algorithm, function, false, trials, parallel, seeds);
     values[values.len() / 2]
 }

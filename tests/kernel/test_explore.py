@@ -116,6 +116,7 @@ def test_an_arrow_makes_a_variable_of_what_a_magic_found(here):
     (":tune next lr=1..2 --maximize accuracy --image a:1", ["the command is not given"]),
     (":tune next --from-best ./digits-random --top 0", ["more than 0"]),
     (":rerun digits-random-cvk9q5zf digits-random", ["belongs to one experiment"]),
+    (":rerun best", ["the best of which experiment?"]),
     (":rerun digits-random-cvk9q5zz --from digits-random", ["did you mean `digits-random-cvk9q5zf`?"]),
 ])
 def test_what_makes_no_sense_is_said_with_what_to_do(here, line, said):

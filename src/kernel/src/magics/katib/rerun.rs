@@ -120,20 +120,20 @@ impl Rerun {
     }
 
     async fn of_cluster(&self, ctx: &Context) -> Result<Found, MagicError> {
+        if self.trial == BEST && self.experiment.is_none() {
+            return Err(MagicError::usage("the best of which experiment?")
+                .hint("write `:rerun best EXPERIMENT`; `:experiments` lists them"));
+        }
         let cluster = self.source.place.cluster(ctx).await?;
         let namespace = cluster.namespace.as_str();
         let found = async {
-            let (experiment, name) = match (&self.experiment, self.trial == BEST) {
-                (Some(experiment), _) => {
+            let (experiment, name) = match &self.experiment {
+                Some(experiment) => {
                     let experiment = experiments::get(&cluster, namespace, experiment).await?;
                     let name = best_of(&experiment)?;
                     (Some(experiment), name)
                 }
-                (None, true) => {
-                    return Err(MagicError::usage("the best of which experiment?")
-                        .hint("write `:rerun best EXPERIMENT`; `:experiments` lists them"));
-                }
-                (None, false) => (None, self.trial.clone()),
+                None => (None, self.trial.clone()),
             };
             let trial = trials::get(&cluster, namespace, &name).await?;
             let experiment = match experiment {

@@ -16,16 +16,20 @@
 //!
 //! Forests and boosted trees (`base_estimator`) learn instead of the process, as there.
 //!
-//! Unlike there, steps and distributions hold, and `min` may be 0 or less.
+//! Unlike there, steps and distributions hold, `min` may be 0 or less, values with a long tail
+//! of bad ones are drawn together, and the promise of an improvement is measured from what the
+//! process expects at the best point rather than from what was measured there. Every listed
+//! value is looked at before a point is settled on.
 
 use crate::Assignments;
 use crate::axis::Axis;
 use crate::forest::{Forest, Kind};
 use crate::gaussian::{Process, Shape};
-use crate::normal::{density, share_below};
+use crate::promise::Promise;
 use crate::search::{Past, Search};
 use crate::space::Space;
 use crate::tpe::start;
+use crate::warp::{standard, warp};
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -33,26 +37,16 @@ use rand_distr::{Distribution as _, StandardNormal};
 /// Measured trials a process learns from: the cost grows with their cube. Of more, the best
 /// half and the latest are taken.
 const MOST: usize = 300;
-/// Random points looked at.
+/// Random points looked at, and points near the best measured one.
 const CANDIDATES: usize = 600;
-/// The best of them from which is searched on, and steps of that.
+const NEAR: usize = 150;
+/// The best of them that are polished, as many for the listed values included, and how often
+/// each axis is looked at.
 const STARTS: usize = 3;
-const STEPS: usize = 60;
+const MOST_STARTS: usize = 12;
+const ROUNDS: usize = 3;
 /// How far from trials that are under way a point must be, as a share of an axis.
 const APART: f64 = 0.005;
-/// How many deviations below the mean the bound is: scikit-optimize's default.
-const KAPPA: f64 = 1.96;
-/// The least improvement that counts, in deviations of the measured values (in
-/// scikit-optimize 0.01 of whatever the unit is).
-const XI: f64 = 0.001;
-
-/// What a point promises.
-#[derive(Clone, Copy)]
-enum Promise {
-    Improvement,
-    Chance,
-    Bound,
-}
 
 pub(crate) fn suggest(search: &Search<'_>) -> Vec<Assignments> {
     let space = &search.space;
@@ -69,12 +63,12 @@ pub(crate) fn suggest(search: &Search<'_>) -> Vec<Assignments> {
         "GBRT" => Some(Kind::Boosted),
         _ => None,
     };
-    // Trees are flat between their cuts: there is nothing to climb.
-    let climbs = kind.is_none() && search.setting("acq_optimizer", String::new()) != "sampling";
+    // Trees are flat between their cuts: there is nothing to polish.
+    let polishes = kind.is_none() && search.setting("acq_optimizer", String::new()) != "sampling";
     if search.measured() < initial.max(1) {
         return search.each(|_, random| start(space, random));
     }
-    let (points, values) = measured(&search.past);
+    let (points, values) = measured(&search.past, kind.is_none());
     let axes = &space.axes;
     let shape = kind.is_none().then(|| Shape::fit(axes, &points, &values));
     search.each_fresh(|past, is_new, random| {
@@ -97,12 +91,16 @@ pub(crate) fn suggest(search: &Search<'_>) -> Vec<Assignments> {
             },
             (None, None) => return start(space, random),
         };
+        let least = match &learner {
+            Learner::Process(process) => process.least(),
+            Learner::Forest(_) => values.iter().copied().fold(f64::INFINITY, f64::min),
+        };
         let model = Model {
             space,
             learner,
-            least: values.iter().copied().fold(f64::INFINITY, f64::min),
+            least,
         };
-        model.next(promises, climbs, &points, &values, &is_new, random)
+        model.next(promises, polishes, &points, &values, &is_new, random)
     })
 }
 
@@ -117,7 +115,7 @@ fn is_apart(axes: &[Axis], a: &[f64], b: &[f64]) -> bool {
 }
 
 /// The points learnt from, and their values with mean 0 and deviation 1.
-fn measured(past: &[Past]) -> (Vec<Vec<f64>>, Vec<f64>) {
+fn measured(past: &[Past], warps: bool) -> (Vec<Vec<f64>>, Vec<f64>) {
     let mut known: Vec<(usize, &Past, f64)> = past
         .iter()
         .enumerate()
@@ -130,20 +128,16 @@ fn measured(past: &[Past]) -> (Vec<Vec<f64>>, Vec<f64>) {
         known.extend(latest.split_off(latest.len() - MOST / 2));
         known.sort_unstable_by_key(|(number, ..)| *number);
     }
-    let count = known.len() as f64;
-    let mean = known.iter().map(|(.., loss)| loss / count).sum::<f64>();
-    let variance = known
-        .iter()
-        .map(|(.., loss)| (loss - mean).powi(2) / count)
-        .sum::<f64>();
-    let deviation = if variance.is_finite() && variance > 0.0 {
-        variance.sqrt()
-    } else {
-        1.0
-    };
-    let values = known.iter().map(|(.., loss)| (loss - mean) / deviation);
+    let values = known.iter().map(|(.., loss)| *loss);
     let points = known.iter().map(|(_, past, _)| past.at.clone());
-    (points.collect(), values.collect())
+    let values: Vec<f64> = values.collect();
+    // Trees part points by order: they don't mind a tail.
+    let values = if warps {
+        warp(&values)
+    } else {
+        standard(&values)
+    };
+    (points.collect(), values)
 }
 
 /// What is learnt with.
@@ -191,7 +185,7 @@ impl Model<'_> {
     fn next(
         &self,
         promises: &[Promise],
-        climbs: bool,
+        polishes: bool,
         points: &[Vec<f64>],
         values: &[f64],
         is_new: &dyn Fn(&[f64]) -> bool,
@@ -204,8 +198,8 @@ impl Model<'_> {
             .map(|(_, point)| point);
         let mut candidates: Vec<Vec<f64>> =
             (0..CANDIDATES).map(|_| start(self.space, random)).collect();
-        for index in 0..if best.is_some() { CANDIDATES / 4 } else { 0 } {
-            let width = 0.1 * 0.01f64.powf(index as f64 * 4.0 / CANDIDATES as f64);
+        for index in 0..NEAR {
+            let width = 0.1 * 0.01f64.powf(index as f64 / NEAR as f64);
             candidates.extend(best.map(|best| self.beside(best, width, random)));
         }
         let expected: Vec<(f64, f64)> = candidates
@@ -219,22 +213,20 @@ impl Model<'_> {
                     .iter()
                     .enumerate()
                     .map(|(index, (mean, deviation))| {
-                        (self.worth(*promise, *mean, *deviation), index)
+                        (promise.worth(self.least, *mean, *deviation), index)
                     })
+                    .filter(|(_, index)| is_new(&candidates[*index]))
                     .collect();
                 order.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-                order
-                    .iter()
-                    .filter(|(_, index)| is_new(&candidates[*index]))
-                    .take(if climbs { STARTS } else { 1 })
-                    .map(|(worth, index)| {
-                        let from = (*worth, candidates[*index].clone());
-                        if climbs {
-                            self.climb(*promise, from, is_new, random)
-                        } else {
-                            from
-                        }
-                    })
+                let (worth, first) = *order.first()?;
+                if !polishes {
+                    let point = candidates[first].clone();
+                    return Some((self.learner.at(&point).0, point));
+                }
+                self.starts(&order, &candidates)
+                    .into_iter()
+                    .map(|(worth, point)| self.polish(*promise, worth, point, is_new))
+                    .chain([(worth, candidates[first].clone())])
                     .max_by(|(a, _), (b, _)| a.total_cmp(b))
                     .map(|(_, point)| (self.learner.at(&point).0, point))
             })
@@ -256,24 +248,56 @@ impl Model<'_> {
         start(self.space, random)
     }
 
-    /// Small steps to where more is promised, smaller ones when nothing is found.
-    fn climb(
+    /// The candidates that promise most, and for each listed value the one that does with it.
+    fn starts(&self, order: &[(f64, usize)], candidates: &[Vec<f64>]) -> Vec<(f64, Vec<f64>)> {
+        let mut chosen: Vec<&(f64, usize)> = order.iter().take(STARTS).collect();
+        for (index, axis) in self.space.axes.iter().enumerate() {
+            let Axis::Choice(count) = axis else { continue };
+            for value in 0..*count {
+                let has = |(_, at): &&(f64, usize)| candidates[*at][index] == value as f64;
+                let first = order.iter().find(has);
+                chosen.extend(first.filter(|(_, at)| chosen.iter().all(|(_, other)| other != at)));
+            }
+        }
+        chosen
+            .into_iter()
+            .take(MOST_STARTS)
+            .map(|(worth, at)| (*worth, candidates[*at].clone()))
+            .collect()
+    }
+
+    /// Moves to the neighbouring values of a grid and to other listed values, axis by axis, as
+    /// long as more is promised. (Points of axes without a grid are sought by sampling alone:
+    /// climbing to the summit of a promise, of which a dozen trials know little, found worse
+    /// values, in the corners of the space above all.)
+    fn polish(
         &self,
         promise: Promise,
-        (mut worth, mut point): (f64, Vec<f64>),
+        mut worth: f64,
+        mut point: Vec<f64>,
         is_new: &dyn Fn(&[f64]) -> bool,
-        random: &mut Xoshiro256PlusPlus,
     ) -> (f64, Vec<f64>) {
-        let mut width = 0.1;
-        for _ in 0..STEPS {
-            let moved = self.beside(&point, width, random);
-            let (mean, deviation) = self.learner.at(&moved);
-            let found = self.worth(promise, mean, deviation);
-            if found > worth && is_new(&moved) {
-                (worth, point) = (found, moved);
-                width = f64::min(width * 1.5, 0.5);
-            } else {
-                width *= 0.85;
+        for _ in 0..ROUNDS {
+            let before = worth;
+            for (index, axis) in self.space.axes.iter().enumerate() {
+                let others: Vec<f64> = match axis {
+                    Axis::Choice(count) => (0..*count).map(|value| value as f64).collect(),
+                    Axis::Number(scale) => scale.cell(point[index]).map_or_else(Vec::new, |cell| {
+                        vec![scale.snap(cell.0 - 1e-9), scale.snap(cell.1 + 1e-9)]
+                    }),
+                };
+                for other in others {
+                    let mut moved = point.clone();
+                    moved[index] = other;
+                    let (mean, deviation) = self.learner.at(&moved);
+                    let found = promise.worth(self.least, mean, deviation);
+                    if found > worth && is_new(&moved) {
+                        (worth, point) = (found, moved);
+                    }
+                }
+            }
+            if worth <= before {
+                break;
             }
         }
         (worth, point)
@@ -301,15 +325,5 @@ impl Model<'_> {
                 }
             })
             .collect()
-    }
-
-    fn worth(&self, promise: Promise, mean: f64, deviation: f64) -> f64 {
-        let gain = self.least - XI - mean;
-        let sure = gain / deviation;
-        match promise {
-            Promise::Bound => KAPPA * deviation - mean,
-            Promise::Chance => share_below(sure),
-            Promise::Improvement => gain * share_below(sure) + deviation * density(sure),
-        }
     }
 }

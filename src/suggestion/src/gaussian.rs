@@ -17,6 +17,11 @@ pub(crate) struct Shape(Vec<f64>);
 /// Smallest and greatest length and noise, as logarithms.
 const LENGTHS: (f64, f64) = (-4.0, 3.0);
 const NOISES: (f64, f64) = (-16.0, 0.0);
+/// What is preferred when the measurements leave it open: the length on each of so many axes
+/// grows with the root of their number, as distances do. Longer ones sent the search to the
+/// corners of the space.
+const USUAL: f64 = 0.12;
+const USUAL_NOISE: f64 = -9.0;
 /// Steps to the likeliest shape.
 const STEPS: usize = 40;
 
@@ -34,11 +39,12 @@ pub(crate) struct Process<'a> {
 impl Shape {
     /// The likeliest shape for points and their values, whose mean is 0 and deviation 1.
     pub(crate) fn fit(axes: &[Axis], points: &[Vec<f64>], values: &[f64]) -> Self {
-        let usual = (0.4 * (axes.len() as f64).sqrt()).ln();
+        let usual = (USUAL * (axes.len() as f64).sqrt()).ln();
         let mut best: Option<(f64, Self)> = None;
-        for start in [usual, usual - 1.5] {
-            let mut shape = vec![start; axes.len()];
-            shape.push(-9.0);
+        // Little noise and much: both may explain few measurements, each is its own summit.
+        for noise in [USUAL_NOISE, -2.0] {
+            let mut shape = vec![usual; axes.len()];
+            shape.push(noise);
             let found = Self(shape).climb(axes, points, values, usual);
             if let Some((height, shape)) = found
                 && best.as_ref().is_none_or(|(best, _)| height > *best)
@@ -150,7 +156,7 @@ impl Shape {
             height += prior;
             gradient.push(0.5 * sum * length + slope);
         }
-        let (prior, slope) = prior(self.0[axes], -9.0, 3.0);
+        let (prior, slope) = prior(self.0[axes], USUAL_NOISE, 3.0);
         height += prior;
         gradient.push(0.5 * counts.trace() * noise + slope);
         height.is_finite().then_some((height, gradient))
@@ -200,6 +206,14 @@ impl<'a> Process<'a> {
             0.0
         };
         (mean, (self.amplitude * (1.0 - known).max(1e-12)).sqrt())
+    }
+
+    /// The least value that it expects where it has seen one: of measurements with noise the
+    /// best one is no good measure (V. Picheny, T. Wagner, D. Ginsbourger, *A benchmark of
+    /// kriging-based infill criteria for noisy optimization*, 2013).
+    pub(crate) fn least(&self) -> f64 {
+        let expected = self.points.iter().map(|point| self.at(point).0);
+        expected.fold(f64::INFINITY, f64::min)
     }
 
     /// The same process when it has seen what it expects at some more points: it is sure

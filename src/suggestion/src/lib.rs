@@ -58,12 +58,14 @@ mod hyperband;
 pub mod medianstop;
 mod normal;
 mod parzen;
+mod promise;
 mod quadratic;
 mod random;
 mod search;
 mod sobol;
 mod space;
 mod tpe;
+mod warp;
 
 pub use history::{Given, Outcome};
 

@@ -144,7 +144,7 @@ impl Rerun {
                 }
             };
             let pinned = images::pinned(&cluster, namespace, &name).await?;
-            Ok((experiment, trial, pinned))
+            Ok::<_, MagicError>((experiment, trial, pinned))
         };
         ctx.or_interrupted(found).await
     }

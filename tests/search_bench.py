@@ -227,10 +227,34 @@ def rank_agreement(ours, theirs):
     return 1 - 6 * sum((a - b) ** 2 for a, b in zip(one, other)) / (count * (count**2 - 1))
 
 
+def distributions(binary):
+    """Kolmogorov and Smirnov's test of what `random` draws: beside Optuna's draws, and, as it has no
+    normal distributions, beside scipy's. Seeds are fixed, so the verdict is always the same."""
+    from scipy import stats
+
+    low, high, seeded = 0.001, 10.0, optuna.samplers.RandomSampler(seed=1)
+    for line in map(json.loads, subprocess.run([binary, "draws"], check=True, capture_output=True, text=True).stdout.splitlines()):
+        name, values = line["distribution"], line["values"]
+        assert all(low <= value <= high for value in values), name
+        is_log = name.startswith("log")
+        if name.lower().endswith("uniform"):
+            study, space = optuna.create_study(sampler=seeded), {"x": FloatDistribution(low, high, log=is_log)}
+            peer, expected = "optuna Random", [study.ask(space).params["x"] for _ in range(2000)]
+        else:
+            start, end = (math.log(low), math.log(high)) if is_log else (low, high)
+            values = [math.log(value) for value in values] if is_log else values
+            peer, expected = "scipy truncnorm", stats.truncnorm(-3, 3, loc=(start + end) / 2, scale=(end - start) / 6).cdf
+        chance = stats.ks_2samp(values, expected).pvalue if isinstance(expected, list) else stats.kstest(values, expected).pvalue
+        print(f"draws of {name:11} as {peer:16} p {chance:.2f}", flush=True)
+        assert chance > 0.01, name
+
+
 def main():
     binary = sys.argv[1]
     if binary.endswith("importance"):
         return importances(binary)
+    if not sys.argv[5:] or "random" in sys.argv[5:]:
+        distributions(binary)
     trials, parallel, seeds = (int(text) for text in (sys.argv[2:5] + ["100", "1", "21"][len(sys.argv[2:5]) :]))
     command = [binary, str(trials), str(parallel), str(seeds), *sys.argv[5:]]
     ours = subprocess.run(command, check=True, capture_output=True, text=True).stdout

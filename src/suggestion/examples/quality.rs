@@ -2,15 +2,22 @@
 //! `tests/search_bench.py` lays beside the samplers of Optuna and scikit-optimize.
 //!
 //! `cargo run --release -p katlab-suggestion --example quality -- TRIALS PARALLEL SEEDS [ALGORITHM...]`
+//!
+//! With `draws` as the only argument: values of `random` for every distribution.
 
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use katlab_suggestion::ALGORITHMS;
+use katlab_katib::types::ObjectiveType;
+use katlab_suggestion::{ALGORITHMS, Request, suggest};
+use serde_json::json;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["draws"] {
+        return draws();
+    }
     let number = |index: usize, default: usize| {
         let text = arguments.get(index);
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -38,9 +45,31 @@ fn main() {
             let per_trial = started.elapsed().as_secs_f64() * 1000.0 / (trials * seeds) as f64;
             println!(
                 "{}",
-                serde_json::json!({"algorithm": name, "function": function.name,
+                json!({"algorithm": name, "function": function.name,
                     "noisy": is_noisy, "best": best, "milliseconds": per_trial})
             );
         }
+    }
+}
+
+fn draws() {
+    for distribution in ["uniform", "logUniform", "normal", "logNormal"] {
+        let parameters = json!([{"name": "x", "parameterType": "double",
+            "feasibleSpace": {"min": "0.001", "max": "10", "distribution": distribution}}]);
+        let found = suggest(&Request {
+            algorithm: &common::algorithm("random", &[]),
+            parameters: &serde_json::from_value::<Vec<_>>(parameters).unwrap(),
+            objective: &ObjectiveType::Minimize,
+            history: &[],
+            count: 2000,
+            max_trial_count: None,
+            seed: 1,
+        })
+        .unwrap();
+        let values: Vec<f64> = found.iter().map(|a| a[0].value.parse().unwrap()).collect();
+        println!(
+            "{}",
+            json!({"distribution": distribution, "values": values})
+        );
     }
 }

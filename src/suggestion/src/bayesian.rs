@@ -36,7 +36,7 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 /// Measured trials a process learns from: the cost grows with their cube. Of more, the best
 /// half and the latest are taken.
-const MOST: usize = 300;
+const MOST: usize = 100;
 /// Random points looked at, and points near the best measured one.
 const CANDIDATES: usize = 600;
 const NEAR: usize = 150;

@@ -36,10 +36,13 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 /// Measured trials a process learns from: the cost grows with their cube. Of more, the best
 /// half and the latest are taken.
-const MOST: usize = 300;
+const MOST: usize = 100;
 /// Random points looked at, and points near the best measured one.
 const CANDIDATES: usize = 600;
 const NEAR: usize = 150;
+/// The least improvement on a measured value that counts where trees learn, in deviations of the
+/// measured values (in scikit-optimize 0.01 of whatever the unit is).
+const XI: f64 = 0.001;
 /// The best of them that are polished, as many for the listed values included, and how often
 /// each axis is looked at.
 const STARTS: usize = 3;
@@ -93,7 +96,7 @@ pub(crate) fn suggest(search: &Search<'_>) -> Vec<Assignments> {
         };
         let least = match &learner {
             Learner::Process(process) => process.least(),
-            Learner::Forest(_) => values.iter().copied().fold(f64::INFINITY, f64::min),
+            Learner::Forest(_) => values.iter().copied().fold(f64::INFINITY, f64::min) - XI,
         };
         let model = Model {
             space,

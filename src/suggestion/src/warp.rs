@@ -80,7 +80,13 @@ mod tests {
         assert!(warped.is_sorted());
         // A tail of good values is what the search is after, and stays.
         let upside_down: Vec<f64> = tail.iter().map(|value| -value).collect();
-        assert_eq!(warp(&upside_down), standard(&standard(&upside_down)));
+        let kept = standard(&upside_down);
+        assert!(
+            warp(&upside_down)
+                .iter()
+                .zip(&kept)
+                .all(|(a, b)| (a - b).abs() < 1e-9)
+        );
         assert_eq!(warp(&[3.0; 4]), [0.0; 4]);
     }
 }

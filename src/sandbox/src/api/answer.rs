@@ -194,13 +194,12 @@ impl Api {
         };
         let query = Query::parse(parts.uri.query().unwrap_or(""));
         let route = path::parse(parts.uri.path());
-        let open = matches!(&route, Ok(Route::Other(segments)) if auth::is_open(segments));
-        if route
-            .as_ref()
-            .map_or(true, |route| matches!(route, Route::Other(_)))
-            && !open
-            && !user.is_known()
-        {
+        let may_ask = match &route {
+            Ok(Route::Resource(_)) => true,
+            Ok(Route::Other(segments)) => auth::allowed_path(&user, segments),
+            Err(_) => user.is_known(),
+        };
+        if !may_ask {
             // Not even whether there is such a path.
             return Err(ApiError::forbidden_path(
                 &user.name,
@@ -353,21 +352,13 @@ impl Api {
                 encoded(200, json, accept.yaml)
             }
             "create" if target.subresource.as_deref() == Some("token") => {
-                let format = Format::of(headers.content_type.as_deref())?;
-                let bytes = read_body(body).await?;
-                let (body, _) = body::parse(&bytes, format).map_err(|why| {
-                    ApiError::bad_request(format!("cannot read the TokenRequest: {why}"))
-                })?;
+                let body = read_plain(&headers, body, "the TokenRequest").await?;
                 let answer = self.token(&target, body)?;
                 encoded(201, Bytes::from(answer.to_string()), accept.yaml)
             }
             "create" if target.subresource.as_deref() == Some("binding") => {
                 let options = WriteOptions::read(&query, &headers.user_agent, "CreateOptions")?;
-                let format = Format::of(headers.content_type.as_deref())?;
-                let bytes = read_body(body).await?;
-                let (body, _) = body::parse(&bytes, format).map_err(|why| {
-                    ApiError::bad_request(format!("cannot read the Binding: {why}"))
-                })?;
+                let body = read_plain(&headers, body, "the Binding").await?;
                 self.bind(&target, &body, options.dry_run).await?;
                 let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
                 encoded(201, Bytes::from(status.to_string()), accept.yaml)
@@ -522,6 +513,15 @@ impl Api {
 
 /// How long a body may take to arrive.
 const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A body that is no object of the table.
+async fn read_plain(headers: &Headers, body: Body, what: &str) -> Result<Value, ApiError> {
+    let format = Format::of(headers.content_type.as_deref())?;
+    let bytes = read_body(body).await?;
+    let (value, _) = body::parse(&bytes, format)
+        .map_err(|why| ApiError::bad_request(format!("cannot read {what}: {why}")))?;
+    Ok(value)
+}
 
 async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     let read = tokio::time::timeout(BODY_TIME, Limited::new(body, body::LIMIT).collect());

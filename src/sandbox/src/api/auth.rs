@@ -215,10 +215,10 @@ pub fn authorize(user: &User, verb: &str, target: &Target) -> Result<(), ApiErro
     ))
 }
 
-/// Whether anybody may read a path that is no resource.
-pub fn is_open(path: &[String]) -> bool {
+/// Whether a user may read a path that is no resource.
+pub fn allowed_path(user: &User, path: &[String]) -> bool {
     let open = ["version", "healthz", "readyz", "livez"];
-    path.first().is_some_and(|p| open.contains(&p.as_str()))
+    path.first().is_some_and(|p| open.contains(&p.as_str())) || user.is_known()
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub fn answer(
                         .filter(|s| !s.is_empty())
                         .map(str::to_owned)
                         .collect();
-                    auth::is_open(&segments) || user.is_known()
+                    auth::allowed_path(user, &segments)
                 }
                 _ => {
                     return Err(ApiError::bad_request(

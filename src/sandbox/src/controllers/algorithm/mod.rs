@@ -50,6 +50,7 @@ use super::error::{Error, Result};
 use super::objects::Kind;
 use super::queue::Again;
 use super::suggestion::{append, missing};
+use crate::api::meta::label;
 use crate::katib_config::{self, KatibConfig, PORT};
 use pod::Stand;
 use service::{Health, Service, go_text, is_answer};
@@ -314,7 +315,7 @@ fn read(
             )));
         }
         if !one.trial_name.is_empty() {
-            if !is_name(&one.trial_name) {
+            if label(&one.trial_name).is_err() {
                 return Err(Error::Reply(format!(
                     "number {number} has the trial_name {:?}, which is no name for a Job (at most 63 lower-case \
                      letters, digits and '-')",
@@ -339,11 +340,6 @@ fn read(
         });
     }
     Ok(read)
-}
-
-fn is_name(name: &str) -> bool {
-    let within = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    name.len() <= 63 && name.bytes().all(within) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// What is wrong with the first value that is none of the search space.

@@ -336,7 +336,8 @@ def test_a_shell_in_a_pod(kubectl, sleeper):
     shell = subprocess.Popen([*kubectl.command, "exec", "-it", sleeper, "--", "sh"], stdin=there, stdout=there, stderr=there)
     os.close(there)
     try:
-        os.write(here, b"stty size; exit 5\n")
+        # The terminal's size has a channel of its own and may come after what is typed, as on any cluster.
+        os.write(here, b"until stty size | grep '31 97'; do sleep 0.1; done; exit 5\n")
         said = b""
         while chunk := read_terminal(here):
             said += chunk

@@ -11,6 +11,14 @@ from cells import BINARY  # noqa: E402
 from jupyter import Kernel  # noqa: E402
 
 
+def pytest_collection_modifyitems(items):
+    """With several workers (`-n`): a kernel's tests run beside the lab's, which run one after another, for the port
+    of Katib's DBManager on the engine's bridge belongs to one sandbox at a time."""
+    for item in items:
+        group = "lab" if "lab" in item.path.parts else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def katlab_bin():
     """The binary under test."""

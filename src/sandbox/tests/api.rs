@@ -201,6 +201,20 @@ async fn initial_events_end_with_a_bookmark() {
 }
 
 #[tokio::test]
+async fn a_table_is_refused_with_objects_of_an_unknown_kind() {
+    let server = server().await;
+    let path = format!("{MAPS}?includeObject=Nothing");
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let refused = server.send("GET", &path, &table, "").await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(
+        refused.body["message"],
+        "Unable to convert to Table as requested: includeObject: Invalid value: \"Nothing\": must be 'Metadata', 'Object', 'None', or empty"
+    );
+    assert_eq!(server.send("GET", &path, &[], "").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_watch_as_table_names_its_columns_once() {
     let server = server().await;
     fill(&server, 2).await;

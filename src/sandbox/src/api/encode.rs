@@ -24,6 +24,20 @@ pub enum Include {
     Object,
 }
 
+impl Include {
+    fn parse(asked: Option<&str>) -> Result<Include, ApiError> {
+        match asked.unwrap_or_default() {
+            "None" => Ok(Include::None),
+            "Object" => Ok(Include::Object),
+            "Metadata" | "" => Ok(Include::Metadata),
+            other => Err(ApiError::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: \
+                 must be 'Metadata', 'Object', 'None', or empty"
+            ))),
+        }
+    }
+}
+
 /// The shape of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -47,11 +61,6 @@ pub struct Accept {
 impl Accept {
     /// The first media type of an Accept header that the server has.
     pub fn parse(header: Option<&str>, include_object: Option<&str>) -> Result<Accept, ApiError> {
-        let include = match include_object {
-            Some("None") => Include::None,
-            Some("Object") => Include::Object,
-            _ => Include::Metadata,
-        };
         let header = header
             .filter(|h| !h.trim().is_empty())
             .unwrap_or("application/json");
@@ -67,7 +76,9 @@ impl Accept {
             let mut known = true;
             for part in parts {
                 match part.split_once('=') {
-                    Some(("as", "Table")) => shape = Shape::Table(include),
+                    Some(("as", "Table")) => {
+                        shape = Shape::Table(Include::parse(include_object)?);
+                    }
                     Some(("as", "PartialObjectMetadata" | "PartialObjectMetadataList")) => {
                         shape = Shape::Partial;
                     }

@@ -1,26 +1,32 @@
 //! Events: what a controller tells people who describe an object.
 //!
 //! Written by a task of their own, so that no reconciliation waits for them. An event said
-//! before is counted, not repeated: its name is derived from what it says, so that this holds
-//! across restarts too.
+//! before is counted, not repeated, as far as this process remembers. An event's name ends in
+//! the moment it was first said, so that a list has an object's events in their order.
+//!
+//! The scheduler writes events of `events.k8s.io`, everybody else those of the core group, as on
+//! a cluster.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::api::events::v1 as series;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::objects::Kind;
 
 /// Longest message the API server takes.
 const LONGEST_MESSAGE: usize = 1024;
-/// Events whose count is remembered; beyond that the API server is asked again.
+/// Events whose count is remembered.
 const REMEMBERED: usize = 4096;
+/// The component whose events are those of `events.k8s.io`.
+const SCHEDULER: &str = "default-scheduler";
 
 /// How urgent an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +41,7 @@ struct Said {
     regarding: ObjectReference,
     severity: Severity,
     component: &'static str,
+    host: &'static str,
     reason: &'static str,
     message: String,
     at: Timestamp,
@@ -44,6 +51,8 @@ struct Said {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     component: &'static str,
+    host: &'static str,
+    field_path: Option<String>,
     sender: mpsc::UnboundedSender<Said>,
 }
 
@@ -51,11 +60,17 @@ pub struct Recorder {
 #[derive(Debug)]
 pub struct Outbox(mpsc::UnboundedReceiver<Said>);
 
-/// A recorder and the outbox that must be [written](write()).
-pub fn recorder(component: &'static str) -> (Recorder, Outbox) {
+/// A recorder and the outbox that must be [written](write()). The component runs on a host, unless that is empty.
+pub fn recorder(component: &'static str, host: &'static str) -> (Recorder, Outbox) {
     // Unbounded: events are small, and a reconciliation must not wait for them.
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Recorder { component, sender }, Outbox(receiver))
+    let recorder = Recorder {
+        component,
+        host,
+        field_path: None,
+        sender,
+    };
+    (recorder, Outbox(receiver))
 }
 
 impl Recorder {
@@ -63,7 +78,15 @@ impl Recorder {
     pub fn component(&self, component: &'static str) -> Self {
         Self {
             component,
-            sender: self.sender.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same for events about a part of the object, for instance `spec.containers{main}`.
+    pub fn part(&self, field_path: String) -> Self {
+        Self {
+            field_path: Some(field_path),
+            ..self.clone()
         }
     }
 
@@ -98,13 +121,14 @@ impl Recorder {
             name: Some(object.name().to_owned()),
             uid: Some(object.uid().to_owned()),
             resource_version: Some(object.version().to_owned()),
-            field_path: None,
+            field_path: self.field_path.clone(),
         };
         // Nobody listens only after shutdown.
         let _ = self.sender.send(Said {
             regarding,
             severity,
             component: self.component,
+            host: self.host,
             reason,
             message,
             at: Timestamp::now(),
@@ -113,126 +137,168 @@ impl Recorder {
 }
 
 impl Said {
-    /// The event's name: the object's, and a digest of what is said.
-    fn name(&self) -> String {
-        let mut digest = Sha256::new();
-        let uid = self.regarding.uid.as_deref().unwrap_or_default();
-        let severity = match self.severity {
+    /// What makes two events the same.
+    fn key(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let about = &self.regarding;
+        (&about.uid, &about.field_path, self.component).hash(&mut hasher);
+        (self.is_warning(), self.reason, &self.message).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn is_warning(&self) -> bool {
+        self.severity == Severity::Warning
+    }
+
+    fn type_(&self) -> String {
+        match self.severity {
             Severity::Normal => "Normal",
             Severity::Warning => "Warning",
-        };
-        for part in [uid, severity, self.component, self.reason, &self.message] {
-            digest.update(part.as_bytes());
-            digest.update([0]);
         }
-        let digest = hex::encode(digest.finalize());
-        let name = self.regarding.name.as_deref().unwrap_or_default();
-        format!("{name}.{}", &digest[..16])
+        .to_owned()
     }
 
     /// The program that says so on a cluster.
-    fn manager(&self) -> String {
+    fn manager(&self) -> Option<String> {
         let manager = match self.component {
             "kubelet" => "kubelet",
-            "default-scheduler" => "kube-scheduler",
+            SCHEDULER => "kube-scheduler",
             "job-controller" => "kube-controller-manager",
             _ => "katib-controller",
         };
-        manager.to_owned()
+        Some(manager.to_owned())
     }
 
-    fn posting(&self) -> PostParams {
-        PostParams {
-            field_manager: Some(self.manager()),
-            ..PostParams::default()
-        }
-    }
-
-    fn patching(&self) -> PatchParams {
-        PatchParams {
-            field_manager: Some(self.manager()),
-            ..PatchParams::default()
+    fn metadata(&self, name: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: self.regarding.namespace.clone(),
+            ..ObjectMeta::default()
         }
     }
 
     fn event(&self, name: &str) -> Event {
         Event {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: self.regarding.namespace.clone(),
-                ..ObjectMeta::default()
-            },
+            metadata: self.metadata(name),
             involved_object: self.regarding.clone(),
             reason: Some(self.reason.to_owned()),
             message: Some(self.message.clone()),
             source: Some(EventSource {
                 component: Some(self.component.to_owned()),
-                host: None,
+                host: (!self.host.is_empty()).then(|| self.host.to_owned()),
             }),
             first_timestamp: Some(Time(self.at)),
             last_timestamp: Some(Time(self.at)),
             count: Some(1),
-            type_: Some(
-                match self.severity {
-                    Severity::Normal => "Normal",
-                    Severity::Warning => "Warning",
-                }
-                .to_owned(),
-            ),
+            type_: Some(self.type_()),
             reporting_component: Some(self.component.to_owned()),
-            reporting_instance: Some(String::new()),
+            reporting_instance: Some(self.host.to_owned()),
             ..Event::default()
+        }
+    }
+
+    fn event_of_series(&self, name: &str) -> series::Event {
+        series::Event {
+            metadata: self.metadata(name),
+            regarding: Some(self.regarding.clone()),
+            reason: Some(self.reason.to_owned()),
+            note: Some(self.message.clone()),
+            action: Some(match self.severity {
+                Severity::Normal => "Binding".to_owned(),
+                Severity::Warning => "Scheduling".to_owned(),
+            }),
+            event_time: Some(MicroTime(self.at)),
+            type_: Some(self.type_()),
+            reporting_controller: Some(self.component.to_owned()),
+            reporting_instance: Some(format!("{}-{}", self.component, self.host)),
+            ..series::Event::default()
+        }
+    }
+
+    /// Writes it as new.
+    async fn create(&self, client: &Client, name: &str) -> Result<(), kube::Error> {
+        let namespace = self.regarding.namespace.as_deref().unwrap_or_default();
+        let posting = PostParams {
+            field_manager: self.manager(),
+            ..PostParams::default()
+        };
+        if self.component == SCHEDULER {
+            let events: Api<series::Event> = Api::namespaced(client.clone(), namespace);
+            let event = self.event_of_series(name);
+            events.create(&posting, &event).await.map(drop)
+        } else {
+            let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+            events.create(&posting, &self.event(name)).await.map(drop)
+        }
+    }
+
+    /// Counts it once more.
+    async fn count(&self, client: &Client, name: &str, count: i32) -> Result<(), kube::Error> {
+        let namespace = self.regarding.namespace.as_deref().unwrap_or_default();
+        let patching = PatchParams {
+            field_manager: self.manager(),
+            ..PatchParams::default()
+        };
+        if self.component == SCHEDULER {
+            let events: Api<series::Event> = Api::namespaced(client.clone(), namespace);
+            let patch = json!({"series": {"count": count, "lastObservedTime": MicroTime(self.at)}});
+            let patched = events.patch(name, &patching, &Patch::Merge(patch)).await;
+            patched.map(drop)
+        } else {
+            let events: Api<Event> = Api::namespaced(client.clone(), namespace);
+            let patch = json!({"count": count, "lastTimestamp": Time(self.at)});
+            let patched = events.patch(name, &patching, &Patch::Merge(patch)).await;
+            patched.map(drop)
         }
     }
 }
 
+/// An event that has been written.
+struct Written {
+    name: String,
+    count: i32,
+}
+
 /// Writes events until all recorders are gone.
 pub async fn write(client: Client, mut outbox: Outbox) {
-    let mut counts: HashMap<String, i32> = HashMap::new();
+    let mut written: HashMap<u64, Written> = HashMap::new();
     while let Some(said) = outbox.0.recv().await {
-        if counts.len() > REMEMBERED {
-            counts.clear();
+        if written.len() > REMEMBERED {
+            written.clear();
         }
-        let name = said.name();
-        let namespace = said.regarding.namespace.as_deref().unwrap_or_default();
-        let events: Api<Event> = Api::namespaced(client.clone(), namespace);
-        match write_one(&events, &said, &name, counts.get(&name).copied()).await {
-            Ok(count) => {
-                counts.insert(name, count);
+        let key = said.key();
+        match write_one(&client, &said, written.remove(&key)).await {
+            Ok(event) => {
+                written.insert(key, event);
             }
             // The namespace may be gone with all that was in it.
-            Err(error) => tracing::debug!(event = %name, %error, "event not written"),
+            Err(error) => tracing::debug!(?said, %error, "event not written"),
         }
     }
 }
 
 async fn write_one(
-    events: &Api<Event>,
+    client: &Client,
     said: &Said,
-    name: &str,
-    known: Option<i32>,
-) -> Result<i32, kube::Error> {
-    let known = match known {
-        Some(count) => count,
-        None => match events.create(&said.posting(), &said.event(name)).await {
-            Ok(_) => return Ok(1),
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                events.get(name).await?.count.unwrap_or(1)
-            }
+    known: Option<Written>,
+) -> Result<Written, kube::Error> {
+    if let Some(mut event) = known {
+        event.count = event.count.saturating_add(1);
+        match said.count(client, &event.name, event.count).await {
+            Ok(()) => return Ok(event),
+            // It was too old, or somebody deleted it.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(error),
-        },
-    };
-    let count = known.saturating_add(1);
-    let patch = json!({"count": count, "lastTimestamp": Time(said.at)});
-    match events
-        .patch(name, &said.patching(), &Patch::Merge(patch))
-        .await
-    {
-        Ok(_) => Ok(count),
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            events.create(&said.posting(), &said.event(name)).await?;
-            Ok(1)
         }
-        Err(error) => Err(error),
+    }
+    let object = said.regarding.name.as_deref().unwrap_or_default();
+    let mut moment = said.at.as_nanosecond();
+    loop {
+        let name = format!("{object}.{moment:016x}");
+        match said.create(client, &name).await {
+            Ok(()) => return Ok(Written { name, count: 1 }),
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => moment += 1,
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -62,7 +62,7 @@ const FIRST_JOB_DELAY: Duration = Duration::from_secs(1);
 
 /// Runs all controllers until shutdown. Dropped before, it stops them where they are.
 pub async fn run(client: Client, observation: ObservationStore, shutdown: CancellationToken) {
-    let (recorder, outbox) = events::recorder("katlab");
+    let (recorder, outbox) = events::recorder("katlab", "");
     let context = Arc::new(Context::new(client.clone(), observation, &recorder));
     let mut tasks = JoinSet::new();
     // The writer ends when the last recorder is gone, that is when the controllers are.

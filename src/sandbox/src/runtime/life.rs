@@ -512,6 +512,17 @@ impl Life {
         }
     }
 
+    /// The node's events about one of the pod's containers.
+    fn events_of(&self, container: &str) -> Recorder {
+        let spec = self.pod.spec.as_ref();
+        let init = spec.and_then(|spec| spec.init_containers.as_ref());
+        let list = match init {
+            Some(init) if init.iter().any(|init| init.name == container) => "initContainers",
+            _ => "containers",
+        };
+        self.kubelet.part(format!("spec.{list}{{{container}}}"))
+    }
+
     fn directory(&self) -> std::path::PathBuf {
         self.runtime.inner.state_dir.join("pods").join(self.uid())
     }
@@ -572,7 +583,8 @@ impl Life {
                 "Back-off restarting failed container {} in pod {full_name}",
                 container.name
             );
-            self.kubelet.warning(self.pod.as_ref(), "BackOff", event);
+            self.events_of(&container.name)
+                .warning(self.pod.as_ref(), "BackOff", event);
             self.show(which, State::waiting("CrashLoopBackOff", Some(message)))
                 .await;
             tokio::time::sleep(delay).await;
@@ -642,15 +654,18 @@ impl Life {
                         }
                         let message = refusal(&error)
                             .map_or_else(|| error.to_string(), |(_, message)| message.to_owned());
-                        self.kubelet.warning(
+                        self.events_of(&container.name).warning(
                             self.pod.as_ref(),
                             "Failed",
                             format!("Error: {message}"),
                         );
                         return Termination::start_failed(&id, &message);
                     }
-                    self.kubelet
-                        .normal(self.pod.as_ref(), "Started", "Container started");
+                    self.events_of(&container.name).normal(
+                        self.pod.as_ref(),
+                        "Started",
+                        "Container started",
+                    );
                 }
                 Found::Running { started, address } => {
                     self.change(|report| {
@@ -706,7 +721,7 @@ impl Life {
         let (engine, full_name) = (self.runtime.engine(), self.full_name());
         if let Err(error) = non_root::check(engine, &self.pod, container, &full_name).await {
             return self
-                .misconfigured(which, "CreateContainerConfigError", &error)
+                .misconfigured(which, container, "CreateContainerConfigError", &error)
                 .await;
         }
         let (network, services) = self.place().await;
@@ -722,7 +737,7 @@ impl Life {
             Ok(environment) => environment,
             Err(error) => {
                 return self
-                    .misconfigured(which, "CreateContainerConfigError", &error)
+                    .misconfigured(which, container, "CreateContainerConfigError", &error)
                     .await;
             }
         };
@@ -730,7 +745,7 @@ impl Life {
             Ok(mounts) => mounts,
             Err(error) => {
                 return self
-                    .misconfigured(which, "CreateContainerConfigError", &error)
+                    .misconfigured(which, container, "CreateContainerConfigError", &error)
                     .await;
             }
         };
@@ -768,11 +783,16 @@ impl Life {
                 let message = refusal(&error)
                     .map_or_else(|| error.to_string(), |(_, message)| message.to_owned());
                 return self
-                    .misconfigured(which, "CreateContainerError", &ConfigError::Other(message))
+                    .misconfigured(
+                        which,
+                        container,
+                        "CreateContainerError",
+                        &ConfigError::Other(message),
+                    )
                     .await;
             }
         }
-        self.kubelet
+        self.events_of(&container.name)
             .normal(self.pod.as_ref(), "Created", "Container created");
     }
 
@@ -822,9 +842,18 @@ impl Life {
         upload.await.map_err(|error| error.to_string())
     }
 
-    async fn misconfigured(&self, which: Which, reason: &str, error: &ConfigError) {
-        self.kubelet
-            .warning(self.pod.as_ref(), "Failed", format!("Error: {error}"));
+    async fn misconfigured(
+        &self,
+        which: Which,
+        container: &Container,
+        reason: &str,
+        error: &ConfigError,
+    ) {
+        self.events_of(&container.name).warning(
+            self.pod.as_ref(),
+            "Failed",
+            format!("Error: {error}"),
+        );
         self.show(which, State::waiting(reason, Some(error.to_string())))
             .await;
         tokio::time::sleep(FIRST_DELAY).await;
@@ -833,11 +862,12 @@ impl Life {
     /// Finds or pulls the image, with Kubernetes' delays between attempts.
     async fn image(&self, which: Which, container: &Container) -> Image {
         let name = container.image.clone().unwrap_or_default();
+        let events = self.events_of(&container.name);
         let mut attempt = 0;
         loop {
             let logins = self.logins().await;
             let pulling = || {
-                self.kubelet.normal(
+                events.normal(
                     self.pod.as_ref(),
                     "Pulling",
                     format!("Pulling image \"{name}\""),
@@ -855,7 +885,7 @@ impl Life {
                     let message = format!(
                         "Container image \"{name}\" already present on machine and can be accessed by the pod"
                     );
-                    self.kubelet.normal(self.pod.as_ref(), "Pulled", message);
+                    events.normal(self.pod.as_ref(), "Pulled", message);
                     return image;
                 }
                 Ok(Outcome::Pulled {
@@ -869,7 +899,7 @@ impl Life {
                         short(with_waiting),
                         image.size
                     );
-                    self.kubelet.normal(self.pod.as_ref(), "Pulled", message);
+                    events.normal(self.pod.as_ref(), "Pulled", message);
                     return image;
                 }
                 Err(Failure::Engine(error)) => {
@@ -879,24 +909,31 @@ impl Life {
                 }
                 Err(Failure::Image(failure)) => failure,
             };
-            self.no_image(which, &name, &failure, attempt).await;
+            self.no_image(which, &events, &name, &failure, attempt)
+                .await;
             attempt += 1;
         }
     }
 
-    async fn no_image(&self, which: Which, name: &str, failure: &NoImage, attempt: u32) {
+    async fn no_image(
+        &self,
+        which: Which,
+        events: &Recorder,
+        name: &str,
+        failure: &NoImage,
+        attempt: u32,
+    ) {
         let pod = self.pod.as_ref();
         if failure.backs_off() {
-            self.kubelet.warning(
+            events.warning(
                 pod,
                 "Failed",
                 format!("Failed to pull image \"{name}\": {}", failure.message),
             );
         } else {
-            self.kubelet.warning(pod, "Failed", failure.message.clone());
+            events.warning(pod, "Failed", failure.message.clone());
         }
-        self.kubelet
-            .warning(pod, "Failed", format!("Error: {}", failure.reason));
+        events.warning(pod, "Failed", format!("Error: {}", failure.reason));
         self.show(
             which,
             State::waiting(failure.reason, Some(failure.message.clone())),
@@ -906,10 +943,8 @@ impl Life {
         if failure.backs_off() {
             // The node says what failed for a moment, then that it waits.
             tokio::time::sleep(Duration::from_secs(2)).await;
-            self.kubelet
-                .normal(pod, "BackOff", format!("Back-off pulling image \"{name}\""));
-            self.kubelet
-                .warning(pod, "Failed", "Error: ImagePullBackOff");
+            events.normal(pod, "BackOff", format!("Back-off pulling image \"{name}\""));
+            events.warning(pod, "Failed", "Error: ImagePullBackOff");
             let message = format!(
                 "Back-off pulling image \"{name}\": {}: {}",
                 failure.reason, failure.message
@@ -987,7 +1022,7 @@ impl Life {
             })
             .map(|container| async {
                 if let Some(name) = container.labels.get(label::CONTAINER) {
-                    self.kubelet.normal(
+                    self.events_of(name).normal(
                         self.pod.as_ref(),
                         "Killing",
                         format!("Stopping container {name}"),

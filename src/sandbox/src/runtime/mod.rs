@@ -165,7 +165,7 @@ impl Runtime {
 
     /// Runs pods until shutdown. Containers go on without it and are found again.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (recorder, outbox) = events::recorder("kubelet");
+        let (recorder, outbox) = events::recorder("kubelet", node::NAME);
         let mut tasks = JoinSet::new();
         tasks.spawn(events::write(self.client().clone(), outbox));
         tokio::select! {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod,
+    Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, VolumeMount,
 };
 use serde_json::{Value, json};
 
@@ -199,7 +199,7 @@ impl View {
         }
     }
 
-    fn to_json(&self, ready: bool) -> Value {
+    fn to_json(&self, pod: &Pod, ready: bool) -> Value {
         let state = match &self.state {
             State::Waiting { reason, message } => {
                 let mut waiting = json!({ "reason": reason });
@@ -222,11 +222,39 @@ impl View {
             "imageID": self.image_id,
             "started": self.is_running(),
         });
+        let spec = pod.spec.as_ref();
+        let init = spec.and_then(|spec| spec.init_containers.as_deref());
+        let main = spec.map(|spec| spec.containers.as_slice());
+        let container = [init, main]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .find(|container| container.name == self.name);
+        if let Some(mounts) = container.and_then(|container| container.volume_mounts.as_ref()) {
+            value["volumeMounts"] = mounts.iter().map(mount).collect();
+        }
         if let Some(id) = &self.id {
             value["containerID"] = json!(format!("docker://{id}"));
+            // What it has, which is what it was promised: nothing resizes it.
+            let resources = container.and_then(|container| container.resources.as_ref());
+            value["resources"] = json!(resources.cloned().unwrap_or_default());
+            let requests = resources.and_then(|resources| resources.requests.as_ref());
+            if let Some(requests) = requests.filter(|requests| !requests.is_empty()) {
+                value["allocatedResources"] = json!(requests);
+            }
         }
         value
     }
+}
+
+/// A mount as a container's status shows it.
+fn mount(mount: &VolumeMount) -> Value {
+    let mut value = json!({"name": mount.name, "mountPath": mount.mount_path});
+    if mount.read_only == Some(true) {
+        value["readOnly"] = json!(true);
+        value["recursiveReadOnly"] = json!("Disabled");
+    }
+    value
 }
 
 /// What is known of a pod as a whole.
@@ -337,11 +365,11 @@ impl Report {
         // A pod that was turned away never had containers.
         let turned_away = self.verdict.is_some() && views().all(|view| view.id.is_none());
         if !turned_away {
-            let of = |view: &View| view.to_json(view.is_running());
+            let of = |view: &View| view.to_json(pod, view.is_running());
             status["containerStatuses"] = self.main.iter().map(of).collect();
         }
         if !turned_away && !self.init.is_empty() {
-            let of = |view: &View| view.to_json(view.exit_code() == Some(0));
+            let of = |view: &View| view.to_json(pod, view.exit_code() == Some(0));
             status["initContainerStatuses"] = self.init.iter().map(of).collect();
         }
         if let Some(started) = self.started {

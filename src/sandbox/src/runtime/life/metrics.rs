@@ -83,7 +83,8 @@ impl Life {
         }
         self.stopped.store(true, Ordering::Relaxed);
         let message = format!("Stopping container {} early: {reason}", container.name);
-        self.kubelet.normal(self.pod.as_ref(), "Killing", message);
+        self.events_of(&container.name)
+            .normal(self.pod.as_ref(), "Killing", message);
         let grace = i32::try_from(self.grace()).unwrap_or(30);
         let docker = self.runtime.engine().docker();
         loop {

@@ -215,6 +215,37 @@ async fn a_table_is_refused_with_objects_of_an_unknown_kind() {
 }
 
 #[tokio::test]
+async fn people_get_json_with_lines() {
+    let server = server().await;
+    for (query, agent, lines) in [
+        ("", "curl/8.0", true),
+        ("?pretty=false", "curl/8.0", false),
+        ("?pretty=true", "kubectl/v1.36.0", true),
+        ("", "kubectl/v1.36.0", false),
+    ] {
+        for path in [MAPS, "/version", "/api/v1/namespaces/nowhere"] {
+            let request = http::Request::builder()
+                .uri(format!("{path}{query}"))
+                .header("authorization", "Bearer token")
+                .header("user-agent", agent)
+                .body(axum::body::Body::empty())
+                .expect("a request");
+            let body = server.api.answer(request, false, "").await.into_body();
+            let bytes = http_body_util::BodyExt::collect(body)
+                .await
+                .expect("JSON")
+                .to_bytes();
+            let text = String::from_utf8_lossy(&bytes);
+            assert_eq!(
+                text.starts_with("{\n  \""),
+                lines,
+                "{path}{query} for {agent}: {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_watch_as_table_names_its_columns_once() {
     let server = server().await;
     fill(&server, 2).await;

@@ -113,6 +113,39 @@ fn warn(response: &mut Response<Body>, warnings: &[String]) {
     }
 }
 
+/// Whether JSON is to be laid out for reading: as `pretty` says, or else for `curl`, `Wget` and browsers, as in
+/// Kubernetes.
+fn is_for_people(parts: &http::request::Parts) -> bool {
+    let query = parts.uri.query().unwrap_or_default();
+    if query.contains("pretty")
+        && let Some(pretty) = Query::parse(query).get("pretty")
+    {
+        return matches!(pretty, "1" | "t" | "T" | "true" | "TRUE" | "True");
+    }
+    let agent = parts.headers.get(header::USER_AGENT);
+    let agent = agent.map(HeaderValue::as_bytes).unwrap_or_default();
+    ["curl", "Wget", "Mozilla/5.0"]
+        .iter()
+        .any(|reader| agent.starts_with(reader.as_bytes()))
+}
+
+/// The same answer, indented, if it is JSON and whole: the lines of a watch stay lines.
+async fn laid_out(response: Response<Body>) -> Response<Body> {
+    let json = response.headers().get(header::CONTENT_TYPE)
+        == Some(&HeaderValue::from_static("application/json"));
+    if !json || response.body().size_hint().exact().is_none() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    // It is in memory already.
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return failure(&ApiError::internal(error.to_string())),
+    };
+    let indented = encode::indented(&body).map_or(body, Bytes::from);
+    Response::from_parts(parts, Body::from(indented))
+}
+
 /// The headers of a request that are read.
 struct Headers {
     accept: Option<String>,
@@ -133,11 +166,15 @@ impl Api {
         let (parts, body) = request.into_parts();
         let started = std::time::Instant::now();
         let line = (parts.method.clone(), parts.uri.path().to_owned());
+        let for_people = is_for_people(&parts);
         let reply = self.route(parts, body, certificate, address).await;
         let mut response = match reply {
             Ok(reply) => reply.response,
             Err(error) => failure(&error),
         };
+        if for_people {
+            response = laid_out(response).await;
+        }
         if line.0 == Method::HEAD {
             // HTTP/2 takes a body here for an error.
             let length = response.body().size_hint().exact();

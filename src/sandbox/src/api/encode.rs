@@ -96,6 +96,15 @@ impl Accept {
     }
 }
 
+/// JSON with two spaces a level, or nothing if it is no JSON.
+pub fn indented(json: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(json.len() * 2);
+    let mut from = serde_json::Deserializer::from_slice(json);
+    let mut to = serde_json::Serializer::pretty(&mut out);
+    serde_transcode::transcode(&mut from, &mut to).ok()?;
+    Some(out)
+}
+
 /// What is computed once per stored object.
 #[derive(Debug)]
 pub struct Derived {

@@ -11,6 +11,7 @@ from cells import BINARY  # noqa: E402
 from jupyter import Kernel  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """With several workers (`-n`): a kernel's tests run beside the lab's, which run one after another, for the port
     of Katib's DBManager on the engine's bridge belongs to one sandbox at a time."""

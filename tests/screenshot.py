@@ -56,7 +56,7 @@ def opened(notebook, size=(1280, 900)):
                 browser.close()
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(60)
 
 
 def take(notebook, picture, text=None):

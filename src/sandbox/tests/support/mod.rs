@@ -119,6 +119,7 @@ impl Lab {
             "trials" => resource("kubeflow.org", "v1beta1", "Trial", plural),
             "jobs" => resource("batch", "v1", "Job", plural),
             "pods" => resource("", "v1", "Pod", plural),
+            "configmaps" => resource("", "v1", "ConfigMap", plural),
             other => panic!("unknown kind {other}"),
         };
         Api::namespaced_with(self.client.clone(), NAMESPACE, &resource)
@@ -299,6 +300,11 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Every state noted so far, of all objects, in the order of the changes.
+    pub fn so_far(&self) -> Vec<Value> {
+        self.states.lock().expect("states").clone()
+    }
+
     /// The states of one object, once one of them is as wanted.
     pub async fn until(&self, name: &str, is_last: impl Fn(&Value) -> bool) -> Vec<Value> {
         let waiting = async {

@@ -156,6 +156,7 @@ async fn an_experiment_runs_to_its_best_trial_as_recorded() {
             trial["metadata"]["ownerReferences"][0]["kind"],
             "Experiment"
         );
+        assert_eq!(trial["spec"]["objective"], done["spec"]["objective"]);
         let name = trial["metadata"]["name"].as_str().expect("name");
         let job = lab.get("jobs", name).await;
         assert_eq!(job["metadata"]["ownerReferences"][0]["name"], name);
@@ -361,17 +362,26 @@ async fn the_goal_ends_the_search_while_others_run_on() {
     assert_eq!(conditions(&done)[2], "Succeeded True ExperimentGoalReached");
     let running = names(&done, "runningTrialList");
     assert_eq!(running.len() + names(&done, "pendingTrialList").len(), 2);
-    // One of them ends: the counters follow, the end stays.
-    let jobs = lab.list("jobs").await;
-    let alive = jobs
-        .iter()
-        .find(|job| job["status"].get("active").is_some())
-        .expect("a live job");
-    let name = alive["metadata"]["name"].as_str().expect("name");
-    lab.delete("trials", name, DeleteParams::default()).await;
+    // One of them ends, better than the best, and one goes: what is known follows, the end stays.
+    let running = lab
+        .wait("experiments", EXPERIMENT, |e| {
+            e["status"]["trialsRunning"] == 2
+        })
+        .await;
+    let [late, gone] = &names(&running, "runningTrialList")[..] else {
+        panic!("{running:#}");
+    };
+    lab.release(late, vec![("accuracy", "0.999".to_owned())])
+        .await;
+    lab.wait("experiments", EXPERIMENT, |e| {
+        e["status"]["currentOptimalTrial"]["bestTrialName"] == **late
+    })
+    .await;
+    lab.delete("trials", gone, DeleteParams::default()).await;
     let later = lab
         .wait("experiments", EXPERIMENT, |e| e["status"]["trials"] == 2)
         .await;
+    assert_eq!(later["status"]["trialsSucceeded"], 2);
     assert_eq!(conditions(&later), conditions(&done));
 }
 
@@ -384,7 +394,12 @@ async fn jobs_go_when_nothing_is_to_be_retained() {
         .await;
     lab.wait_gone("jobs").await;
     lab.wait_gone("pods").await;
-    assert_eq!(lab.list("trials").await.len(), 3);
+    let trials = lab.list("trials").await;
+    assert_eq!(trials.len(), 3);
+    let name = trials[0]["metadata"]["name"].as_str().expect("name");
+    let said = format!("Normal JobDeleted: Job {name} has been deleted");
+    lab.wait_said("Trial", name, |event, count| event == said && count == 1)
+        .await;
 }
 
 #[tokio::test]

@@ -27,10 +27,19 @@ class Backend:
     def __init__(self, kubeconfig, metrics):
         client = kubernetes.config.new_client_from_config(kubeconfig)
         self.custom, self.core = kubernetes.client.CustomObjectsApi(client), kubernetes.client.CoreV1Api(client)
+        self.authorization = kubernetes.client.AuthorizationV1Api(client)
         self.metrics = services.DBManagerStub(grpc.insecure_channel(metrics))
 
     def of(self, plural, namespace=NAMESPACE):
         return "kubeflow.org", "v1beta1", namespace, plural
+
+    def lets(self, user):
+        """Whether a user may see a page, which the backend asks before it makes one."""
+        attributes = kubernetes.client.V1ResourceAttributes(
+            namespace=NAMESPACE, verb="list", group="kubeflow.org", version="v1beta1", resource="experiments")
+        spec = kubernetes.client.V1SubjectAccessReviewSpec(user=user, resource_attributes=attributes)
+        review = kubernetes.client.V1SubjectAccessReview(spec=spec)
+        return self.authorization.create_subject_access_review(review).status.allowed
 
     def fetch_namespaces(self):
         return [one.metadata.name for one in self.core.list_namespace().items]
@@ -116,6 +125,7 @@ def backend(lab):
 
 def test_the_pages_of_the_katib_ui_show_what_katlab_shows(lab, backend):
     assert NAMESPACE in backend.fetch_namespaces()
+    assert backend.lets(f"system:serviceaccount:{NAMESPACE}:default") and not backend.lets("jane@example.com")
 
     # A template is added, edited, used and deleted.
     body = experiment(NAME, "katlab/base:1", ["sh", "-c", SCRIPT], maxTrialCount=3)

@@ -781,6 +781,25 @@ async fn who_acts_for_an_account_may_what_it_may() {
         .send("DELETE", "/api/v1/namespaces/team", &[account], "")
         .await;
     assert_eq!(gone.status, 403);
+    // The same, asked by somebody who lets others in, as the Katib UI does.
+    let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    for (user, namespace, allowed) in [
+        (account.1, "team", true),
+        (account.1, "kube-system", false),
+        ("jane@example.com", "team", false),
+    ] {
+        let attributes = json!({"verb": "list", "group": "kubeflow.org", "version": "v1beta1",
+                                "resource": "experiments", "namespace": namespace});
+        let asked = json!({"spec": {"user": user, "resourceAttributes": attributes}});
+        let answer = server.post(reviews, asked).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        assert_eq!(
+            answer.body["status"]["allowed"], allowed,
+            "{user} in {namespace}"
+        );
+    }
+    let nobody = json!({"spec": {"resourceAttributes": {"verb": "list"}}});
+    assert_eq!(server.post(reviews, nobody).await.status, 400);
     server
         .post("/api/v1/nodes", json!({"metadata": {"name": "katlab"}}))
         .await;

@@ -69,6 +69,7 @@ def test_an_experiment_made_with_kubectl_runs_and_kubectl_shows_it(kubectl):
     header, *rows = kubectl("get", "trials", "-n", NAMESPACE, "-l", "katib.kubeflow.org/experiment=by-kubectl").splitlines()
     assert header.split() == ["NAME", "TYPE", "STATUS", "AGE"]
     assert len(rows) == 4 and all(row.split()[1:3] == ["Succeeded", "True"] for row in rows)
+    assert kubectl("get", "experiments", "-n", NAMESPACE).splitlines()[0].split() == ["NAME", "TYPE", "STATUS", "AGE"]
     assert kubectl("get", "suggestions", "-n", NAMESPACE).splitlines()[0].split() == [
         "NAME", "TYPE", "STATUS", "REQUESTED", "ASSIGNED", "AGE"]
     assert kubectl("get", "jobs", "-n", NAMESPACE).splitlines()[0].split() == [

@@ -191,17 +191,35 @@ mod tests {
             json!([{"name": "f1", "value": "latest"}, {"name": "acc", "value": "max"},
                    {"name": "loss", "value": "max"}])
         );
+        for (direction, strategy) in [("minimize", "min"), ("other", "latest")] {
+            let spec =
+                defaulted(json!({"objective": {"type": direction, "objectiveMetricName": "m"}}));
+            let strategies = &spec["objective"]["metricStrategies"];
+            assert_eq!(strategies, &json!([{"name": "m", "value": strategy}]));
+        }
+    }
+
+    #[test]
+    fn every_parameter_has_a_distribution() {
+        let spec = defaulted(json!({"parameters": [
+            {"name": "a", "parameterType": "categorical", "feasibleSpace": {"list": ["x"]}},
+            {"name": "b", "parameterType": "double",
+             "feasibleSpace": {"min": "1", "max": "2", "distribution": "logUniform"}}]}));
+        for (place, distribution) in [(0, "uniform"), (1, "logUniform")] {
+            let space = &spec["parameters"][place]["feasibleSpace"];
+            assert_eq!(space["distribution"], distribution);
+        }
     }
 
     #[test]
     fn the_kind_of_job_decides_conditions_and_labels() {
+        let master = || json!({"training.kubeflow.org/job-role": "master"});
         for (kind, success, labels) in [
             ("Job", "Complete", json!(null)),
-            (
-                "TFJob",
-                "Succeeded",
-                json!({"training.kubeflow.org/job-role": "master"}),
-            ),
+            ("TFJob", "Succeeded", master()),
+            ("PyTorchJob", "Succeeded", master()),
+            ("XGBoostJob", "Succeeded", master()),
+            ("MPIJob", "Succeeded", master()),
             (
                 "TrainJob",
                 "Complete",
@@ -211,10 +229,13 @@ mod tests {
         ] {
             let spec = defaulted(json!({"trialTemplate": {"trialSpec": {"kind": kind}}}));
             let template = &spec["trialTemplate"];
-            assert_eq!(
-                template["successCondition"],
-                format!("status.conditions.#(type==\"{success}\")#|#(status==\"True\")#")
-            );
+            for (condition, kind) in [
+                ("successCondition", success),
+                ("failureCondition", "Failed"),
+            ] {
+                let wanted = format!("status.conditions.#(type==\"{kind}\")#|#(status==\"True\")#");
+                assert_eq!(template[condition], wanted);
+            }
             assert_eq!(
                 template
                     .get("primaryPodLabels")
@@ -223,6 +244,11 @@ mod tests {
                 labels
             );
         }
+        let own = json!({"app": "mine"});
+        let kept = defaulted(json!({"trialTemplate": {"primaryPodLabels": own,
+            "successCondition": "mine", "trialSpec": {"kind": "TFJob"}}}));
+        assert_eq!(kept["trialTemplate"]["primaryPodLabels"], own);
+        assert_eq!(kept["trialTemplate"]["successCondition"], "mine");
         let other = defaulted(json!({"trialTemplate": {"trialSpec": {"kind": "Workflow"}}}));
         assert!(other["trialTemplate"].get("successCondition").is_none());
     }

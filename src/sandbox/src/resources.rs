@@ -597,6 +597,16 @@ pub static RESOURCES: &[Resource] = &[
         ..BASE
     },
     Resource {
+        group: "authorization.k8s.io",
+        plural: "subjectaccessreviews",
+        singular: "subjectaccessreview",
+        kind: "SubjectAccessReview",
+        namespaced: false,
+        verbs: Verbs::Review,
+        kind_rules: kinds::Rules::of::<authorization::v1::SubjectAccessReview>(),
+        ..BASE
+    },
+    Resource {
         group: "batch",
         plural: "jobs",
         singular: "job",

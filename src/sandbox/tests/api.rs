@@ -3,7 +3,10 @@
 
 mod harness;
 
+use std::sync::Arc;
+
 use harness::{Server, server, server_in};
+use katlab_sandbox::admission::KatibAdmission;
 use katlab_sandbox::api::storages;
 use katlab_sandbox::store::{Expect, Op, Retention, Store, Write};
 use serde_json::{Value, json};
@@ -823,6 +826,25 @@ async fn who_acts_for_an_account_may_what_it_may() {
         .send("DELETE", "/api/v1/namespaces/team", &[account], "")
         .await;
     assert_eq!(gone.status, 403);
+    // The same, asked by somebody who lets others in, as the Katib UI does.
+    let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    for (user, namespace, allowed) in [
+        (account.1, "team", true),
+        (account.1, "kube-system", false),
+        ("jane@example.com", "team", false),
+    ] {
+        let attributes = json!({"verb": "list", "group": "kubeflow.org", "version": "v1beta1",
+                                "resource": "experiments", "namespace": namespace});
+        let asked = json!({"spec": {"user": user, "resourceAttributes": attributes}});
+        let answer = server.post(reviews, asked).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        assert_eq!(
+            answer.body["status"]["allowed"], allowed,
+            "{user} in {namespace}"
+        );
+    }
+    let nobody = json!({"spec": {"resourceAttributes": {"verb": "list"}}});
+    assert_eq!(server.post(reviews, nobody).await.status, 400);
     server
         .post("/api/v1/nodes", json!({"metadata": {"name": "katlab"}}))
         .await;
@@ -831,4 +853,75 @@ async fn who_acts_for_an_account_may_what_it_may() {
     let head = server.send("HEAD", MAPS, &[], "").await;
     assert_eq!((head.status, head.body), (200, json!("")));
     assert!(head.headers.contains_key("content-length"));
+}
+
+/// Puts changes over a value; null takes away, lists are replaced.
+fn change(into: &mut Value, changes: &Value) {
+    match (into, changes) {
+        (Value::Object(into), Value::Object(changes)) => {
+            for (key, value) in changes {
+                match value {
+                    Value::Null => drop(into.remove(key)),
+                    value => change(into.entry(key).or_insert(Value::Null), value),
+                }
+            }
+        }
+        (into, value) => *into = value.clone(),
+    }
+}
+
+#[tokio::test]
+async fn experiments_as_katibs_examples_are_written_are_admitted_or_refused_by_name() {
+    let server = harness::server_with(Retention::default(), |store| {
+        Arc::new(KatibAdmission::new(store.clone()))
+    })
+    .await;
+    let label = json!({"metadata": {"labels": {
+        "katib.kubeflow.org/metrics-collector-injection": "enabled"}}});
+    let labelled = server.merge("/api/v1/namespaces/team", label).await;
+    assert_eq!(labelled.status, 200);
+    let cases: Value = serde_saphyr::from_str(include_str!("examples.yaml")).expect("the examples");
+    let template = &cases["base"]["trialTemplate"]["trialSpec"];
+    let map = json!({"metadata": {"name": "trial-templates"},
+                     "data": {"train.yaml": serde_saphyr::to_string(template).expect("YAML")}});
+    assert_eq!(server.post(MAPS, map).await.status, 201);
+
+    let mut wrong = Vec::new();
+    let cases_of = |part: &str| cases[part].as_object().expect("cases").clone();
+    for (name, case, refused) in cases_of("examples")
+        .into_iter()
+        .map(|(name, spec)| (name, spec, None))
+        .chain(cases_of("refused").into_iter().map(|(name, case)| {
+            let says = case["says"].as_str().map(str::to_owned);
+            (name, case["spec"].clone(), says)
+        }))
+    {
+        let mut spec = cases["base"].clone();
+        change(&mut spec, &case);
+        let experiment = json!({"apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment",
+            "metadata": {"namespace": "team", "name": name}, "spec": spec});
+        let text = serde_saphyr::to_string(&experiment).expect("YAML");
+        let answer = server
+            .send(
+                "POST",
+                "/apis/kubeflow.org/v1beta1/namespaces/team/experiments",
+                &[("content-type", "application/yaml")],
+                &text,
+            )
+            .await;
+        let message = answer.body["message"].as_str().unwrap_or_default();
+        let as_wanted = match &refused {
+            // Nothing of an example is unknown, so there is nothing to warn of.
+            None => answer.status == 201 && answer.all("warning").is_empty(),
+            Some(says) => answer.status == 400 && message.contains(says.as_str()),
+        };
+        if !as_wanted {
+            wrong.push(format!(
+                "{name}: {} {message} {}",
+                answer.status,
+                answer.all("warning")
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -156,6 +156,7 @@ async fn an_experiment_runs_to_its_best_trial_as_recorded() {
             trial["metadata"]["ownerReferences"][0]["kind"],
             "Experiment"
         );
+        assert_eq!(trial["spec"]["objective"], done["spec"]["objective"]);
         let name = trial["metadata"]["name"].as_str().expect("name");
         let job = lab.get("jobs", name).await;
         assert_eq!(job["metadata"]["ownerReferences"][0]["name"], name);
@@ -361,17 +362,26 @@ async fn the_goal_ends_the_search_while_others_run_on() {
     assert_eq!(conditions(&done)[2], "Succeeded True ExperimentGoalReached");
     let running = names(&done, "runningTrialList");
     assert_eq!(running.len() + names(&done, "pendingTrialList").len(), 2);
-    // One of them ends: the counters follow, the end stays.
-    let jobs = lab.list("jobs").await;
-    let alive = jobs
-        .iter()
-        .find(|job| job["status"].get("active").is_some())
-        .expect("a live job");
-    let name = alive["metadata"]["name"].as_str().expect("name");
-    lab.delete("trials", name, DeleteParams::default()).await;
+    // One of them ends, better than the best, and one goes: what is known follows, the end stays.
+    let running = lab
+        .wait("experiments", EXPERIMENT, |e| {
+            e["status"]["trialsRunning"] == 2
+        })
+        .await;
+    let [late, gone] = &names(&running, "runningTrialList")[..] else {
+        panic!("{running:#}");
+    };
+    lab.release(late, vec![("accuracy", "0.999".to_owned())])
+        .await;
+    lab.wait("experiments", EXPERIMENT, |e| {
+        e["status"]["currentOptimalTrial"]["bestTrialName"] == **late
+    })
+    .await;
+    lab.delete("trials", gone, DeleteParams::default()).await;
     let later = lab
         .wait("experiments", EXPERIMENT, |e| e["status"]["trials"] == 2)
         .await;
+    assert_eq!(later["status"]["trialsSucceeded"], 2);
     assert_eq!(conditions(&later), conditions(&done));
 }
 
@@ -384,7 +394,12 @@ async fn jobs_go_when_nothing_is_to_be_retained() {
         .await;
     lab.wait_gone("jobs").await;
     lab.wait_gone("pods").await;
-    assert_eq!(lab.list("trials").await.len(), 3);
+    let trials = lab.list("trials").await;
+    assert_eq!(trials.len(), 3);
+    let name = trials[0]["metadata"]["name"].as_str().expect("name");
+    let said = format!("Normal JobDeleted: Job {name} has been deleted");
+    lab.wait_said("Trial", name, |event, count| event == said && count == 1)
+        .await;
 }
 
 #[tokio::test]
@@ -646,6 +661,7 @@ async fn controllers_killed_again_and_again_lose_and_double_nothing() {
     let plan: Plan = Arc::new(|_, number| accuracy(0.5 + number as f64 / 100.0));
     let mut lab = Lab::start(plan).await;
     let changes = json!({"maxTrialCount": 12, "parallelTrialCount": 4});
+    let trials = lab.record("trials");
     lab.create("experiments", experiment(changes)).await;
     let is_done = async |lab: &Lab| holds(&lab.get("experiments", EXPERIMENT).await, "Succeeded");
     let mut kills = 0;
@@ -686,6 +702,120 @@ async fn controllers_killed_again_and_again_lose_and_double_nothing() {
     assert_eq!(suggestion["status"]["suggestionCount"], 12);
     for job in lab.list("jobs").await {
         assert_eq!(job["status"]["succeeded"], 1);
+    }
+    for trial in lab.list("trials").await {
+        let name = trial["metadata"]["name"].as_str().expect("name");
+        trials.until(name, |trial| holds(trial, "Succeeded")).await;
+    }
+    assert_eq!(most_active(&trials.so_far()), 4, "never more than wanted");
+}
+
+/// How many trials were under way at most, by all their states in order.
+fn most_active(states: &[Value]) -> usize {
+    let mut active = std::collections::HashSet::new();
+    let mut most = 0;
+    for trial in states {
+        let name = trial["metadata"]["name"].as_str().expect("name");
+        match holds(trial, "Succeeded") {
+            true => active.remove(name),
+            false => active.insert(name),
+        };
+        most = most.max(active.len());
+    }
+    most
+}
+
+#[tokio::test]
+async fn a_template_of_a_config_map_is_filled_in_for_every_trial() {
+    let lab = Lab::start(always(accuracy("0.5"))).await;
+    let template = r#"
+apiVersion: batch/v1
+kind: Job
+metadata:
+  annotations:
+    of: ${trialParameters.name}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: main
+          image: example.com/train:1
+          command: [train, "--lr=${trialParameters.rate}", "--tries=${trialParameters.tries}"]
+"#;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "trial-templates", "namespace": support::NAMESPACE,
+                     "labels": {"katib.kubeflow.org/component": "trial-templates"}},
+        "data": {"train.yaml": template}});
+    lab.create("configmaps", map).await;
+    let mut object = experiment(json!({"parallelTrialCount": 1, "maxTrialCount": 1,
+        "maxFailedTrialCount": 1}));
+    object["spec"]["parameters"] = json!([
+        {"name": "lr", "parameterType": "double", "feasibleSpace": {"min": "0.1", "max": "0.2"}},
+        {"name": "tries", "parameterType": "int", "feasibleSpace": {"min": "3", "max": "3"}}]);
+    object["spec"]["trialTemplate"] = json!({
+        "retain": true, "primaryContainerName": "main",
+        "successCondition": r#"status.conditions.#(type=="Complete")#|#(status=="True")#"#,
+        "failureCondition": r#"status.conditions.#(type=="Failed")#|#(status=="True")#"#,
+        "configMap": {"configMapName": "trial-templates", "templatePath": "train.yaml",
+                      "configMapNamespace": support::NAMESPACE},
+        "trialParameters": [{"name": "rate", "reference": "lr"},
+                            {"name": "tries", "reference": "tries"},
+                            {"name": "name", "reference": "${trialSpec.Name}"}]});
+    lab.create("experiments", object).await;
+    lab.wait_condition("experiments", EXPERIMENT, "Succeeded")
+        .await;
+    let trial = &lab.list("trials").await[0];
+    let rate = trial["spec"]["parameterAssignments"][0]["value"]
+        .as_str()
+        .expect("rate");
+    let name = trial["metadata"]["name"].as_str().expect("name");
+    let job = lab.get("jobs", name).await;
+    assert_eq!(job["metadata"]["annotations"]["of"], name);
+    let container = &job["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        container["command"],
+        json!(["train", format!("--lr={rate}"), "--tries=3"])
+    );
+}
+
+#[tokio::test]
+async fn fields_that_katib_does_not_know_stay_on_suggestions_and_trials_only() {
+    let lab = Lab::start(always(Fate::Hang)).await;
+    let mut object = experiment(json!({"parallelTrialCount": 1}));
+    object["spec"]["extra"] = json!(1);
+    lab.create("experiments", object).await;
+    let seen = lab
+        .wait("experiments", EXPERIMENT, |e| {
+            e["status"]["trialsRunning"] == 1
+        })
+        .await;
+    assert_eq!(seen["spec"].get("extra"), None);
+    let trial = &names(&seen, "runningTrialList")[0];
+    let more = json!({"spec": {"extra": {"a": [1, {"b": "c"}]}}, "extra": "c"});
+    for (plural, name) in [("suggestions", EXPERIMENT), ("trials", trial)] {
+        lab.merge(plural, name, more.clone()).await;
+    }
+    // The controllers write to both: more requests, a label.
+    lab.merge(
+        "experiments",
+        EXPERIMENT,
+        json!({"spec": {"parallelTrialCount": 2}}),
+    )
+    .await;
+    let suggestion = lab
+        .wait("suggestions", EXPERIMENT, |s| {
+            s["spec"]["requests"] == 2 && s["status"]["suggestionCount"] == 2
+        })
+        .await;
+    for object in [suggestion, lab.get("trials", trial).await] {
+        let kept = (&object["spec"]["extra"], &object["extra"]);
+        assert_eq!(
+            kept,
+            (&json!({"a": [1, {"b": "c"}]}), &json!("c")),
+            "{object:#}"
+        );
     }
 }
 

@@ -802,6 +802,21 @@ async fn discovery_names_kinds_as_kubernetes_does() {
         assert_eq!(resource["subresources"][0]["subresource"], "status");
         assert_eq!(resource["verbs"].as_array().map(Vec::len), Some(8));
     }
+    let katib = server.get("/apis/kubeflow.org/v1beta1").await.body;
+    let named = |name: &str| {
+        let all = katib["resources"].as_array().into_iter().flatten();
+        all.clone()
+            .find(|r| r["name"] == name)
+            .cloned()
+            .expect(name)
+    };
+    for singular in ["experiment", "suggestion", "trial"] {
+        let one = named(&format!("{singular}s"));
+        assert_eq!(one["singularName"], singular);
+        assert_eq!(one["categories"], json!(["all", "kubeflow", "katib"]));
+        assert_eq!(one.get("shortNames"), None);
+        named(&format!("{singular}s/status"));
+    }
 }
 
 #[tokio::test]

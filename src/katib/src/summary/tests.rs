@@ -225,7 +225,8 @@ fn a_max_failed_count_of_zero_fails_on_the_first_failure_only() {
 fn without_max_failed_count_failures_alone_end_in_success_without_a_best_trial() {
     let lax = spec(json!({"maxFailedTrialCount": null, "maxTrialCount": 2}));
     let mut status = created();
-    look(&mut status, &lax, &[failed("a"), failed("b")], "t1");
+    let both = [failed("a"), without_metrics("b")];
+    look(&mut status, &lax, &both, "t1");
     assert_eq!(
         status.conditions.last().unwrap().reason,
         "ExperimentMaxTrialsReached"

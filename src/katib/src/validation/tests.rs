@@ -353,6 +353,118 @@ fn collectors_are_checked_each_in_its_way() {
     }
 }
 
+#[test]
+fn what_is_missing_or_out_of_place_is_named_by_field_and_kind() {
+    let template = "/spec/trialTemplate";
+    let with = |field: &str| format!("{template}/{field}");
+    let own = [
+        (with("successCondition"), json!("a")),
+        (with("failureCondition"), json!("b")),
+        (with("trialSpec"), Value::Null),
+    ];
+    let parameter = |kind: &str, space: Value| {
+        let new = json!({"name": "--lr", "parameterType": kind, "feasibleSpace": space});
+        vec![("/spec/parameters/0".to_owned(), new)]
+    };
+    let second = |name: &str, reference: &str| {
+        let new = json!({"name": name, "reference": reference});
+        vec![(with("trialParameters/1"), new)]
+    };
+    let collector = |spec: Value| vec![("/spec/metricsCollectorSpec".to_owned(), spec)];
+    let page = |page: Value| {
+        collector(json!({"collector": {"kind": "PrometheusMetric"}, "source": {"httpGet": page}}))
+    };
+    let one = |pointer: &str, new: Value| vec![(pointer.to_owned(), new)];
+    let source = "spec.metricsCollectorSpec.source";
+    let rows: Vec<(Vec<(String, Value)>, String)> = vec![
+        (
+            one("/spec/algorithm/algorithmName", json!("")),
+            "spec.algorithm.algorithmName: Required".into(),
+        ),
+        (
+            one("/spec/earlyStopping", json!({})),
+            "spec.earlyStopping.algorithmName: Required".into(),
+        ),
+        (
+            one(template, Value::Null),
+            "spec.trialTemplate: Required".into(),
+        ),
+        (
+            one(&with("configMap"), json!({"configMapName": "a"})),
+            "spec.trialTemplate: Required".into(),
+        ),
+        (
+            [
+                own.as_slice(),
+                &one(&with("configMap"), json!({"configMapName": "a"})),
+            ]
+            .concat(),
+            "spec.trialTemplate.configMap: Required".into(),
+        ),
+        (
+            one(&with("trialParameters"), json!([])),
+            "spec.trialTemplate: Invalid".into(),
+        ),
+        (
+            second("bs", ""),
+            "spec.trialTemplate.trialParameters[1]: Invalid".into(),
+        ),
+        (
+            second("b{s", "--bs"),
+            "spec.trialTemplate.trialParameters[1]: Invalid".into(),
+        ),
+        (
+            one(&with("trialSpec/metadata"), json!({"namespace": "n"})),
+            "spec.trialTemplate: Invalid".into(),
+        ),
+        (
+            parameter("int", json!({"max": "2"})),
+            "spec.parameters[0].feasibleSpace.max: Required".into(),
+        ),
+        (
+            parameter("int", json!({"min": "1", "max": "2", "list": ["1"]})),
+            "spec.parameters[0].feasibleSpace.list: Invalid".into(),
+        ),
+        (
+            parameter("discrete", json!({"list": ["1"], "step": "1"})),
+            "spec.parameters[0].feasibleSpace: Invalid".into(),
+        ),
+        (
+            collector(
+                json!({"collector": {"kind": "TensorFlowEvent"}, "source": {"fileSystemPath": {"format": "TEXT"}}}),
+            ),
+            format!("{source}.fileSystemPath.format: Invalid"),
+        ),
+        (
+            collector(
+                json!({"collector": {"kind": "Custom", "customCollector": {"name": "c"}}, "source": {"fileSystemPath": {"path": "x", "kind": "File"}}}),
+            ),
+            format!("{source}.fileSystemPath: Invalid"),
+        ),
+        (
+            page(json!({"port": "http"})),
+            format!("{source}.httpGet.port: Invalid"),
+        ),
+        (
+            page(json!({"port": 80, "path": "metrics"})),
+            format!("{source}.httpGet.path: Invalid"),
+        ),
+    ];
+    let mut facts = ClusterFacts::default();
+    facts.collectors.push("PrometheusMetric".to_owned());
+    for (changes, wanted) in rows {
+        let changes: Vec<(&str, Value)> = changes
+            .iter()
+            .map(|(at, new)| (at.as_str(), new.clone()))
+            .collect();
+        let refused = aggregate(&validate_create(&changed(&changes), &facts)).unwrap_or_default();
+        let found = refused.starts_with(&wanted)
+            || refused.contains(&format!("[{wanted}"))
+            || refused.contains(&format!(", {wanted}"));
+        assert!(found, "{wanted}: {refused} of {changes:?}");
+    }
+}
+
 fn completed(policy: &str, reason: &str) -> Experiment {
     let mut old = changed(&[("/spec/resumePolicy", json!(policy))]);
     old.status = serde_json::from_value(json!({"trials": 6, "conditions": [

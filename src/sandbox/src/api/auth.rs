@@ -46,6 +46,21 @@ impl User {
         }
     }
 
+    /// Somebody else, by name: a service account's groups follow from it unless some are given.
+    pub(super) fn named(name: &str, mut groups: Vec<String>) -> User {
+        if let Some((namespace, _)) = account_parts(name)
+            && groups.is_empty()
+        {
+            groups.push("system:serviceaccounts".into());
+            groups.push(format!("system:serviceaccounts:{namespace}"));
+        }
+        groups.push("system:authenticated".into());
+        User {
+            name: name.to_owned(),
+            groups,
+        }
+    }
+
     fn is_master(&self) -> bool {
         self.groups.iter().any(|g| g == MASTERS)
     }
@@ -137,20 +152,13 @@ fn impersonated(user: User, headers: &HeaderMap) -> Result<User, ApiError> {
     if !user.is_master() {
         return Err(ApiError::forbidden_impersonation(&user.name, &name));
     }
-    let mut groups: Vec<String> = headers
+    let groups: Vec<String> = headers
         .get_all("impersonate-group")
         .iter()
         .map(text)
         .filter(|g| !g.is_empty())
         .collect();
-    if let Some((namespace, _)) = account_parts(&name)
-        && groups.is_empty()
-    {
-        groups.push("system:serviceaccounts".into());
-        groups.push(format!("system:serviceaccounts:{namespace}"));
-    }
-    groups.push("system:authenticated".into());
-    Ok(User { name, groups })
+    Ok(User::named(&name, groups))
 }
 
 /// Namespace and name of the service account that a user's name means.

@@ -1,4 +1,4 @@
-//! Questions about oneself: posted, answered, not stored.
+//! Questions about oneself and others: posted, answered, not stored.
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,21 @@ use crate::resources::Resource;
 use super::auth::{self, MASTERS, User};
 use super::managed::{self, Writer};
 use super::status::ApiError;
+
+/// Whom a review asks about.
+fn subject(spec: &Value) -> Result<User, &'static str> {
+    let groups = spec["groups"].as_array().into_iter().flatten();
+    let groups: Vec<String> = groups
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    match spec["user"].as_str().unwrap_or_default() {
+        "" if groups.is_empty() => {
+            Err("at least one of spec.user and spec.groups must be specified")
+        }
+        name => Ok(User::named(name, groups)),
+    }
+}
 
 /// Answers a review.
 pub fn answer(
@@ -22,8 +37,14 @@ pub fn answer(
             body["metadata"] = json!({"creationTimestamp": age::now()});
             body["status"] = json!({"userInfo": {"username": user.name, "groups": user.groups}});
         }
-        "SelfSubjectAccessReview" => {
+        "SelfSubjectAccessReview" | "SubjectAccessReview" => {
             let spec = &body["spec"];
+            let other = (resource.kind == "SubjectAccessReview").then(|| subject(spec));
+            let user = match &other {
+                Some(Ok(other)) => other,
+                Some(Err(error)) => return Err(ApiError::bad_request(*error)),
+                None => user,
+            };
             let allowed = match (&spec["resourceAttributes"], &spec["nonResourceAttributes"]) {
                 (Value::Object(r), Value::Null) => {
                     let text = |key: &str| r.get(key).and_then(Value::as_str).unwrap_or("");

@@ -119,6 +119,7 @@ impl Lab {
             "trials" => resource("kubeflow.org", "v1beta1", "Trial", plural),
             "jobs" => resource("batch", "v1", "Job", plural),
             "pods" => resource("", "v1", "Pod", plural),
+            "configmaps" => resource("", "v1", "ConfigMap", plural),
             other => panic!("unknown kind {other}"),
         };
         Api::namespaced_with(self.client.clone(), NAMESPACE, &resource)
@@ -246,6 +247,16 @@ impl Lab {
         Recording { states, task }
     }
 
+    /// Lets the pod of a trial that hangs succeed.
+    pub async fn release(&self, trial: &str, values: Vec<(&'static str, String)>) {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let of_trial = ListParams::default().labels(&format!("katib.kubeflow.org/trial={trial}"));
+        let pods = api.list(&of_trial).await.expect("list").items;
+        for pod in &pods {
+            succeed(&self.client, &self.observation, pod, values.clone()).await;
+        }
+    }
+
     pub async fn delete(&self, plural: &str, name: &str, params: DeleteParams) {
         self.api(plural)
             .delete(name, &params)
@@ -299,6 +310,11 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Every state noted so far, of all objects, in the order of the changes.
+    pub fn so_far(&self) -> Vec<Value> {
+        self.states.lock().expect("states").clone()
+    }
+
     /// The states of one object, once one of them is as wanted.
     pub async fn until(&self, name: &str, is_last: impl Fn(&Value) -> bool) -> Vec<Value> {
         let waiting = async {
@@ -408,33 +424,39 @@ async fn kubelet(
         match fate {
             Fate::Hang => {}
             Fate::Fail => set_phase(&api, &name, "Failed").await,
-            Fate::Succeed(values) => {
-                let trial = pod.labels().get("katib.kubeflow.org/trial").cloned();
-                let rows = values
-                    .into_iter()
-                    .map(|(metric, value)| Row {
-                        time: "2026-01-01T00:00:00Z".parse().expect("time"),
-                        metric: metric.to_owned(),
-                        value,
-                    })
-                    .collect();
-                if let Some(trial) = trial {
-                    let namespace = pod.namespace().unwrap_or_default();
-                    observation
-                        .report(&namespace, &trial, rows)
-                        .await
-                        .expect("rows");
-                }
-                let mark = json!({"metadata": {"annotations": {
-                    controllers::trial::COLLECTED: "true"}}});
-                let patched = api
-                    .patch(&name, &PatchParams::default(), &Patch::Merge(mark))
-                    .await;
-                patched.expect("marked");
-                set_phase(&api, &name, "Succeeded").await;
-            }
+            Fate::Succeed(values) => succeed(&client, &observation, &pod, values).await,
         }
     }
+}
+
+/// A pod prints values of metrics, which are collected, and succeeds.
+async fn succeed(
+    client: &Client,
+    observation: &ObservationStore,
+    pod: &Pod,
+    values: Vec<(&'static str, String)>,
+) {
+    let namespace = pod.namespace().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let name = pod.name_any();
+    let rows = values
+        .into_iter()
+        .map(|(metric, value)| Row {
+            time: "2026-01-01T00:00:00Z".parse().expect("time"),
+            metric: metric.to_owned(),
+            value,
+        })
+        .collect();
+    if let Some(trial) = pod.labels().get("katib.kubeflow.org/trial") {
+        let reported = observation.report(&namespace, trial, rows).await;
+        reported.expect("rows");
+    }
+    let mark = json!({"metadata": {"annotations": {controllers::trial::COLLECTED: "true"}}});
+    let patched = api
+        .patch(&name, &PatchParams::default(), &Patch::Merge(mark))
+        .await;
+    patched.expect("marked");
+    set_phase(&api, &name, "Succeeded").await;
 }
 
 async fn set_phase(api: &Api<Pod>, name: &str, phase: &str) {

@@ -372,7 +372,8 @@ pub fn deadline(job: &Job) -> Option<Timestamp> {
 }
 
 /// How long the next pod has to wait: 10 s after the first failure in a row, then twice as
-/// long each time.
+/// long each time. Not at all when the clock was set back since: Kubernetes would wait until it
+/// is where it was.
 pub fn delay(pods: &[&Pod], now: Timestamp) -> Option<Duration> {
     let last_success = pods
         .iter()
@@ -390,7 +391,12 @@ pub fn delay(pods: &[&Pod], now: Timestamp) -> Option<Duration> {
     let delay = FIRST_DELAY
         .saturating_mul(2_u32.saturating_pow(doublings))
         .min(LONGEST_DELAY);
-    let passed = Duration::try_from(now.duration_since(*last)).unwrap_or_default();
+    let since = now.duration_since(*last);
+    if since.is_negative() && since.unsigned_abs() > delay {
+        // The clock was set back since: how much of the delay has passed is not known.
+        return None;
+    }
+    let passed = Duration::try_from(since).unwrap_or_default();
     delay.checked_sub(passed).filter(|left| !left.is_zero())
 }
 

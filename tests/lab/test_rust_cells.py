@@ -13,7 +13,7 @@ from test_cluster import GOOD, experiment
 
 BASE = "katlab/base:1"
 IMAGE = "katlab-test/rust-cells:1"
-FOREVER = ["sh", "-c", "echo begun ${trialParameters.lr}; sleep 600; echo accuracy=1"]
+FOREVER = ["sh", "-c", "{ echo begun ${trialParameters.lr}; sleep 600; echo accuracy=1; }"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def here(katlab_bin, tmp_path_factory):
     (folder / "image" / "Fails").write_text(f"FROM {BASE}\nRUN echo the reason; exit 3\n")
     (folder / "image" / "Sleeps").write_text(f"FROM {BASE}\nRUN echo asleep; sleep 600\n")
     write(folder, "good", GOOD)
-    write(folder, "endless", FOREVER, maxTrialCount=1, parallelTrialCount=1)
+    write(folder, "endless", FOREVER, maxTrialCount=1, parallelTrialCount=1, maxFailedTrialCount=1)
     write(folder, "exits", ["sh", "-c", "echo the reason; exit 1 # ${trialParameters.lr}"])
     lab = Lab(folder / "home", folder)
     with Kernel(lab.home, cwd=folder, environment={"DOCKER_CONFIG": str(lab.docker_config)}) as kernel:
@@ -157,6 +157,7 @@ def test_a_cell_that_does_not_heed_an_interrupt_is_ended(here):
 
     outcome = here.collect(here.send(code), code, on_message=interrupt)
     assert outcome.reply["ename"] == "KeyboardInterrupt" and "gone" in outcome.shown, outcome
+    assert len(outcome.of("display_data")) == 1, outcome
     assert here.run('katlab::experiment("endless")?.name').result == '"endless"'
     outcome = here.run(':experiment delete endless --yes\nkatlab::experiments()?.iter().any(|one| one.name == "endless")')
     assert outcome.result in ("true", "false"), outcome

@@ -240,6 +240,10 @@ impl Bridge {
                     .ok_or_else(|| MagicError::new("what the magic found is no longer there"))
             }
             _ => {
+                // One who does not heed the interrupt begins nothing new.
+                if cell.cancel.is_cancelled() {
+                    return Err(MagicError::interrupted());
+                }
                 self.come_by(request).await;
                 let work = async {
                     if let Some(answer) = begun.answer(request, &cell).await {

@@ -24,7 +24,29 @@ const BATCH: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Begun {
     watching: Option<Watching>,
-    reading: Option<Lines>,
+    reading: Option<Reading>,
+}
+
+/// A log that is read.
+struct Reading {
+    /// The first line, which tells whether there is a log at all.
+    first: Option<Line>,
+    lines: Lines,
+}
+
+impl Reading {
+    async fn open(cluster: &Cluster, target: &Target, extent: Extent) -> Result<Self, Error> {
+        let mut lines = logs::open(cluster, target, extent);
+        let first = lines.next().await?;
+        Ok(Self { first, lines })
+    }
+
+    async fn next(&mut self) -> Result<Option<Line>, Error> {
+        match self.first.take() {
+            Some(line) => Ok(Some(line)),
+            None => self.lines.next().await,
+        }
+    }
 }
 
 impl Begun {
@@ -77,13 +99,15 @@ impl Begun {
             tail.parse()
                 .map_err(|_| MagicError::usage(format!("{tail} is no number of lines")))
         });
-        let cluster = ctx.cluster(request.argument("namespace")).await?;
-        let target = ctx.or_interrupted(find(&cluster, name)).await?;
         let extent = Extent {
             tail: tail.transpose()?,
             ..Extent::default()
         };
-        self.reading = Some(logs::open(&cluster, &target, extent));
+        let cluster = ctx.cluster(request.argument("namespace")).await?;
+        let (target, reading) = ctx
+            .or_interrupted(read_log(&cluster, name, &extent))
+            .await?;
+        self.reading = Some(reading);
         Ok(json!({
             "pod": target.pod,
             "container": target.container,
@@ -114,20 +138,31 @@ impl Begun {
     }
 }
 
-/// The log meant by a name: also of an experiment, whose youngest trial with a pod it is.
-async fn find(cluster: &Cluster, name: &str) -> Result<Target, Error> {
+/// Opens the log meant by a name: also of an experiment, whose youngest trial with a log it is.
+async fn read_log(
+    cluster: &Cluster,
+    name: &str,
+    extent: &Extent,
+) -> Result<(Target, Reading), Error> {
     let namespace = cluster.namespace.as_str();
-    let refused = match logs::find(cluster, namespace, name, None).await {
+    let open = async |name: &str| {
+        let target = logs::find(cluster, namespace, name, None).await?;
+        let reading = Reading::open(cluster, &target, extent.clone()).await?;
+        Ok((target, reading))
+    };
+    let refused = match open(name).await {
         Err(error @ Error::LogOfExperiment { .. }) => error,
-        found => return found,
+        opened => return opened,
     };
     let table = trials::of_experiment(cluster, namespace, name).await?;
     let mut latest = None;
     for trial in table.rows.iter().rev() {
-        match logs::find(cluster, namespace, &trial.name, None).await {
-            Ok(target) => return Ok(target),
-            // Without pods there is no log; the youngest trial says why there are none.
-            Err(error @ Error::Input { .. }) => _ = latest.get_or_insert(error),
+        match open(&trial.name).await {
+            Ok(opened) => return Ok(opened),
+            // Without a pod that has started there is no log; the youngest trial says why there is none.
+            Err(error @ (Error::Input { .. } | Error::Invalid { .. })) => {
+                _ = latest.get_or_insert(error);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -249,4 +284,76 @@ impl Seen {
 
 fn has_started(trial: &TrialRow) -> bool {
     trial.status == "Running" || trial.is_ended()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use katlab_lab::katib::experiments::Summary;
+    use katlab_lab::katib::trials::TrialTable;
+
+    /// An experiment in a condition with so many trials counted as ended, and trials: name, condition and
+    /// the seconds of their start and end.
+    fn snapshot(condition: &str, ended: u32, trials: &[(&str, &str, u8, u8)]) -> Snapshot {
+        let conditions = |kind: &str| json!([{ "type": kind, "status": "True" }]);
+        let at = |second: &u8| format!("2026-01-01T10:00:{second:02}Z");
+        let trials: Vec<_> = trials
+            .iter()
+            .map(|(name, condition, start, end)| {
+                let trial = json!({
+                    "metadata": { "name": name, "creationTimestamp": at(start) },
+                    "spec": {},
+                    "status": { "conditions": conditions(condition), "startTime": at(start),
+                                "completionTime": (*end > 0).then(|| at(end)) },
+                });
+                serde_json::from_value(trial).expect("a trial")
+            })
+            .collect();
+        let experiment = json!({
+            "metadata": { "name": "e" }, "spec": {},
+            "status": { "conditions": conditions(condition), "trialsSucceeded": ended },
+        });
+        let experiment = Summary::of(&serde_json::from_value(experiment).expect("an experiment"));
+        Snapshot {
+            trials: TrialTable::of(Some(experiment.clone()), &trials),
+            experiment,
+            at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn told(events: Vec<Json>) -> Vec<String> {
+        let told = |event: &Json| {
+            let about = event
+                .pointer("/trial/name")
+                .or(event.pointer("/experiment/status"));
+            format!("{} {}", event["kind"], about.unwrap_or(&Json::Null)).replace('"', "")
+        };
+        events.iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_watcher_is_told_each_thing_once_and_in_the_order_in_which_it_happened() {
+        let mut seen = Seen::default();
+        let mut news = |condition, ended, trials: &[_]| {
+            let news = told(seen.news(&snapshot(condition, ended, trials)));
+            (news, seen.is_ahead)
+        };
+        let (a, b) = (("a", "Succeeded", 1, 5), ("b", "Running", 2, 0));
+        let first = ["experiment Running", "started a", "started b", "ended a"];
+        assert_eq!(
+            news("Running", 1, &[a, b]),
+            (first.map(str::to_owned).into(), false)
+        );
+        assert_eq!(
+            news("Running", 1, &[a, b, ("c", "Created", 6, 0)]),
+            (vec![], false)
+        );
+        // The experiment has counted two ends, and the second is seen after it.
+        assert_eq!(news("Succeeded", 2, &[a, b]), (vec![], true));
+        let last = ["ended b", "experiment Succeeded"];
+        assert_eq!(
+            news("Succeeded", 2, &[a, ("b", "Failed", 2, 7)]),
+            (last.map(str::to_owned).into(), false)
+        );
+    }
 }

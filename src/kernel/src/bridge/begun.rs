@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::Needed as _;
 use super::answers::{experiment_json, trial_json};
-use crate::magics::{Context, MagicError};
+use crate::magics::{Context, ErrorKind, MagicError};
 
 /// How long a trial's end is waited for that the experiment has counted already.
 const STRAGGLER: Duration = Duration::from_secs(2);
@@ -188,10 +188,9 @@ impl Watching {
             if self.last {
                 return Ok(None);
             }
-            let interrupted = |error: MagicError| error.hint("the experiment goes on");
             let update = if self.seen.is_ahead {
-                let late = async { Ok::<_, Error>(self.watch.next().await?) };
-                match tokio::time::timeout(STRAGGLER, ctx.or_interrupted(late)).await {
+                let late = ctx.or_interrupted(self.watch.next());
+                match tokio::time::timeout(STRAGGLER, late).await {
                     Ok(update) => update,
                     Err(_) => {
                         self.events.extend(self.seen.take_end());
@@ -203,7 +202,7 @@ impl Watching {
                 ctx.or_interrupted(self.watch.next()).await
             };
             let update = update.map_err(|error| match error.kind {
-                crate::magics::ErrorKind::Interrupted => interrupted(error),
+                ErrorKind::Interrupted => error.hint("the experiment goes on"),
                 _ => error,
             })?;
             match update {

@@ -24,7 +24,8 @@ use crate::jupyter::message::{Message, Signer};
 use crate::output::Output;
 use crate::scratch;
 
-/// Whoever holds outputs until their place among the printed lines comes by.
+/// Whoever holds outputs until their place among the printed lines comes by, and answers what the program
+/// of the cells asks.
 pub trait Held: Send + Sync {
     /// The place of a held output came by.
     fn shown(&self, ticket: &str, output: &Output);

@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(
             images.table().to_string(),
             "repository  tag  image id      created               size\n\
-             digits      1    0123456789ab  2026-01-01T00:00:00Z  72.8MB\n\
+             digits        1  0123456789ab  2026-01-01T00:00:00Z  72.8MB\n\
              \u{20}                fedcba987654                        999B"
         );
         assert_eq!(images.filter(|image| image.size < 1000).len(), 1);

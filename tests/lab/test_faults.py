@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -59,6 +60,18 @@ def test_a_metric_that_never_comes_makes_the_trial_unavailable(kubectl):  # noqa
     wait_until(lambda: finished(kubectl, "silent"), 120)
     for trial in ended_trials(kubectl, "silent"):
         assert conditions(trial) == ["Created", "MetricsUnavailable"]
+
+
+def test_a_metric_that_is_said_otherwise_is_answered_with_a_filter_that_reads_it(kubectl, lab):  # noqa: F811
+    create(kubectl, "otherwise", "katlab/base:1", ["sh", "-c", "echo accuracy: ${trialParameters.lr}"],
+           maxTrialCount=1, parallelTrialCount=1, maxFailedTrialCount=1)
+    wait_until(lambda: finished(kubectl, "otherwise"), 120)
+    [trial] = ended_trials(kubectl, "otherwise")
+    name = trial["metadata"]["name"]
+    text, = lab.run(f":why {name}")
+    [proposal] = re.findall(r"metricsFormat: \['(.+?)'\]", text)
+    tried, = lab.run(f":metrics test {name} --filter '{proposal}'")
+    assert re.search(r"accuracy +1 ", tried), tried
 
 
 def test_an_image_that_cannot_be_pulled_shows_within_seconds(kubectl, lab):  # noqa: F811

@@ -1,4 +1,4 @@
-//! The socket between a Rust cell and the kernel: one line of JSON each way per call.
+//! The socket between a Rust cell and the kernel: a line of JSON each way for each call.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -169,40 +169,68 @@ impl Response {
     }
 }
 
-pub(crate) fn call(call: &str, arguments: &[(&str, &str)]) -> Result<Json, Error> {
-    let (Ok(socket), Ok(token)) = (
-        std::env::var(SOCKET_VARIABLE),
-        std::env::var(TOKEN_VARIABLE),
-    ) else {
-        return Err(
-            Error::new("this program does not run in a cell of a katlab notebook")
-                .with_hint("open the notebook with the katlab kernel"),
-        );
-    };
-    let request = Request {
-        token,
-        call: call.to_owned(),
-        arguments: arguments
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-    };
-    let lost = |error: std::io::Error| {
-        Error::new(format!(
-            "the katlab kernel does not answer on its socket: {error}"
-        ))
-        .with_hint("restart the kernel; experiments go on without it")
-    };
-    let mut stream = UnixStream::connect(&socket).map_err(lost)?;
-    stream
-        .write_all(format!("{}\n", request.to_line()).as_bytes())
-        .map_err(lost)?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).map_err(lost)?;
-    match Response::from_line(&line)? {
-        Response::Answer(answer) => Ok(answer),
-        Response::Failure { message, hint } => Err(Error { message, hint }),
+/// A connection to the kernel, which keeps what was begun on it until it is closed: what is watched or
+/// read in parts goes on from one question to the next.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: BufReader<UnixStream>,
+    token: String,
+}
+
+impl Connection {
+    /// Opens one.
+    pub(crate) fn open() -> Result<Self, Error> {
+        let (Ok(socket), Ok(token)) = (
+            std::env::var(SOCKET_VARIABLE),
+            std::env::var(TOKEN_VARIABLE),
+        ) else {
+            return Err(
+                Error::new("this program does not run in a cell of a katlab notebook")
+                    .with_hint("open the notebook with the katlab kernel"),
+            );
+        };
+        let stream = UnixStream::connect(&socket).map_err(lost)?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            token,
+        })
     }
+
+    /// Asks, and waits for the answer however long it takes; an interrupt of the cell is one as well.
+    pub(crate) fn call(&mut self, call: &str, arguments: &[(&str, &str)]) -> Result<Json, Error> {
+        let request = Request {
+            token: self.token.clone(),
+            call: call.to_owned(),
+            arguments: arguments
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        self.stream
+            .get_mut()
+            .write_all(format!("{}\n", request.to_line()).as_bytes())
+            .map_err(lost)?;
+        let mut line = String::new();
+        if self.stream.read_line(&mut line).map_err(lost)? == 0 {
+            return Err(lost(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        match Response::from_line(&line)? {
+            Response::Answer(answer) => Ok(answer),
+            Response::Failure { message, hint } => Err(Error { message, hint }),
+        }
+    }
+}
+
+/// Asks once.
+pub(crate) fn call(call: &str, arguments: &[(&str, &str)]) -> Result<Json, Error> {
+    Connection::open()?.call(call, arguments)
+}
+
+fn lost(error: std::io::Error) -> Error {
+    Error::new(format!(
+        "the katlab kernel does not answer on its socket: {error}"
+    ))
+    .with_hint("restart the kernel; experiments go on without it")
 }
 
 #[cfg(test)]

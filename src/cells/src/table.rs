@@ -86,6 +86,26 @@ pub(crate) fn short(number: f64) -> String {
     }
 }
 
+/// A number of bytes as docker writes it: three digits and a decimal unit.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes}B");
+    }
+    let (mut value, mut unit) = (bytes as f64 / 1000.0, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = (2 - value.log10().floor() as i32).clamp(0, 2) as usize;
+    let number = format!("{value:.digits$}");
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => &number,
+    };
+    format!("{number}{}", UNITS[unit])
+}
+
 /// Rows of text under column titles. Columns whose cells are all numbers are right-aligned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {

@@ -1,7 +1,6 @@
 //! Experiments, trials and their metrics as values.
 
 use std::fmt;
-use std::ops::Deref;
 
 use crate::bridge;
 use crate::plot::{self, Figure, Plot};
@@ -98,7 +97,7 @@ impl Trial {
         self.table().evcxr_display();
     }
 
-    fn from_json(json: &Json) -> Result<Self> {
+    pub(crate) fn from_json(json: &Json) -> Result<Self> {
         Ok(Self {
             name: text(json, "name")?,
             status: text(json, "status")?,
@@ -122,7 +121,7 @@ fn find<'a>(values: &'a [(String, Value)], name: &str) -> Option<&'a Value> {
         .map(|(_, value)| value)
 }
 
-fn text(json: &Json, member: &str) -> Result<String> {
+pub(crate) fn text(json: &Json, member: &str) -> Result<String> {
     Ok(json
         .get(member)
         .ok_or_else(|| Error::missing(member))?
@@ -292,6 +291,8 @@ pub struct Experiment {
     pub namespace: String,
     /// Type of its last condition: `Created`, `Running`, `Succeeded`, `Failed`, …
     pub status: String,
+    /// Why it has that condition, in a sentence; may be empty
+    pub message: String,
     /// Name of the objective metric
     pub objective: String,
     /// The value to reach, if one was set
@@ -311,6 +312,7 @@ impl Experiment {
             name: text(json, "name")?,
             namespace: text(json, "namespace")?,
             status: text(json, "status")?,
+            message: text(json, "message")?,
             objective: text(json, "objective")?,
             goal: json.get("goal").and_then(Json::number),
             trials: count("trials"),
@@ -433,7 +435,7 @@ impl MetricPoints {
 /// Makes a list behave as a slice, and a loop over it or over a reference to it one over its items.
 macro_rules! behaves_as_slice {
     ($($list:ty, $field:tt, $item:ty;)*) => {$(
-        impl Deref for $list {
+        impl ::std::ops::Deref for $list {
             type Target = [$item];
 
             fn deref(&self) -> &[$item] {
@@ -460,6 +462,8 @@ macro_rules! behaves_as_slice {
         }
     )*};
 }
+
+pub(crate) use behaves_as_slice;
 
 behaves_as_slice! {
     Trials, list, Trial;

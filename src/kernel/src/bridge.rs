@@ -2,28 +2,41 @@
 //!
 //! A cell's program calls functions of the crate `katlab`; each opens the socket, sends a line of
 //! JSON with the token from its environment, and reads a line back. Work is done with the clients
-//! and settings of the session, as by a magic.
+//! and settings of the session, as by a magic. An interrupt of the cell answers what is asked with an
+//! error, so that the cell ends by itself and its variables stay; a program that goes away while it
+//! asks takes the work with it.
 
 mod answers;
+mod begun;
+mod deeds;
 
 pub use answers::trials_json;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use katlab::Request;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
 
+use self::begun::Begun;
 use crate::engine::process::Held;
 use crate::event::Bundle;
-use crate::magics::{Context, MagicError};
+use crate::magics::{self, Context, ErrorKind, MagicError};
 use crate::output::Output;
 use crate::scratch;
 
 /// The longest line a cell may send.
 const LIMIT: u64 = 64 * 1024 * 1024;
+/// How long work may go on after an interrupt, to clean up.
+const GRACE: Duration = Duration::from_millis(300);
+/// How long a mark is waited for; none comes where the cell's output goes elsewhere.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The argument that names the mark before which nothing is to be shown.
+const PLACE: &str = "place";
 
 /// An open bridge; closed when dropped.
 pub struct Bridge {
@@ -40,12 +53,26 @@ struct State {
     held: HashMap<String, Item>,
     /// What magics found and variables are about to take.
     given: HashMap<String, Value>,
+    /// How many calls wait for their answers.
+    asked: usize,
+    /// Whether an interrupt of the cell has answered a call.
+    cut: bool,
 }
 
 enum Item {
-    Display { id: String, bundle: Bundle },
-    Update { id: String, bundle: Bundle },
-    Clear { wait: bool },
+    Display {
+        id: String,
+        bundle: Bundle,
+    },
+    Update {
+        id: String,
+        bundle: Bundle,
+    },
+    Clear {
+        wait: bool,
+    },
+    /// Nothing to show: a call waits until what was printed before it is shown.
+    Place(CancellationToken),
 }
 
 impl Item {
@@ -54,6 +81,7 @@ impl Item {
             Self::Display { id, bundle } => output.display_as(&id, bundle),
             Self::Update { id, bundle } => output.update(&id, bundle),
             Self::Clear { wait } => output.clear(wait),
+            Self::Place(come_by) => come_by.cancel(),
         }
     }
 }
@@ -97,7 +125,11 @@ impl Bridge {
     /// Runs Rust on behalf of a cell: what its program asks meanwhile is answered in its context.
     pub async fn serving<T>(&self, cell: Context, run: impl Future<Output = T>) -> T {
         let output = cell.output.clone();
-        self.lock().cell = Some(cell);
+        {
+            let mut state = self.lock();
+            state.cell = Some(cell);
+            state.cut = false;
+        }
         let outcome = run.await;
         let left: Vec<Item> = {
             let mut state = self.lock();
@@ -127,31 +159,52 @@ impl Bridge {
     }
 
     async fn serve(&self, mut stream: UnixStream) -> std::io::Result<()> {
-        let mut line = String::new();
-        {
-            let (read, _) = stream.split();
-            BufReader::new(read.take(LIMIT))
-                .read_line(&mut line)
-                .await?;
+        let (read, mut write) = stream.split();
+        let mut read = BufReader::new(read);
+        let mut begun = Begun::default();
+        loop {
+            let mut line = String::new();
+            if (&mut read).take(LIMIT).read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let answer = tokio::select! {
+                biased;
+                answer = self.reply(&line, &mut begun) => answer,
+                () = gone(&mut read) => return Ok(()),
+            };
+            write.write_all(format!("{answer}\n").as_bytes()).await?;
         }
+    }
+
+    /// The line that answers a line.
+    async fn reply(&self, line: &str, begun: &mut Begun) -> Value {
         let answer = match Request::from_line(line.trim_end()) {
-            Ok(request) if same(&request.token, &self.token) => self.answer(&request).await,
+            Ok(request) if same(&request.token, &self.token) => {
+                let _asked = Asked::note(self);
+                self.answer(&request, begun).await
+            }
             Ok(_) => Err(
                 MagicError::new("the token of the call is not this kernel's")
                     .hint("restart the program of the cells with `:restart`"),
             ),
             Err(error) => Err(MagicError::new(error.to_string())),
         };
-        let mut text = match answer {
+        match answer {
             Ok(answer) => json!({ "answer": answer }),
-            Err(error) => json!({ "failure": { "message": error.message, "hint": error.hint } }),
+            Err(error) => {
+                if error.kind == ErrorKind::Interrupted {
+                    self.lock().cut = true;
+                }
+                let message = match error.detail {
+                    Some(detail) => format!("{}\n{}", error.message, detail.trim_end()),
+                    None => error.message,
+                };
+                json!({ "failure": { "message": message, "hint": error.hint } })
+            }
         }
-        .to_string();
-        text.push('\n');
-        stream.write_all(text.as_bytes()).await
     }
 
-    async fn answer(&self, request: &Request) -> Result<Value, MagicError> {
+    async fn answer(&self, request: &Request, begun: &mut Begun) -> Result<Value, MagicError> {
         let cell = self.lock().cell.clone().ok_or_else(|| {
             MagicError::new("no cell runs that this call could belong to")
                 .hint("join threads before the cell ends")
@@ -175,6 +228,7 @@ impl Bridge {
                     .to_owned(),
                 bundle: bundle(request),
             }),
+            "place" => hold(|_, _| Item::Place(CancellationToken::new())),
             "clear" => hold(|_, request| Item::Clear {
                 wait: request.argument("wait") == Some("true"),
             }),
@@ -186,16 +240,76 @@ impl Bridge {
                     .ok_or_else(|| MagicError::new("what the magic found is no longer there"))
             }
             _ => {
-                let answer = answers::answer(request, &cell).await;
-                let redactor = cell.session.redactor();
+                // One who does not heed the interrupt begins nothing new.
+                if cell.cancel.is_cancelled() {
+                    return Err(MagicError::interrupted());
+                }
+                self.come_by(request).await;
+                let work = async {
+                    if let Some(answer) = begun.answer(request, &cell).await {
+                        return answer;
+                    }
+                    match deeds::answer(request, &cell).await {
+                        Some(answer) => answer,
+                        None => answers::answer(request, &cell).await,
+                    }
+                };
+                let answer = magics::supervised(work, GRACE, &cell).await;
+                cell.output.flush();
                 answer
-                    .map(|value| redactor.value(&value))
-                    .map_err(|error| MagicError {
-                        message: redactor.text(&error.message),
-                        ..error
-                    })
+                    .map(|value| cell.session.redactor().value(&value))
+                    .map_err(|error| magics::mask(error, &cell.session))
             }
         }
+    }
+
+    /// Waits until what was printed before a call that shows something is shown.
+    async fn come_by(&self, request: &Request) {
+        let Some(ticket) = request.argument(PLACE) else {
+            return;
+        };
+        let come_by = match self.lock().held.get(ticket) {
+            Some(Item::Place(come_by)) => come_by.clone(),
+            _ => return,
+        };
+        _ = tokio::time::timeout(PATIENCE, come_by.cancelled()).await;
+    }
+}
+
+/// A call that waits for its answer, for as long as this lives.
+struct Asked<'a>(&'a Bridge);
+
+impl<'a> Asked<'a> {
+    fn note(bridge: &'a Bridge) -> Self {
+        bridge.lock().asked += 1;
+        Self(bridge)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.lock().asked -= 1;
+    }
+}
+
+/// Waits until whoever asked hangs up; one who asks again has not.
+async fn gone(read: &mut (impl AsyncBufReadExt + Unpin)) {
+    match read.fill_buf().await {
+        Ok([]) | Err(_) => {}
+        Ok(_) => std::future::pending().await,
+    }
+}
+
+/// What a call was given.
+trait Needed {
+    /// An argument that it cannot do without.
+    fn needed(&self, name: &str) -> Result<&str, MagicError>;
+}
+
+impl Needed for Request {
+    fn needed(&self, name: &str) -> Result<&str, MagicError> {
+        self.argument(name)
+            .ok_or_else(|| MagicError::new(format!("`{}` needs the argument `{name}`", self.call)))
     }
 }
 
@@ -205,6 +319,11 @@ impl Held for Bridge {
         if let Some(item) = item {
             item.show(output);
         }
+    }
+
+    fn is_asked(&self) -> bool {
+        let state = self.lock();
+        state.asked > 0 || state.cut
     }
 }
 
@@ -246,7 +365,6 @@ mod tests {
     use crate::output::testing::Recorder;
     use crate::session::Session;
     use katlab_lab::home::Home;
-    use tokio_util::sync::CancellationToken;
 
     async fn call(bridge: &Bridge, token: &str, name: &str, arguments: &[(&str, &str)]) -> Value {
         let mut stream = UnixStream::connect(bridge.directory.path().join("socket"))

@@ -1,28 +1,27 @@
-//! The calls that read: settings, experiments, trials and their metrics.
+//! The calls that read: settings, images, experiments, trials and their metrics.
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use katlab::Request;
 use katlab_lab::cluster::Cluster;
+use katlab_lab::docker::image::{Filter, Image};
 use katlab_lab::katib::experiments::{self, Summary};
 use katlab_lab::katib::observations::{self, Point};
-use katlab_lab::katib::trials::{self, TrialTable};
+use katlab_lab::katib::trials::{self, TrialRow, TrialTable};
 use katlab_lab::katib::value::Value;
 use katlab_lab::kubernetes::Scope;
 use katlab_lab::settings::is_secret_name;
 use serde_json::{Map, Value as Json, json};
 
+use super::Needed as _;
 use crate::magics::analysis::plot::{self, Plot};
 use crate::magics::analysis::{self, Origin, Source};
 use crate::magics::{Context, MagicError, nearest};
 
 /// Answers a call.
 pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, MagicError> {
-    let argument = |name: &str| {
-        request.argument(name).ok_or_else(|| {
-            MagicError::new(format!("`{}` needs the argument `{name}`", request.call))
-        })
-    };
+    let argument = |name| request.needed(name);
     match request.call.as_str() {
         "trials" => match request.argument("from") {
             Some(folder) => {
@@ -86,6 +85,10 @@ pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, Mag
             };
             Ok(points.iter().map(point).collect())
         }
+        "images" => {
+            let images = ctx.docker().await?.images(&Filter::default()).await?;
+            Ok(images.iter().map(image_json).collect())
+        }
         "env" => {
             let name = argument("name")?;
             let setting = ctx.session.settings().get(name)?;
@@ -137,41 +140,62 @@ fn value_json(value: &Value) -> Json {
 
 /// Trials, and where they are from: a namespace of the cluster, or the folder of an export.
 pub fn trials_json(table: &TrialTable, namespace: &str, folder: &str) -> Json {
-    let row = |trial: &trials::TrialRow| {
-        let parameters: Map<String, Json> = trial
-            .parameters
-            .iter()
-            .map(|(name, value)| (name.clone(), value_json(value)))
-            .collect();
-        let metrics: Map<String, Json> = trial
-            .metrics
-            .iter()
-            .filter_map(|metric| Some((metric.name.clone(), value_json(metric.value.as_ref()?))))
-            .collect();
-        let seconds = trial
-            .ended
-            .and_then(|ended| Some(ended.duration_since(trial.started?).as_secs_f64()));
-        json!({
-            "name": trial.name,
-            "status": trial.status,
-            "parameters": parameters,
-            "metrics": metrics,
-            "objective": trial.metric(&table.objective.metric).and_then(Value::number),
-            "best": trial.best,
-            "seconds": seconds,
-        })
-    };
+    let metric = &table.objective.metric;
+    let row = |trial| trial_json(trial, metric);
     let trials: Vec<Json> = table.rows.iter().map(row).collect();
     json!({
         "experiment": table.name(), "namespace": namespace, "from": folder, "trials": trials,
     })
 }
 
-fn experiment_json(summary: &Summary) -> Json {
+/// A trial; its objective is the value of that metric.
+pub(super) fn trial_json(trial: &TrialRow, metric: &str) -> Json {
+    let parameters: Map<String, Json> = trial
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.clone(), value_json(value)))
+        .collect();
+    let metrics: Map<String, Json> = trial
+        .metrics
+        .iter()
+        .filter_map(|metric| Some((metric.name.clone(), value_json(metric.value.as_ref()?))))
+        .collect();
+    let seconds = trial
+        .ended
+        .and_then(|ended| Some(ended.duration_since(trial.started?).as_secs_f64()));
+    json!({
+        "name": trial.name,
+        "status": trial.status,
+        "parameters": parameters,
+        "metrics": metrics,
+        "objective": trial.metric(metric).and_then(Value::number),
+        "best": trial.best,
+        "seconds": seconds,
+    })
+}
+
+fn image_json(image: &Image) -> Json {
+    // Some builders write no time at all, which comes out as 1970.
+    let created = Timestamp::from_second(image.created)
+        .ok()
+        .filter(|_| image.created > 0);
+    json!({
+        "name": image.name(),
+        "repository": image.repository,
+        "tag": image.tag,
+        "id": image.id,
+        "digest": image.digest,
+        "created": created.map(|time| time.to_string()),
+        "size": image.size,
+    })
+}
+
+pub(super) fn experiment_json(summary: &Summary) -> Json {
     json!({
         "name": summary.name,
         "namespace": summary.namespace,
         "status": summary.status,
+        "message": summary.message,
         "objective": summary.objective.metric,
         "goal": summary.objective.goal,
         "trials": summary.counts.total,

@@ -10,6 +10,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("Cargo.toml", MANIFEST),
     ("lib.rs", include_str!("../../../cells/src/lib.rs")),
     ("bridge.rs", include_str!("../../../cells/src/bridge.rs")),
+    ("follow.rs", include_str!("../../../cells/src/follow.rs")),
+    ("images.rs", include_str!("../../../cells/src/images.rs")),
     ("json.rs", include_str!("../../../cells/src/json.rs")),
     ("plot.rs", include_str!("../../../cells/src/plot.rs")),
     ("table.rs", include_str!("../../../cells/src/table.rs")),

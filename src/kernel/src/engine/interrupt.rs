@@ -1,7 +1,8 @@
 //! What an interrupt does to a Rust cell, gentlest first.
 //!
 //! While cargo or rustc run, ending them ends the cell and every variable is kept. While the
-//! analyser thinks, a compile is about to begin, so wait for it. While the cell's program runs,
+//! analyser thinks, a compile is about to begin, so wait for it. While the cell's program waits for an
+//! answer of the kernel, the answer is that it was interrupted, and variables are kept. While it runs,
 //! only its end helps, and variables are lost. An engine that will not end the cell is ended itself.
 
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(25);
 const WATCH: Duration = Duration::from_millis(150);
 /// How long the analyser may think, or cargo be ended again and again.
 const GENTLE: Duration = Duration::from_secs(15);
+/// How long a program may take to hand on that its call was interrupted.
+const HEED: Duration = Duration::from_millis(800);
 /// An engine that has not ended a cell this long after its program was killed is stuck.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -50,6 +53,13 @@ pub async fn end_cell(process: Arc<Process>) {
         }
         tokio::time::sleep(LOOK).await;
     }
+    end_program(process).await;
+}
+
+/// Lets a cell end by itself whose program waited for the kernel: what it asked has been answered with
+/// an error. One that does not heed it is ended.
+pub async fn end_asking_cell(process: Arc<Process>) {
+    tokio::time::sleep(HEED).await;
     end_program(process).await;
 }
 

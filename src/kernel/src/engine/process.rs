@@ -24,10 +24,14 @@ use crate::jupyter::message::{Message, Signer};
 use crate::output::Output;
 use crate::scratch;
 
-/// Whoever holds outputs until their place among the printed lines comes by.
+/// Whoever holds outputs until their place among the printed lines comes by, and answers what the program
+/// of the cells asks.
 pub trait Held: Send + Sync {
     /// The place of a held output came by.
     fn shown(&self, ticket: &str, output: &Output);
+
+    /// Whether the program of the cells waits for an answer, or was given one by the interrupt.
+    fn is_asked(&self) -> bool;
 }
 
 /// A running engine.
@@ -352,6 +356,11 @@ impl Process {
         if let Some(held) = &self.held {
             held.shown(ticket, output);
         }
+    }
+
+    /// Whether the program of the cells waits for the kernel, which an interrupt makes answer.
+    pub fn waits_for_us(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.is_asked())
     }
 
     /// Whoever shows the late output of a cell does so until the next cell begins.

@@ -90,7 +90,9 @@ pub async fn run(
             () = cancel.cancelled(), if ladder.is_none() => {
                 // What prints is a program that runs: there is no compile to wait for.
                 let prints = cell.printed && cell.last_text.elapsed() < Duration::from_millis(300);
-                ladder = Some(if prints {
+                ladder = Some(if process.waits_for_us() {
+                    tokio::spawn(interrupt::end_asking_cell(process.clone()))
+                } else if prints {
                     tokio::spawn(interrupt::end_program(process.clone()))
                 } else {
                     tokio::spawn(interrupt::end_cell(process.clone()))

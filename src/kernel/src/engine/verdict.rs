@@ -39,6 +39,10 @@ impl Cell {
         } else {
             self.results > 0
         };
+        // What the kernel answered to the interrupt ended the cell.
+        if cancelled && !reached_end {
+            return Ended::Failed(Failure::interrupted("variables are kept"));
+        }
         if let Some(panic) = &self.panic
             && !reached_end
             && (has_mark || !self.after_panic)

@@ -233,7 +233,7 @@ pub async fn dispatch(line: &str, ctx: &Context) -> Result<(), MagicError> {
 }
 
 /// An error is shown past the output, so it goes through the filter here.
-fn mask(error: MagicError, session: &Session) -> MagicError {
+pub(crate) fn mask(error: MagicError, session: &Session) -> MagicError {
     let redactor = session.redactor();
     MagicError {
         message: redactor.text(&error.message),
@@ -288,14 +288,25 @@ async fn run_line(line: &str, ctx: &Context) -> Result<(), MagicError> {
 /// Runs a magic, and drops it when it goes on for too long after an interrupt.
 async fn supervise(call: Box<dyn registry::Call>, ctx: &Context) -> Result<(), MagicError> {
     let grace = call.grace();
-    let mut run = call.run(ctx);
+    supervised(call.run(ctx), grace, ctx).await
+}
+
+/// Does something as a magic does: an interrupt leaves it so much time to clean up.
+///
+/// # Errors
+/// What the future fails with, or [`MagicError::interrupted`].
+pub(crate) async fn supervised<T>(
+    run: impl Future<Output = Result<T, MagicError>>,
+    grace: Duration,
+    ctx: &Context,
+) -> Result<T, MagicError> {
     let cut = async {
         ctx.cancel.cancelled().await;
         tokio::time::sleep(grace).await;
     };
     tokio::select! {
         biased;
-        result = &mut run => match result {
+        result = run => match result {
             // Whatever broke on the way was the interrupt's doing; what the magic says of it stays.
             Err(error) if ctx.cancel.is_cancelled() && error.kind != ErrorKind::Interrupted => {
                 Err(MagicError::interrupted())

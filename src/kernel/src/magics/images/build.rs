@@ -51,10 +51,51 @@ pub struct Build {
     engine: EngineArgs,
 }
 
-impl Magic for Build {
-    const NAME: &'static str = "build";
+impl Build {
+    /// A build as a Rust cell wants it: a folder, and options with their values.
+    ///
+    /// # Errors
+    /// An option that there is not.
+    pub fn of_cell<'a>(
+        folder: &str,
+        options: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, MagicError> {
+        let mut build = Self {
+            context: folder.into(),
+            tags: Vec::new(),
+            file: None,
+            build_arg: Vec::new(),
+            target: None,
+            label: Vec::new(),
+            no_cache: false,
+            pull: false,
+            engine: EngineArgs::default(),
+        };
+        for (option, value) in options {
+            match option {
+                "tag" => build.tags.push(value.to_owned()),
+                "file" => build.file = Some(value.into()),
+                "build_arg" => build.build_arg.push(value.to_owned()),
+                "target" => build.target = Some(value.to_owned()),
+                "label" => build.label.push(value.to_owned()),
+                "no_cache" => build.no_cache = true,
+                "pull" => build.pull = true,
+                other => {
+                    return Err(
+                        MagicError::usage(format!("a build has no option `{other}`"))
+                            .hint("`:help build` lists them"),
+                    );
+                }
+            }
+        }
+        Ok(build)
+    }
 
-    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+    /// Does it, and returns what was built.
+    ///
+    /// # Errors
+    /// When the folder or the Dockerfile is not as it should be, a step fails, or the person interrupts.
+    pub async fn build(self, ctx: &Context) -> Result<Built, MagicError> {
         let mut tags = Vec::new();
         for tag in &self.tags {
             let reference = Reference::parse(tag)?;
@@ -108,7 +149,7 @@ impl Magic for Build {
                         short(&built.id)
                     ));
                 }
-                Ok(())
+                Ok(built)
             }
             Err(docker::Error::Interrupted) => {
                 progress.finish(Status::Stopped, "the build was interrupted", false);
@@ -120,6 +161,14 @@ impl Magic for Build {
                 Err(error.into())
             }
         }
+    }
+}
+
+impl Magic for Build {
+    const NAME: &'static str = "build";
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        self.build(ctx).await.map(drop)
     }
 
     fn explain(&self) -> Vec<String> {

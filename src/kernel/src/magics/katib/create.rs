@@ -52,21 +52,25 @@ pub struct Create {
 impl Create {
     /// Creates what stands in the context's body.
     pub(super) fn of_body(place: NamespaceArgs) -> Self {
+        Self::of_file("-", place)
+    }
+
+    /// Creates what stands in a file; `-` is the context's body.
+    pub fn of_file(file: &str, place: NamespaceArgs) -> Self {
         Self {
-            file: "-".to_owned(),
+            file: file.to_owned(),
             fix: false,
             dry_run: false,
             yes: false,
             place,
         }
     }
-}
 
-impl Magic for Create {
-    const NAME: &'static str = "experiment create";
-    const BODY: Body = Body::Dash;
-
-    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+    /// Does it, and returns what was created: nothing where it was a dry run.
+    ///
+    /// # Errors
+    /// When a check says that it cannot work, or the cluster refuses it.
+    pub async fn create(self, ctx: &Context) -> Result<Option<Summary>, MagicError> {
         let (origin, text) = text_of(ctx, &self.file)?;
         let cluster = self.place.cluster(ctx).await?;
         let options = options(cluster.is_sandbox(), Some(cluster.namespace.clone()));
@@ -123,7 +127,7 @@ impl Magic for Create {
         if found.iter().any(|check| check.verdict == Verdict::Bad) && !self.yes {
             return Err(
                 MagicError::new("a check says that this cannot work; nothing was created")
-                    .hint("mend it, or add --yes to try all the same"),
+                    .hint("mend it; `:experiment create --yes` tries all the same"),
             );
         }
 
@@ -135,7 +139,7 @@ impl Magic for Create {
                 "the cluster would take it, in {} (dry run: nothing was created)",
                 target(&cluster)
             ));
-            return Ok(());
+            return Ok(None);
         }
         let created = ctx
             .or_interrupted(creation::send(&cluster, namespace, &manifest, Mode::Create))
@@ -165,7 +169,16 @@ impl Magic for Create {
         );
         details.row("Next", format!(":experiment watch {}", summary.name));
         ctx.output.show(details.bundle());
-        Ok(())
+        Ok(Some(summary))
+    }
+}
+
+impl Magic for Create {
+    const NAME: &'static str = "experiment create";
+    const BODY: Body = Body::Dash;
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        self.create(ctx).await.map(drop)
     }
 
     fn explain(&self) -> Vec<String> {

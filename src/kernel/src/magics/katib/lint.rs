@@ -145,7 +145,7 @@ impl Checked {
         Err(match self.report.fixable() {
             0 => error.hint("each finding above says how it is mended"),
             count => error.hint(format!(
-                "--fix mends {count} of the findings; the others say how"
+                "`:experiment lint --fix` mends {count} of the findings; the others say how"
             )),
         })
     }

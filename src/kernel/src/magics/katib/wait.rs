@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use katlab_lab::katib::experiments::Summary;
 use katlab_lab::katib::watch::{self, Until, Update};
 
 use super::{counts, goal};
 use crate::magics::kubernetes::{NamespaceArgs, logs::duration, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::progress::Progress;
+use crate::render::status::Status;
 use crate::render::table::number_text;
 
 /// What to wait for.
@@ -47,10 +49,22 @@ pub struct Wait {
     place: NamespaceArgs,
 }
 
-impl Magic for Wait {
-    const NAME: &'static str = "experiment wait";
+impl Wait {
+    /// Waits until an experiment has ended, well or badly.
+    pub fn for_the_end(name: &str, timeout: Duration, place: NamespaceArgs) -> Self {
+        Self {
+            name: name.to_owned(),
+            condition: For::Completed,
+            timeout,
+            place,
+        }
+    }
 
-    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+    /// Does it, and returns how the experiment stands then.
+    ///
+    /// # Errors
+    /// When the time is up, or the experiment cannot get there any more.
+    pub async fn wait(self, ctx: &Context) -> Result<Summary, MagicError> {
         let cluster = self.place.cluster(ctx).await?;
         let until = match self.condition {
             For::Completed => Until::Completed,
@@ -101,13 +115,16 @@ impl Magic for Wait {
         match waited {
             Ok(snapshot) => {
                 let summary = snapshot.experiment;
-                progress.done(format!(
+                let ended = format!(
                     "experiment {}: {}; {}",
                     self.name,
                     summary.status,
                     counts(&summary.counts)
-                ));
-                Ok(())
+                );
+                let badly = self.condition == For::Completed && summary.is_failed();
+                let status = if badly { Status::Failed } else { Status::Ok };
+                progress.finish(status, ended, false);
+                Ok(summary)
             }
             Err(error) => {
                 if error.kind == crate::magics::ErrorKind::Interrupted {
@@ -120,6 +137,14 @@ impl Magic for Wait {
                 })
             }
         }
+    }
+}
+
+impl Magic for Wait {
+    const NAME: &'static str = "experiment wait";
+
+    async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        self.wait(ctx).await.map(drop)
     }
 
     fn explain(&self) -> Vec<String> {

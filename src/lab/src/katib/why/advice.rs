@@ -1,5 +1,6 @@
 //! What failures mean, and what to do about them.
 
+use katlab_katib::capture;
 use katlab_katib::types::{CollectorKind, Trial};
 
 use super::{Diagnosis, Mood};
@@ -123,4 +124,30 @@ pub(super) fn collector_advice(trial: &Trial, objective: &str) -> String {
         ),
         _ => format!("print {line} on standard output"),
     }
+}
+
+/// A filter that reads the metric where the trial's own does not, with the line of the log that shows it.
+/// The log is what the collector reads where it takes standard output, and only there.
+pub(super) fn filter_advice(trial: &Trial, objective: &str, log: &[String]) -> Option<String> {
+    let spec = &trial.spec.metrics_collector;
+    let kind = spec.collector.as_ref().map(|one| one.kind.clone());
+    if !matches!(kind, None | Some(CollectorKind::StdOut)) {
+        return None;
+    }
+    let filters = spec.source.as_ref().and_then(|one| one.filter.as_ref());
+    let filters = filters.map_or(&[][..], |filter| &filter.metrics_format);
+    let now = capture::Trial::new(filters, vec![objective.to_owned()]).ok()?;
+    let unread = |line: &&String| line.contains(objective) && now.line(line).captures.is_empty();
+    let (line, filter) = log
+        .iter()
+        .rev()
+        .filter(unread)
+        .find_map(|line| Some((line, capture::proposal(line, objective)?)))?;
+    let name = trial.metadata.name();
+    // In YAML between single quotes, a quote is written twice.
+    let yaml = filter.replace('\'', "''");
+    Some(format!(
+        "the log has the line `{}`, which the filter does not read; with spec.metricsCollectorSpec.source.filter.metricsFormat: ['{yaml}'] it is read (`:metrics test {name} --filter` tries it first)",
+        line.trim()
+    ))
 }

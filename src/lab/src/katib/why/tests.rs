@@ -1,3 +1,4 @@
+use super::advice::filter_advice;
 use super::trial::{conclude_trial, culprit};
 use super::{Diagnosis, Mood};
 use crate::katib::trials::TrialRow;
@@ -113,6 +114,22 @@ fn a_metric_that_never_came_is_answered_with_the_line_to_print() {
         found.advice,
         ["write a line such as accuracy=0.97 to /tmp/m.log"]
     );
+}
+
+#[test]
+fn a_log_that_says_the_metric_otherwise_is_answered_with_a_filter_that_reads_it() {
+    let mut trial = trial("MetricsUnavailable");
+    let log = ["epoch 1", "val accuracy: 0.91", "accuracy is fine", "bye"].map(str::to_owned);
+    // The collector reads a file, and the log is not that file.
+    assert_eq!(filter_advice(&trial, "accuracy", &log), None);
+    trial.spec.metrics_collector = Default::default();
+    let advice = filter_advice(&trial, "accuracy", &log).unwrap();
+    assert!(advice.contains("the line `val accuracy: 0.91`"), "{advice}");
+    assert!(advice.contains(r"metricsFormat: ['(\w+):\s+("), "{advice}");
+    assert_eq!(filter_advice(&trial, "accuracy", &log[2..]), None);
+    // What the filter reads is not its fault.
+    let read = ["accuracy=0.91".to_owned()];
+    assert_eq!(filter_advice(&trial, "accuracy", &read), None);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use katlab_katib::names::{RECONCILE_ERROR, condition as kinds};
 use katlab_katib::types::Trial;
 
-use super::advice::{collector_advice, pull_advice, pull_reason, terminated};
+use super::advice::{collector_advice, filter_advice, pull_advice, pull_reason, terminated};
 use super::facts::{self, event_text, pod_facts};
 use super::{Diagnosis, Mood, NO_PLACE};
 use crate::cluster::{Cluster, Result};
@@ -13,6 +13,11 @@ use crate::kubernetes::events::EventRow;
 use crate::kubernetes::jobs::{self, JobRow};
 use crate::kubernetes::logs::{self, Extent};
 use crate::kubernetes::pods::{self, ContainerState, PodRow, State, TRIAL_LABEL};
+
+/// How much of the end of a log is looked through.
+const READ: u32 = 1000;
+/// How much of it is shown.
+const SHOWN: usize = 12;
 
 pub(super) async fn of_trial(
     cluster: &Cluster,
@@ -87,13 +92,21 @@ pub(super) async fn of_trial(
                 cluster,
                 &target,
                 Extent {
-                    tail: Some(12),
+                    tail: Some(READ),
                     ..Extent::default()
                 },
             )
             .await
             && !lines.is_empty()
         {
+            let objective = trial.spec.objective.as_ref();
+            if row.status == kinds::METRICS_UNAVAILABLE
+                && let Some(objective) = objective.map(|one| &one.objective_metric_name)
+                && let Some(advice) = filter_advice(trial, objective, &lines)
+            {
+                found.advice.insert(0, advice);
+            }
+            let lines = lines[lines.len().saturating_sub(SHOWN)..].to_vec();
             found.log = Some((
                 format!("pod {}, container {}", target.pod, target.container),
                 lines,

@@ -15,10 +15,12 @@ use bollard::query_parameters::{
     TagImageOptionsBuilder,
 };
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Secret};
 use katlab_sandbox::metrics::Filter;
 use katlab_sandbox::registry::{Credentials, Registry};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams,
+};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +69,24 @@ async fn ends_of_containers_are_told_with_code_reason_and_output() {
     ] {
         machine.said("well", text).await;
     }
+    // A list has them in their order. The scheduler's are of the newer form.
+    let events = machine.api::<Event>().list(&ListParams::default()).await;
+    let told: Vec<[String; 3]> = events
+        .expect("events")
+        .into_iter()
+        .filter(|event| event.involved_object.name.as_deref() == Some("well"))
+        .map(|event| [event.reason, event.action, event.involved_object.field_path])
+        .map(|texts| texts.map(Option::unwrap_or_default))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ["Scheduled", "Binding", ""],
+            ["Pulled", "", "spec.containers{main}"],
+            ["Created", "", "spec.containers{main}"],
+            ["Started", "", "spec.containers{main}"],
+        ]
+    );
 
     let ill = machine.phase("ill", "Failed").await;
     assert_eq!(terminated(&ill), (3, "Error"));

@@ -57,7 +57,7 @@ unit: machine
 
 # Whole-product tests: real Jupyter clients, Docker Engine, registry, kubectl, browser.
 product: setup-test
-	KATLAB_BIN=$(KATLAB) $(TEST_VENV)/bin/python -m pytest -q -n 2 --dist loadgroup tests $(PYTEST)
+	KATLAB_BIN=$(KATLAB) $(TEST_VENV)/bin/python -m pytest -q -n 2 tests $(PYTEST)
 
 test: lint unit product
 

@@ -11,13 +11,18 @@ from cells import BINARY  # noqa: E402
 from jupyter import Kernel  # noqa: E402
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With several workers (`-n`): a kernel's tests run beside the lab's, which run one after another, for the port
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With several workers (`-n`): the kernel's tests run beside the lab's, which run one after another, for the port
     of Katib's DBManager on the engine's bridge belongs to one sandbox at a time."""
-    for item in items:
-        group = "lab" if "lab" in item.path.parts else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByRoom(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.split("::")[0]
+            return "lab" if path.startswith("lab/") else path
+
+    return ByRoom(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -151,8 +151,8 @@ def test_wrong_pull_credentials_are_told_by_the_pod(lab, kubectl):  # noqa: F811
     wait_until(told, 30)
     refused = lab.fails(":logs nosecret")
     assert "is an experiment" in refused and ":trials nosecret" in refused
-    shown, = lab.run(":trials nosecret")
-    assert "Running: " in shown and "ImagePull" in shown
+    # The pod's status follows its event.
+    wait_until(lambda: re.search("Running: .*ImagePull", lab.run(":trials nosecret")[0]), 30)
     lab.run(":experiment delete nosecret --yes")
 
 

@@ -521,7 +521,7 @@ mod tests {
             "trial     ★ b\nstatus    Succeeded\nlr        0.0123456789\nopt       adam\naccuracy  0.95\nseconds   3"
         );
         let text = r#"[{"name":"digits","namespace":"lab","status":"Running","objective":"accuracy","goal":0.99,
-            "trials":3,"succeeded":2,"failed":1}]"#;
+            "trials":3,"succeeded":2,"failed":1,"message":""}]"#;
         let experiments = Experiments::from_json(&Json::parse(text).unwrap()).unwrap();
         let table = experiments.table().to_string();
         let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();

@@ -593,7 +593,7 @@ mod tests {
         );
         assert_eq!(
             words("a**"),
-            "error parsing regexp: invalid nested repetition operator: `*`"
+            "error parsing regexp: invalid nested repetition operator: `**`"
         );
         assert!(words("(?=x)").contains("unsupported Perl syntax"));
         assert!(compile("(a").is_err());

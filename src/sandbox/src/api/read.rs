@@ -16,6 +16,9 @@ use super::query::Query;
 use super::selector::{Fields, Labels};
 use super::status::{ApiError, FieldError};
 
+/// How long a list waits for a revision that is yet to come, as Kubernetes does.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Which objects a list or watch is about.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
@@ -194,16 +197,14 @@ impl Api {
 
     /// Waits, a little, until the store has reached a revision that a client has seen elsewhere.
     async fn reached(&self, revision: u64) -> Result<(), ApiError> {
-        for _ in 0..60 {
-            if self.store().revision() >= revision {
-                return Ok(());
+        let waiting = async {
+            while self.store().revision() < revision {
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Err(ApiError::revision_too_large(
-            revision,
-            self.store().revision(),
-        ))
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .map_err(|_| ApiError::revision_too_large(revision, self.store().revision()))
     }
 
     /// A list of objects: all, or a page.

@@ -500,6 +500,8 @@ SECTIONS = {
 
 def main():
     chosen = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(SECTIONS)
+    if unknown := [name for name in chosen if name not in SECTIONS]:
+        sys.exit(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="katlab-bench-"))
     (scratch / "work").mkdir()
     lab = Lab(scratch / "home", scratch / "work")

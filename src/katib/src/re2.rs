@@ -77,6 +77,11 @@ impl<'p> Reader<'p> {
         Some(c)
     }
 
+    /// What has been read since a place.
+    fn since(&self, start: &'p str) -> &'p str {
+        &start[..start.len() - self.rest.len()]
+    }
+
     fn literal(&mut self, c: char) {
         let mut buffer = [0; 4];
         self.out
@@ -105,12 +110,11 @@ impl<'p> Reader<'p> {
                 self.rest = &start[length..];
                 self.out.push_str(&start[..length]);
                 self.lazy();
-                let piece = |from: &'p str| &from[..from.len() - self.rest.len()];
                 if let Some(first) = repeated {
-                    return refuse("invalid nested repetition operator", piece(first));
+                    return refuse("invalid nested repetition operator", self.since(first));
                 }
                 if self.is_empty {
-                    return refuse("missing argument to repetition operator", piece(start));
+                    return refuse("missing argument to repetition operator", self.since(start));
                 }
                 repeated = Some(start);
                 continue;
@@ -176,11 +180,11 @@ impl<'p> Reader<'p> {
             let Some(end) = named.find('>') else {
                 return refuse("invalid named capture", start);
             };
-            let (name, rest) = (&named[..end], &named[end + 1..]);
+            let name = &named[..end];
+            self.rest = &named[end + 1..];
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                return refuse("invalid named capture", &start[..start.len() - rest.len()]);
+                return refuse("invalid named capture", self.since(start));
             }
-            self.rest = rest;
             // Katib counts groups; and Go takes a name twice, which Rust does not.
             self.open("(");
             return Ok(());
@@ -192,7 +196,7 @@ impl<'p> Reader<'p> {
                 'i' | 'm' | 's' | 'U' => has_flag = true,
                 '-' if !is_negated => (is_negated, has_flag) = (true, false),
                 ':' | ')' if has_flag || !is_negated => {
-                    let flags = &start[..start.len() - self.rest.len()];
+                    let flags = self.since(start);
                     match c {
                         ':' => self.open(flags),
                         // Rust has no flags that are none.
@@ -204,8 +208,7 @@ impl<'p> Reader<'p> {
                 _ => break,
             }
         }
-        let piece = &start[..start.len() - self.rest.len()];
-        refuse("invalid or unsupported Perl syntax", piece)
+        refuse("invalid or unsupported Perl syntax", self.since(start))
     }
 
     fn open(&mut self, group: &str) {
@@ -275,18 +278,16 @@ impl<'p> Reader<'p> {
             Some(name) => (name, true),
             None => (name, false),
         };
+        self.rest = &self.rest[length..];
         let is_known = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
             && Regex::new(&format!("\\p{{{name}}}")).is_ok();
         if !is_known {
-            let rest = &self.rest[length..];
-            let piece = &start[..start.len() - rest.len()];
-            return refuse("invalid character class range", piece);
+            return refuse("invalid character class range", self.since(start));
         }
         self.out
             .push_str(if negated != caret { "\\P{" } else { "\\p{" });
         self.out.push_str(name);
         self.out.push('}');
-        self.rest = &self.rest[length..];
         Ok(())
     }
 
@@ -321,10 +322,7 @@ impl<'p> Reader<'p> {
             }
             'x' => match self.hexadecimal() {
                 Some(value) => value,
-                None => {
-                    let piece = &start[..start.len() - self.rest.len()];
-                    return refuse("invalid escape sequence", piece);
-                }
+                None => return refuse("invalid escape sequence", self.since(start)),
             },
             c if c.is_ascii() && !c.is_ascii_alphanumeric() => c,
             c => return refuse("invalid escape sequence", piece(1 + c.len_utf8())),
@@ -416,8 +414,7 @@ impl<'p> Reader<'p> {
                 self.next();
                 high = self.class_char(start)?;
                 if high < low {
-                    let length = range.len() - self.rest.len();
-                    return refuse("invalid character class range", &range[..length]);
+                    return refuse("invalid character class range", self.since(range));
                 }
             }
             self.class_literal(low);

@@ -26,10 +26,10 @@ const LONGEST_MESSAGE: usize = 1024;
 /// Events whose count is remembered.
 const REMEMBERED: usize = 4096;
 /// The component whose events are those of `events.k8s.io`.
-const SCHEDULER: &str = "default-scheduler";
+pub(crate) const SCHEDULER: &str = "default-scheduler";
 
 /// How urgent an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Hash)]
 enum Severity {
     Normal,
     Warning,
@@ -142,12 +142,8 @@ impl Said {
         let mut hasher = DefaultHasher::new();
         let about = &self.regarding;
         (&about.uid, &about.field_path, self.component).hash(&mut hasher);
-        (self.is_warning(), self.reason, &self.message).hash(&mut hasher);
+        (self.severity, self.reason, &self.message).hash(&mut hasher);
         hasher.finish()
-    }
-
-    fn is_warning(&self) -> bool {
-        self.severity == Severity::Warning
     }
 
     fn type_(&self) -> String {

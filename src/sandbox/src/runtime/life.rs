@@ -35,7 +35,7 @@ use super::status::{Report, State, Termination, View, condition, restart_policy}
 use super::volume::{self, Owner, Volumes, mounts, open_paths, writable_for_all};
 use super::{ENGINE_PAUSE, Runtime, remove_containers, remove_volumes};
 use super::{claims, memory, non_root, termination};
-use crate::controllers::events::Recorder;
+use crate::controllers::events::{self, Recorder};
 
 /// The node's address as pods' status shows it.
 const HOST: &str = "127.0.0.1";
@@ -128,7 +128,7 @@ pub(super) async fn live(
     };
     let life = Life {
         runtime,
-        scheduler: kubelet.component("default-scheduler"),
+        scheduler: kubelet.component(events::SCHEDULER),
         kubelet,
         written: tokio::sync::Mutex::new(serde_json::to_value(&pod.status).unwrap_or_default()),
         report: Mutex::new(report),

@@ -353,7 +353,7 @@ pub fn normalize(
     let rules = &resource.kind_rules;
     let mut unknown = Vec::new();
     if let Some(typed) = rules.typed {
-        numbers_to_quantities(object);
+        read_as_go(object);
         let kept = (typed.again)(object).map_err(|why| unhandled(object, resource, &why))?;
         prune(object, &kept, "", &mut unknown);
         let spec = match resource.kind {
@@ -362,6 +362,7 @@ pub fn normalize(
         };
         kinds::quantities_in(spec).map_err(|why| unhandled(object, resource, &why))?;
     } else {
+        read_as_go(&mut object["metadata"]);
         let kept = kinds::typed_metadata(&object["metadata"])
             .map_err(|why| unhandled(object, resource, &why))?;
         prune(&mut object["metadata"], &kept, "metadata", &mut unknown);
@@ -378,28 +379,36 @@ pub fn normalize(
     Ok(())
 }
 
-/// Kubernetes takes numbers where an amount is meant.
-fn numbers_to_quantities(value: &mut Value) {
+/// Kubernetes takes numbers where an amount is meant, and what is nothing in a map whose keys are
+/// data for an empty text or amount: `KEY:` in YAML.
+fn read_as_go(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            for (key, below) in map.iter_mut() {
-                if matches!(
-                    key.as_str(),
+            for (field, below) in map.iter_mut() {
+                let is_amounts = matches!(
+                    field.as_str(),
                     "limits" | "requests" | "capacity" | "allocatable"
-                ) {
-                    for amount in below.as_object_mut().into_iter().flatten().map(|(_, v)| v) {
-                        if amount.is_number() {
-                            *amount = json!(amount.to_string());
+                );
+                if let Value::Object(entries) = below
+                    && managed::is_map(field)
+                {
+                    for entry in entries.values_mut() {
+                        match entry {
+                            Value::Null => *entry = json!(if is_amounts { "0" } else { "" }),
+                            Value::Number(amount) if is_amounts => {
+                                *entry = json!(amount.to_string());
+                            }
+                            _ => {}
                         }
                     }
-                } else if key == "sizeLimit" && below.is_number() {
+                } else if field == "sizeLimit" && below.is_number() {
                     *below = json!(below.to_string());
                 } else {
-                    numbers_to_quantities(below);
+                    read_as_go(below);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(numbers_to_quantities),
+        Value::Array(items) => items.iter_mut().for_each(read_as_go),
         _ => {}
     }
 }
@@ -485,6 +494,25 @@ mod tests {
                 .message
                 .ends_with("strict decoding error: unknown field \"metadata.nonsense\"")
         );
+    }
+
+    #[test]
+    fn nothing_in_a_map_of_data_is_empty_and_a_number_is_an_amount() {
+        let map = r#"{"apiVersion":"v1","kind":"ConfigMap","data":{"empty":null,"limits":null,"full":"x"}}"#;
+        let map = read("", "v1", "configmaps", map).expect("a ConfigMap");
+        assert_eq!(
+            map.object["data"],
+            json!({"empty": "", "limits": "", "full": "x"})
+        );
+        let pod = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"labels":{"l":null}},"spec":{"containers":[{
+            "name":"c","image":"i","resources":{"limits":{"cpu":2,"memory":null}}}]}}"#;
+        let pod = read("", "v1", "pods", pod).expect("a Pod").object;
+        assert_eq!(pod["metadata"]["labels"], json!({"l": ""}));
+        let limits = &pod["spec"]["containers"][0]["resources"]["limits"];
+        assert_eq!(limits, &json!({"cpu": "2", "memory": "0"}));
+        let trial = r#"{"apiVersion":"kubeflow.org/v1beta1","kind":"Trial","metadata":{"labels":{"l":null}}}"#;
+        let trial = read("kubeflow.org", "v1beta1", "trials", trial).expect("a Trial");
+        assert_eq!(trial.object["metadata"]["labels"], json!({"l": ""}));
     }
 
     #[test]

@@ -8,7 +8,6 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: lab test unit product lint bench build machine setup-test clean-lab
 
-CARGO_COMMAND ?= cargo
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KATLAB := $(TARGET)/debug/katlab
 DENY_VERSION := 0.20.2
@@ -23,7 +22,7 @@ export KATLAB_HOME ?= $(LAB)/home
 
 build:
 	@.ci/packages cc=gcc
-	$(CARGO_COMMAND) build --package katlab-kernel
+	cargo build $(CARGO_OPTIONS) --package katlab-kernel
 
 machine:
 	@.ci/packages python3=python3 docker=docker.io
@@ -53,7 +52,7 @@ unit: machine
 	@.ci/packages cc=gcc docker-registry=docker-registry htpasswd=apache2-utils openssl=openssl
 	@# A sandbox of the lab's that still runs has the port of Katib's DBManager, which the tests' pods want.
 	@if [ -x $(KATLAB) ]; then $(KATLAB) sandbox down; fi
-	$(CARGO_COMMAND) test --workspace
+	cargo test $(CARGO_OPTIONS) --workspace
 
 # Whole-product tests: real Jupyter clients, Docker Engine, registry, kubectl, browser.
 product: setup-test
@@ -63,17 +62,17 @@ test: lint unit product
 
 lint:
 	cargo fmt --all --check
-	$(CARGO_COMMAND) clippy --workspace --all-targets -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings" $(CARGO_COMMAND) doc --workspace --no-deps --quiet
+	cargo clippy $(CARGO_OPTIONS) --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc $(CARGO_OPTIONS) --workspace --no-deps --quiet
 	@test -x $(DENY) || cargo install --debug --quiet --locked --no-default-features --root $(TARGET)/tools cargo-deny@$(DENY_VERSION)
 	$(DENY) --offline check bans licenses sources
 
 # Speed, beside what a user would pick instead; medians and ratios, no thresholds.
 bench: setup-test
-	$(CARGO_COMMAND) build --release --package katlab-kernel
+	cargo build $(CARGO_OPTIONS) --release --package katlab-kernel
 	KATLAB_BIN=$(TARGET)/release/katlab $(TEST_VENV)/bin/python tests/bench.py
 	@.ci/venv $(SEARCH_VENV) tests/requirements-search.txt
-	$(CARGO_COMMAND) build --release --package katlab-suggestion --package katlab-analysis --example quality --example importance
+	cargo build $(CARGO_OPTIONS) --release --package katlab-suggestion --package katlab-analysis --example quality --example importance
 	$(SEARCH) 100 1 21 random sobol tpe multivariate-tpe cmaes
 	$(SEARCH) 50 1 3 bayesianoptimization
 	$(SEARCH_VENV)/bin/python tests/search_bench.py $(TARGET)/release/examples/importance

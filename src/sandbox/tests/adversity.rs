@@ -1,9 +1,10 @@
-//! What may befall a machine while an Experiment runs: its disk fills up, its clock is set. A whole
-//! sandbox with its pods on the Docker Engine goes on by itself; no trial is forgotten or runs
-//! twice, and the counts add up. (That it is killed or loses its engine is in `crash` and `engine`.)
+//! What may befall a machine while an Experiment runs: its disk fills up, its clock is set, its Docker
+//! Engine goes away and comes back. A whole sandbox with its pods on the engine goes on by itself; no
+//! trial is forgotten or runs twice, and the counts add up. (That it is killed is in `crash`.)
 
 mod disk;
 mod machine;
+mod road;
 mod server;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +25,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, P
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
 use machine::Clean;
+use road::{cut, road};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,9 @@ const NAMESPACE: &str = "kubeflow-user";
 const EXPERIMENT: &str = "steadfast";
 const TRIALS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(90);
+const ENGINE: &str = "unix:///var/run/docker.sock";
+/// Where a test in a process of its own has its way to the engine.
+const ROAD: &str = "KATLAB_ROAD";
 
 /// By how many seconds the clock of this process is off.
 static OFF: AtomicI64 = AtomicI64::new(0);
@@ -98,7 +103,9 @@ impl Lab {
             let served = lifecycle::serve(options, token).await;
             served.expect("it serves");
         });
-        let docker = Docker::connect_with_unix_defaults().expect("engine");
+        // Never by the way that a test cuts.
+        let engine = Docker::connect_with_unix(ENGINE, 120, bollard::API_DEFAULT_VERSION);
+        let docker = engine.expect("engine");
         let starts: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
         let filters = HashMap::from([
             ("label", vec![label(home)]),
@@ -343,4 +350,41 @@ async fn an_experiment_goes_on_when_the_clock_is_set() {
         OFF.store(off, Ordering::SeqCst);
     }
     lab.ends_well().await;
+}
+
+#[test]
+fn an_experiment_goes_on_when_its_engine_was_away() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("engine.sock");
+    let mut command = disk::alone("on_a_way_that_is_cut");
+    command.env(ROAD, directory.path());
+    command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+    disk::passes(&mut command);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the test above with an engine at the end of a way of its own"]
+async fn on_a_way_that_is_cut() {
+    let Some(directory) = std::env::var_os(ROAD).map(PathBuf::from) else {
+        return;
+    };
+    let socket = directory.join("engine.sock");
+    let mut way = road(&socket);
+    let lab = Lab::start(&directory.join("home")).await;
+    for succeeded in [1, 3] {
+        lab.succeeded(succeeded).await;
+        cut(way, &socket).await;
+        let ended = async {
+            // Trials end, and nobody sees it.
+            while lab.running().await > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("what ran has ended");
+        way = road(&socket);
+    }
+    lab.ends_well().await;
+    drop(way);
 }

@@ -2,9 +2,9 @@
 //! socket of the test's own, which can be closed.
 
 mod machine;
+mod road;
 mod server;
 
-use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,35 +14,12 @@ use katlab_sandbox::runtime::{Engine, Runtime};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use machine::Clean;
+use road::{cut, road};
 use serde_json::{Value, json};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 const IMAGE: &str = "katlab/base:1";
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A way to the engine that can be cut: aborting the task closes every connection.
-fn road(path: &Path) -> JoinHandle<()> {
-    // What an earlier road left would keep the new one from its place.
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).expect("socket");
-    tokio::spawn(async move {
-        let mut travellers = JoinSet::new();
-        while let Ok((mut here, _)) = listener.accept().await {
-            travellers.spawn(async move {
-                let mut there = UnixStream::connect("/var/run/docker.sock").await?;
-                tokio::io::copy_bidirectional(&mut here, &mut there).await
-            });
-        }
-    })
-}
-
-async fn cut(road: JoinHandle<()>, path: &Path) {
-    road.abort();
-    let _ = road.await;
-    std::fs::remove_file(path).expect("socket");
-}
 
 async fn wait<K>(api: &Api<K>, name: &str, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value
 where

@@ -87,14 +87,24 @@ fn mount(dir: &std::ffi::CStr, options: &std::ffi::CStr) -> std::io::Result<()> 
 /// Runs an ignored test of this program in a process of its own, with a small file system on the
 /// directory. Where the system does not let it have one, the size of files will be limited.
 pub fn run_on(test: &str, dir: &Path, size: u64) {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command
-        .args([test, "--exact", "--ignored", "--nocapture"])
-        .env(DIRECTORY, dir);
+    let mut command = alone(test);
+    command.env(DIRECTORY, dir);
     let at = std::ffi::CString::new(dir.to_str().expect("a name")).expect("no zero in it");
     let options = std::ffi::CString::new(format!("size={size}")).expect("no zero in it");
     // SAFETY: between fork and exec only system calls are made, on memory that is there already.
     unsafe { command.pre_exec(move || mount(&at, &options).or(Ok(()))) };
+    passes(&mut command);
+}
+
+/// An ignored test of this program, to be run in a process of its own.
+pub fn alone(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args([test, "--exact", "--ignored", "--nocapture"]);
+    command
+}
+
+/// Runs such a test, which must pass.
+pub fn passes(command: &mut Command) {
     let ended = command.output().expect("it runs");
     let said = String::from_utf8_lossy(&ended.stdout);
     assert!(

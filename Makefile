@@ -61,6 +61,7 @@ product: setup-test
 test: lint unit product
 
 lint:
+	@.ci/packages cc=gcc
 	cargo fmt --all --check
 	cargo clippy $(CARGO_OPTIONS) --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc $(CARGO_OPTIONS) --workspace --no-deps --quiet

@@ -1,7 +1,9 @@
 //! The picture of a chart: the one form that every viewer shows, a notebook on a code host included.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use resvg::usvg::fontdb::Database;
 use resvg::{tiny_skia, usvg};
 
 /// Why a drawing did not become a picture.
@@ -20,11 +22,18 @@ pub enum PngError {
     },
 }
 
-/// The system's fonts plus one of our own, since a fresh machine has none and text would vanish unsaid.
-static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
-    let mut fonts = usvg::fontdb::Database::new();
+/// A font of our own, since a fresh machine has none; with it pictures are the same on every machine.
+static FONT: LazyLock<Arc<Database>> = LazyLock::new(|| {
+    let mut fonts = Database::new();
     fonts.load_font_data(include_bytes!("../font/DejaVuSans-subset.ttf").to_vec());
     fonts.set_sans_serif_family("DejaVu Sans");
+    Arc::new(fonts)
+});
+
+/// The same and the machine's: read only where a name has letters that ours lacks, such as Korean ones.
+static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
+    let mut fonts = Database::clone(&FONT);
+    fonts.load_system_fonts();
     Arc::new(fonts)
 });
 
@@ -37,6 +46,8 @@ pub struct Picture {
     pub width: u32,
     /// Height to be shown at, in CSS pixels.
     pub height: u32,
+    /// The letters that no font on this machine has; the picture has boxes in their place.
+    pub missing: String,
 }
 
 /// Draws an SVG text as a PNG.
@@ -44,12 +55,12 @@ pub struct Picture {
 /// # Errors
 /// [`PngError`]: the text is no SVG, or the picture has no size.
 pub fn from_svg(svg: &str) -> Result<Picture, PngError> {
+    drawn(svg, &FONTS)
+}
+
+fn drawn(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<Picture, PngError> {
     const SCALE: f32 = 2.0;
-    let options = usvg::Options {
-        fontdb: FONTS.clone(),
-        ..usvg::Options::default()
-    };
-    let tree = usvg::Tree::from_str(svg, &options)?;
+    let (tree, missing) = read(svg, fonts)?;
     let size = tree.size().to_int_size();
     let (width, height) = (size.width() * SCALE as u32, size.height() * SCALE as u32);
     let failed = || PngError::Picture { width, height };
@@ -63,7 +74,35 @@ pub fn from_svg(svg: &str) -> Result<Picture, PngError> {
         png: pixels.encode_png().map_err(|_| failed())?,
         width: size.width(),
         height: size.height(),
+        missing,
     })
+}
+
+/// Reads a drawing, and which of its letters no font has.
+fn read(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<(usvg::Tree, String), PngError> {
+    let missing = Mutex::new(BTreeSet::new());
+    let among_all = usvg::FontResolver::default_fallback_selector();
+    let options = usvg::Options {
+        fontdb: FONT.clone(),
+        font_resolver: usvg::FontResolver {
+            select_font: usvg::FontResolver::default_font_selector(),
+            select_fallback: Box::new(|letter, used, known| {
+                // A clone: the fonts of before keep their places in it.
+                *known = Arc::clone(fonts);
+                let found = among_all(letter, used, known);
+                if found.is_none() && !letter.is_control() {
+                    let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
+                    missing.insert(letter);
+                }
+                found
+            }),
+        },
+        ..usvg::Options::default()
+    };
+    let tree = usvg::Tree::from_str(svg, &options)?;
+    drop(options);
+    let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((tree, missing.into_iter().collect()))
 }
 
 #[cfg(test)]
@@ -88,5 +127,29 @@ mod tests {
         };
         assert_eq!(ink(blank), 0);
         assert!(ink(words) > 100, "only {} pixels", ink(words));
+    }
+
+    #[test]
+    fn letters_without_a_font_are_named_and_leave_a_mark() {
+        static NO_MORE: LazyLock<Arc<Database>> = LazyLock::new(|| FONT.clone());
+        let of = |words: &str| {
+            let svg = format!(
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"90\" height=\"30\">\
+                 <text x=\"5\" y=\"20\" font-family=\"sans-serif\">{words}</text></svg>"
+            );
+            let picture = drawn(&svg, &NO_MORE).unwrap();
+            let pixels = tiny_skia::Pixmap::decode_png(&picture.png).unwrap();
+            let ink = pixels
+                .pixels()
+                .iter()
+                .filter(|one| one.alpha() > 128)
+                .count();
+            (picture.missing, ink)
+        };
+        assert_eq!(of("lr").0, "");
+        let (missing, ink) = of("최적화 lr, 최소");
+        assert_eq!(missing, "소적최화");
+        let (_, less) = of("lr, ");
+        assert!(ink > less + 200, "{ink} beside {less}");
     }
 }

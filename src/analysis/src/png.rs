@@ -1,7 +1,8 @@
 //! The picture of a chart: the one form that every viewer shows, a notebook on a code host included.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use resvg::usvg::fontdb::Database;
 use resvg::{tiny_skia, usvg};
@@ -46,7 +47,7 @@ pub struct Picture {
     pub width: u32,
     /// Height to be shown at, in CSS pixels.
     pub height: u32,
-    /// The letters that no font on this machine has; the picture has boxes in their place.
+    /// The letters that no font on this machine has; the picture has Latin ones in their place.
     pub missing: String,
 }
 
@@ -60,7 +61,12 @@ pub fn from_svg(svg: &str) -> Result<Picture, PngError> {
 
 fn drawn(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<Picture, PngError> {
     const SCALE: f32 = 2.0;
-    let (tree, missing) = read(svg, fonts)?;
+    let (mut tree, all_there) = read(svg, fonts)?;
+    let mut missing = String::new();
+    if !all_there {
+        missing = without_font(svg, fonts)?;
+        (tree, _) = read(&romanised(svg, &missing), fonts)?;
+    }
     let size = tree.size().to_int_size();
     let (width, height) = (size.width() * SCALE as u32, size.height() * SCALE as u32);
     let failed = || PngError::Picture { width, height };
@@ -78,9 +84,9 @@ fn drawn(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<Picture, PngError
     })
 }
 
-/// Reads a drawing, and which of its letters no font has.
-fn read(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<(usvg::Tree, String), PngError> {
-    let missing = Mutex::new(BTreeSet::new());
+/// Reads a drawing, and says whether there are fonts for all its letters.
+fn read(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<(usvg::Tree, bool), PngError> {
+    let all_there = AtomicBool::new(true);
     let among_all = usvg::FontResolver::default_fallback_selector();
     let options = usvg::Options {
         fontdb: FONT.clone(),
@@ -91,8 +97,7 @@ fn read(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<(usvg::Tree, Strin
                 *known = Arc::clone(fonts);
                 let found = among_all(letter, used, known);
                 if found.is_none() && !letter.is_control() {
-                    let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
-                    missing.insert(letter);
+                    all_there.store(false, Ordering::Relaxed);
                 }
                 found
             }),
@@ -101,8 +106,38 @@ fn read(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<(usvg::Tree, Strin
     };
     let tree = usvg::Tree::from_str(svg, &options)?;
     drop(options);
-    let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((tree, missing.into_iter().collect()))
+    Ok((tree, all_there.into_inner()))
+}
+
+/// The letters of a drawing that no font has. Of a text only the first is asked for, so each is tried alone.
+fn without_font(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<String, PngError> {
+    let letters: BTreeSet<char> = svg.chars().filter(|letter| !letter.is_ascii()).collect();
+    let mut missing = String::new();
+    for letter in letters {
+        let alone = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"><text font-family=\"sans-serif\">{letter}</text></svg>"
+        );
+        if !read(&alone, fonts)?.1 {
+            missing.push(letter);
+        }
+    }
+    Ok(missing)
+}
+
+/// The drawing with these letters in Latin ones; what has no such form is a question mark.
+fn romanised(svg: &str, missing: &str) -> String {
+    let mut latin = String::with_capacity(svg.len());
+    for letter in svg.chars() {
+        if !missing.contains(letter) {
+            latin.push(letter);
+            continue;
+        }
+        let form = deunicode::deunicode_char(letter).unwrap_or_default();
+        // Nothing that could mean something in SVG.
+        let form: String = form.chars().filter(char::is_ascii_alphanumeric).collect();
+        latin.push_str(if form.is_empty() { "?" } else { &form });
+    }
+    latin
 }
 
 #[cfg(test)]
@@ -130,26 +165,29 @@ mod tests {
     }
 
     #[test]
-    fn letters_without_a_font_are_named_and_leave_a_mark() {
+    fn letters_without_a_font_are_named_and_written_in_latin_ones() {
         static NO_MORE: LazyLock<Arc<Database>> = LazyLock::new(|| FONT.clone());
-        let of = |words: &str| {
-            let svg = format!(
+        let svg = |words: &str| {
+            format!(
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"90\" height=\"30\">\
                  <text x=\"5\" y=\"20\" font-family=\"sans-serif\">{words}</text></svg>"
-            );
-            let picture = drawn(&svg, &NO_MORE).unwrap();
-            let pixels = tiny_skia::Pixmap::decode_png(&picture.png).unwrap();
-            let ink = pixels
-                .pixels()
-                .iter()
-                .filter(|one| one.alpha() > 128)
-                .count();
-            (picture.missing, ink)
+            )
         };
-        assert_eq!(of("lr").0, "");
-        let (missing, ink) = of("최적화 lr, 최소");
-        assert_eq!(missing, "소적최화");
-        let (_, less) = of("lr, ");
-        assert!(ink > less + 200, "{ink} beside {less}");
+        let of = |words: &str| drawn(&svg(words), &NO_MORE).unwrap();
+        assert_eq!(of("lr ≥ 0.1 …").missing, "");
+        let picture = of("최적화 lr, 최소");
+        assert_eq!(picture.missing, "소적최화");
+        assert_eq!(
+            romanised("최적화 <lr>", &picture.missing),
+            "coejeoghwa <lr>"
+        );
+        assert_eq!(picture.png, of("coejeoghwa lr, coeso").png);
+        assert_ne!(picture.png, of(" lr, ").png);
+        // What has no Latin form leaves a mark all the same.
+        let unknown = of("\u{10fffd}");
+        assert_eq!(
+            (unknown.missing.as_str(), unknown.png),
+            ("\u{10fffd}", of("?").png)
+        );
     }
 }

@@ -413,7 +413,7 @@ fn without_font(picture: &Picture) -> Option<String> {
     }
     (!named.is_empty()).then(|| {
         format!(
-            "the PNG has boxes in place of {named}: no font on this machine has these letters; install one (for Korean fonts-noto-cjk), or take the interactive chart or --save FILE.svg"
+            "the PNG has Latin letters in place of {named}, which no font on this machine has; install one (for Korean fonts-noto-cjk), or take the interactive chart or --save FILE.svg"
         )
     })
 }

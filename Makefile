@@ -15,7 +15,8 @@ DENY := $(TARGET)/tools/bin/cargo-deny
 LAB_VENV := $(TARGET)/venv-lab
 TEST_VENV := $(TARGET)/venv-test
 SEARCH_VENV := $(TARGET)/venv-search
-SEARCH := $(SEARCH_VENV)/bin/python tests/search_bench.py $(TARGET)/release/examples/quality
+EXAMPLES := $(TARGET)/release/examples
+SEARCH := $(SEARCH_VENV)/bin/python tests/search_bench.py $(EXAMPLES)/quality
 LAB := $(TARGET)/lab
 # The lab keeps its own settings, sandbox and registry, so that it touches nothing of the user's.
 export KATLAB_HOME ?= $(LAB)/home
@@ -70,13 +71,15 @@ lint:
 
 # Speed, beside what a user would pick instead; medians and ratios, no thresholds.
 bench: setup-test
-	cargo build $(CARGO_OPTIONS) --release --package katlab-kernel
-	KATLAB_BIN=$(TARGET)/release/katlab $(TEST_VENV)/bin/python tests/bench.py
 	@.ci/venv $(SEARCH_VENV) tests/requirements-search.txt
-	cargo build $(CARGO_OPTIONS) --release --package katlab-suggestion --package katlab-analysis --example quality --example importance
+	cargo build $(CARGO_OPTIONS) --release --package katlab-kernel
+	cargo build $(CARGO_OPTIONS) --release --package katlab-katib --package katlab-suggestion --package katlab-analysis \
+	    --example filter --example quality --example importance
+	KATLAB_BIN=$(TARGET)/release/katlab KATLAB_BENCH_OPTUNA=$(SEARCH_VENV)/bin/python KATLAB_BENCH_FILTER=$(EXAMPLES)/filter \
+	    $(TEST_VENV)/bin/python tests/bench.py
 	$(SEARCH) 100 1 21 random sobol tpe multivariate-tpe cmaes
 	$(SEARCH) 50 1 3 bayesianoptimization
-	$(SEARCH_VENV)/bin/python tests/search_bench.py $(TARGET)/release/examples/importance
+	$(SEARCH_VENV)/bin/python tests/search_bench.py $(EXAMPLES)/importance
 
 # Stops the lab's sandbox and removes what it made.
 clean-lab:

@@ -7,7 +7,9 @@ numbers are for reading, tests are for judging.
     make bench ONLY=kernel,cells    # some sections
 
 KATLAB_BENCH_KUBECONFIG names a real API server that the `api` section measures too; it makes and
-removes a namespace `katlab-bench` there.
+removes a namespace `katlab-bench` there. KATLAB_BENCH_OPTUNA names a Python that has Optuna (`make bench`
+makes one) and KATLAB_BENCH_FILTER the example `filter` of katlab-katib; without them what they are for is
+left out, and that is said.
 """
 
 import base64
@@ -15,6 +17,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import random
 import shutil
 import statistics
 import subprocess
@@ -24,14 +27,17 @@ import time
 
 from jupyter_client.manager import KernelManager
 
-from cells import BINARY, Lab
+from cells import BINARY, ROOT, Lab
+from many_trials import export
 
 RUNS = int(os.environ.get("RUNS", "5"))
 ROWS = []
 
 
 def report(what, ours, peer=None, peer_value=None, unit="ms", aim=""):
-    ratio = f"{ours / peer_value:.2g}" if peer_value else ""
+    # Of a speed more is better, and its ratio is that of the times.
+    better = (peer_value, ours) if unit.endswith("/s") else (ours, peer_value)
+    ratio = f"{better[0] / better[1]:.2g}" if peer_value else ""
     value = lambda number: "" if number is None else f"{number:,.1f} {unit}"
     row = (what, value(ours), peer or "", value(peer_value), ratio, aim)
     ROWS.append(row)
@@ -70,11 +76,21 @@ class Kernel:
         self.ready = (time.perf_counter() - start) * 1000
         self.client.wait_for_ready(timeout=120)
 
-    def run(self, code):
+    def run(self, code, timeout=300):
+        return self.shown(code, timeout)[0]
+
+    def shown(self, code, timeout=300):
+        """Milliseconds, and the MIME bundles of the displays."""
+        bundles = []
+
+        def hook(message):
+            if message["msg_type"] in ("display_data", "execute_result"):
+                bundles.append(message["content"]["data"])
+
         start = time.perf_counter()
-        reply = self.client.execute_interactive(code, timeout=300, output_hook=lambda message: None)
+        reply = self.client.execute_interactive(code, timeout=timeout, output_hook=hook)
         assert reply["content"]["status"] == "ok", (code, reply["content"])
-        return (time.perf_counter() - start) * 1000
+        return (time.perf_counter() - start) * 1000, bundles
 
     def memory(self):
         """Resident megabytes of the process and all its descendants."""
@@ -145,6 +161,142 @@ def kernels(lab):
         pairs = [(kernel.run(":vars"), alone.run(":vars")) for _ in range(RUNS * 4)]
         mine, theirs = (statistics.median(side) for side in zip(*pairs))
         report("relay: a command of evcxr", mine, "evcxr_jupyter", theirs, aim="2 ms over it")
+
+
+def cells(lab):
+    """The first Rust cell: a bare one, one with the helper crate, and one that builds a client of its own."""
+    ours = [str(BINARY), "kernel", "-f", "{connection_file}"]
+    evcxr = [str(BINARY), "--control_file", "{connection_file}"]
+    libraries = subprocess.run(["rustc", "--print", "target-libdir"], capture_output=True, text=True).stdout.strip()
+    alone = {**lab.environment, "LD_LIBRARY_PATH": libraries}
+    folder = json.dumps(str(ROOT / "notebooks/data/digits-random"))
+    helper = f"katlab::trials_from({folder})?.len()"
+
+    def first(command, environment, code, timeout=300):
+        """From the kernel's start to the result of its first cell."""
+        with Kernel(command, environment) as kernel:
+            return kernel.ready + kernel.run(code, timeout)
+
+    def median(command, environment, code):
+        return statistics.median(first(command, environment, code) for _ in range(RUNS))
+
+    report("kernel start to first Rust result, template of katlab:: made", first(ours, lab.environment, helper))
+    bare = median(ours, lab.environment, "1 + 1")
+    with_helper = median(ours, lab.environment, helper)
+    report("kernel start to first Rust result, bare", bare, "evcxr_jupyter, bare", median(evcxr, alone, "1 + 1"))
+    report("kernel start to first Rust result, katlab::", with_helper, "bare", bare, aim="1,000 ms over it")
+    # No network: what this workspace was built from is all there is.
+    own = '''
+:offline 1
+:dep kube = { version = "5.0.0", default-features = false, features = ["client", "rustls-tls", "ring"] }
+:dep k8s-openapi = { version = "0.29.0", features = ["v1_36"] }
+kube::Config::new("https://127.0.0.1:6443".parse()?).default_namespace
+'''
+    try:
+        theirs = first(evcxr, alone, own, timeout=int(os.environ.get("KUBE_SECONDS", "1800")))
+    except (AssertionError, TimeoutError) as error:
+        left_out("a cell that depends on kube", str(error)[-600:])
+    else:
+        report("kernel start to first Rust result, katlab::", with_helper, ":dep kube, offline", theirs)
+
+
+def left_out(what, why):
+    print(f"left out: {what}: {why}", file=sys.stderr, flush=True)
+
+
+LOG_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
+# As a collector does it: a line that names no metric is passed over.
+PYTHON_FILTER = '''
+import json, re, sys, time
+log, expression, *names = sys.argv[1:]
+expression = re.compile(expression)
+start, values = time.perf_counter(), 0
+with open(log, encoding="utf-8", errors="replace") as lines:
+    for line in lines:
+        if any(name in line for name in names):
+            values += sum(found[1] in names for found in expression.finditer(line))
+print(json.dumps({"milliseconds": (time.perf_counter() - start) * 1000, "values": values}))
+'''
+
+
+def filters(lab):
+    """The collector's filter on 100 MB, beside Python's `re` with the same."""
+    binary = os.environ.get("KATLAB_BENCH_FILTER")
+    if not binary:
+        left_out("metric filters", "KATLAB_BENCH_FILTER is not set")
+        return
+    draw, size, log = random.Random(1), 100_000_000, lab.directory / "train.log"
+
+    def said(command):
+        """Megabytes a second, and the values found."""
+        found = [json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(3)]
+        return size / 1e3 / statistics.median(one["milliseconds"] for one in found), found[0]["values"]
+
+    for label, every in (("a value on every 20th line", 20), ("a value on every line", 1)):
+        block = []
+        for step in range(20_000):
+            text = f"step {step:06} images/s {draw.uniform(900, 1000):.1f} memory {draw.randint(4000, 5000)} MiB"
+            if step % every == 0:
+                text = f"2026-01-01T00:00:{step % 60:02}Z epoch {step // 100} accuracy={draw.random():.6f} loss={draw.random():.6f}"
+            block.append(text + "\n")
+        block = "".join(block)
+        log.write_text((block * (size // len(block) + 1))[:size])
+        ours, found = said([binary, log, "accuracy", "loss"])
+        theirs, expected = said([sys.executable, "-c", PYTHON_FILTER, log, LOG_FILTER, "accuracy", "loss"])
+        assert found == expected > 0, (found, expected)
+        report(f"metrics filter, {label}", ours, "Python's re", theirs, unit="MB/s", aim="300 MB/s")
+        with Kernel([str(BINARY), "kernel", "-f", "{connection_file}"], lab.environment) as kernel:
+            spent = kernel.run(f":metrics test {log} --metric accuracy --metric loss")
+        report(f":metrics test, {label}", size / 1e3 / spent, unit="MB/s")
+
+
+PLOTS = "history parallel importance slice contour metrics timeline pareto correlation".split()
+
+
+def trials(lab):
+    """Lists, charts and importances of an export, each a whole cell that reads its files, beside Optuna's figures of
+    a study that it holds in memory."""
+    optuna = os.environ.get("KATLAB_BENCH_OPTUNA")
+    if not optuna:
+        left_out("Optuna's figures", "KATLAB_BENCH_OPTUNA is not set")
+
+    def size(bundles, *kinds):
+        return sum(len(text if isinstance(text, str) else json.dumps(text)) for bundle in bundles
+                   for kind, text in bundle.items() if not kinds or kind in kinds) / 1000
+
+    with Kernel([str(BINARY), "kernel", "-f", "{connection_file}"], lab.environment) as kernel:
+        def measured(code):
+            runs = [kernel.shown(code) for _ in range(RUNS)]
+            return statistics.median(spent for spent, _ in runs), runs[0][1]
+
+        for count in (100, 1000, 10000):
+            folder = lab.directory / f"many-{count}"
+            export(folder, count)
+            theirs = {}
+            if optuna:
+                script = pathlib.Path(__file__).parent / "optuna_figures.py"
+                done = subprocess.run([optuna, script, folder], check=True, capture_output=True, text=True)
+                theirs = json.loads(done.stdout)
+            many = f"{count:,} trials"
+            spent, bundles = measured(f":trials --from {folder} --where 'loss < 8 and optimizer != ftrl' --sort loss,-lr")
+            report(f"{many}: read, filtered, sorted, shown", spent, aim="300 ms" if count == 10000 else "")
+            report(f"{many}: what that shows", size(bundles), unit="kB")
+            for kind in PLOTS:
+                spent, bundles = measured(f":plot --from {folder} {kind} {'--params lr,layers' if kind == 'contour' else ''}")
+                peer = theirs.get(kind)
+                beside = ("optuna.visualization", peer["ms"]) if peer else ()
+                report(f"{many}: plot {kind}", spent, *beside, aim="500 ms" if count == 10000 else "")
+                beside = ("optuna.visualization", peer["bytes"] / 1000) if peer else ()
+                figure = size(bundles, "application/vnd.vegalite.v5+json")
+                report(f"{many}: plot {kind}, the figure", figure, *beside, unit="kB", aim="1,500 kB" if count == 10000 else "")
+            spent, bundles = measured(f":analyze --from {folder} importance -o json")
+            shares = {row["parameter"]: row["share"] for row in json.loads(bundles[0]["text/plain"])}
+            for name in ("PED-ANOVA", "fANOVA"):
+                if peer := theirs.get(name):
+                    report(f"{many}: importance", spent, f"Optuna's {name}", peer["ms"])
+            if peer := theirs.get("PED-ANOVA"):
+                orders = [sorted(found, key=found.get, reverse=True) for found in (shares, peer["shares"])]
+                print(f"    {', '.join(orders[0])} beside {', '.join(orders[1])}", file=sys.stderr)
 
 
 def kubectl(lab, *arguments, **options):
@@ -490,12 +642,16 @@ def api(lab):
 
 SECTIONS = {
     "kernel": kernels,
+    "cells": cells,
+    "filters": filters,
+    "trials": trials,
     "start": sandbox_start,
     "api": api,
     "listing": listing,
     "images": images,
     "experiments": experiments,
 }
+WITHOUT_SANDBOX = {"cells", "filters", "trials"}
 
 
 def main():
@@ -506,7 +662,8 @@ def main():
     (scratch / "work").mkdir()
     lab = Lab(scratch / "home", scratch / "work")
     try:
-        lab.command("sandbox", "up")
+        if not WITHOUT_SANDBOX.issuperset(chosen):
+            lab.command("sandbox", "up")
         for name in chosen:
             print(f"-- {name}", file=sys.stderr, flush=True)
             SECTIONS[name](lab)

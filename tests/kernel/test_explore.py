@@ -167,3 +167,10 @@ def test_the_next_experiment_is_where_the_best_trials_were(here, work):
     shown = here.run(":rerun best --from digits-tpe --name again").shown
     assert "digest of digits:1.0 is not known" in shown and "reached accuracy 0.991643" in shown
     assert "maxTrialCount: 1\n" in shown and '"0.23292479367809632"' in shown
+    # An export that says what ran gives the digest.
+    trials = [trial["metadata"]["name"] for trial in json.loads((work / "digits-tpe/trials.json").read_text())]
+    digest = "127.0.0.1:5000/digits@sha256:" + "12" * 32
+    image = {"container": "training", "image": "digits:1.0", "imageID": digest, "digest": digest, "trials": trials}
+    (work / "digits-tpe/export.json").write_text(json.dumps({"katlab": "0.1.0", "images": [image]}))
+    shown = here.run(":rerun best --from digits-tpe --name again").shown
+    assert digest in shown and "is not known" not in shown, shown

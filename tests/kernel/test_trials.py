@@ -4,7 +4,9 @@ import csv
 import json
 import math
 import random
+from datetime import datetime
 
+import duckdb
 import nbformat
 import pytest
 
@@ -125,7 +127,43 @@ def test_numbers_stay_numbers_in_files(here, work):
     assert all(isinstance(v["value"], float) or v["value"] == "nan" for v in values)
 
 
+def test_another_reader_finds_the_same_types_and_values_in_parquet(here, work):
+    for ending in ("csv", "parquet"):
+        here.run(f":trials --from digits --sort name --save out/typed.{ending}")
+    file = work / "out/typed.parquet"
+    types = {name: kind for name, kind, *_ in duckdb.sql(f"DESCRIBE FROM '{file}'").fetchall()}
+    assert types == {
+        "name": "VARCHAR", "status": "VARCHAR", "--lr": "DOUBLE", "batch size": "BIGINT", "최적화": "VARCHAR",
+        "accuracy": "DOUBLE", "accuracy.min": "DOUBLE", "accuracy.latest": "DOUBLE",
+        "val.loss": "DOUBLE", "val.loss.max": "DOUBLE", "val.loss.latest": "DOUBLE",
+        "duration": "BIGINT", "age": "TIMESTAMP WITH TIME ZONE", "reason": "VARCHAR", "message": "VARCHAR"}
+    # As CSV has it, value by value: that is where the numbers' texts are known to be right.
+    with open(work / "out/typed.csv", newline="") as csv_file:
+        lines = list(csv.DictReader(csv_file))
+    assert list(types) == list(lines[0])
+    table = duckdb.sql(f"SELECT * REPLACE (epoch_us(age) AS age) FROM '{file}'").fetchall()
+    assert len(table) == len(lines) == 42
+    for found, line in zip(table, lines):
+        for (name, kind), value in zip(types.items(), found):
+            if line[name] == "":
+                assert value is None, (name, value)
+            elif name == "age":
+                assert value == datetime.fromisoformat(line[name]).timestamp() * 1e6
+            elif kind == "DOUBLE" and math.isnan(float(line[name])):
+                assert math.isnan(value)
+            else:
+                assert value == (line[name] if kind == "VARCHAR" else float(line[name])), name
+    by_name = {row[0]: dict(zip(types, row)) for row in table}
+    assert math.isnan(by_name["digits-041"]["accuracy"]) and by_name["digits-040"]["accuracy"] is None
+    assert by_name["digits-001"]["최적화"] == EVIL
+    # The flags are those of every list, also where nothing is left.
+    here.run(":trials --from digits --where 'accuracy > 2' --columns name,accuracy --save out/none.parquet")
+    none = duckdb.sql(f"FROM '{work}/out/none.parquet'")
+    assert none.columns == ["name", "accuracy"] and none.fetchall() == []
+
+
 @pytest.mark.parametrize("line, said", [
+    (":trials --from digits -o parquet", ["a cell cannot show", "--save FILE.parquet"]),
     (":trials --from digits --where 'acuracy > 0.9'", ["^^^^^^^", "no column `acuracy`", "did you mean `accuracy`?"]),
     (":trials --from digits --where 'accuracy > high'", ["^^^^", "holds numbers"]),
     (":trials --from digits --where 'age < soon'", ["^^^^", "5m"]),

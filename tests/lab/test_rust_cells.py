@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 
+import duckdb
 import pytest
 
 from cells import Lab
@@ -112,6 +113,39 @@ def test_an_experiment_is_created_watched_waited_for_and_its_logs_are_read(here)
     assert here.run(f'katlab::logs_tail("{started[0]}", 1)?.len()').result == "1"
     taken = here.fails('katlab::create("good.json")?')
     assert "good" in taken.shown and "already" in taken.shown, taken
+    # The magic shows the logs of all its trials.
+    lines = here.run(":logs good --tail 1").stdout.splitlines()
+    assert [line.split("]")[0] for line in lines] == [f"[{name}" for name in in_order(here, "good")], lines
+    assert all(re.search(r"accuracy=0\.\d+", line) for line in lines), lines
+    assert "-f follows one log" in here.fails(":logs good -f").shown
+
+
+def in_order(kernel, name):
+    """The names of an experiment's trials, the oldest first."""
+    return [trial["name"] for trial in json.loads(kernel.run(f":trials {name} -o json").shown)]
+
+
+def test_an_export_holds_tables_that_others_read_and_says_what_ran(here, tmp_path):
+    """The experiment of the test before."""
+    names, folder = in_order(here, "good"), tmp_path / "good"
+    here.run(f":experiment export good -o {folder}")
+    read = lambda file: duckdb.sql(f"FROM '{folder}/{file}'")
+    assert [row[0] for row in read("trials.parquet").order("age, name").project("name").fetchall()] == names
+    kinds = dict(zip(read("metrics.parquet").columns, map(str, read("metrics.parquet").types)))
+    assert kinds == {"trial": "VARCHAR", "metric": "VARCHAR", "time": "TIMESTAMP WITH TIME ZONE", "value": "DOUBLE"}
+    numbers = "SELECT trial, metric, epoch_us(time::TIMESTAMPTZ), value FROM '{}' ORDER BY ALL"
+    values = [duckdb.sql(numbers.format(folder / f"metrics.{ending}")).fetchall() for ending in ("parquet", "csv")]
+    assert values[0] == values[1] and len(values[0]) >= 4, values
+    made = json.loads((folder / "export.json").read_text())
+    assert made["kubernetes"].endswith(f"+katlab.{made['katlab']}") and made["katib"] is None
+    assert made["cluster"] == "sandbox" and made["exported"].endswith("Z")
+    [image] = made["images"]
+    assert (image["container"], image["image"], image["trials"]) == ("main", BASE, sorted(names)), image
+    inspected = ["docker", "image", "inspect", "--format", "{{.Id}}", BASE]
+    assert subprocess.run(inspected, check=True, capture_output=True, text=True).stdout.strip() in image["imageID"]
+    # It came from no registry.
+    assert image["digest"] is None
+    assert in_order(here, f"--from {folder}") == names
 
 
 def test_an_experiment_made_from_text_that_fails_is_told_by_its_status(here):

@@ -1,7 +1,10 @@
 //! The picture of a chart: the one form that every viewer shows, a notebook on a code host included.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use resvg::usvg::fontdb::Database;
 use resvg::{tiny_skia, usvg};
 
 /// Why a drawing did not become a picture.
@@ -20,11 +23,18 @@ pub enum PngError {
     },
 }
 
-/// The system's fonts plus one of our own, since a fresh machine has none and text would vanish unsaid.
-static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
-    let mut fonts = usvg::fontdb::Database::new();
+/// A font of our own, since a fresh machine has none; with it pictures are the same on every machine.
+static FONT: LazyLock<Arc<Database>> = LazyLock::new(|| {
+    let mut fonts = Database::new();
     fonts.load_font_data(include_bytes!("../font/DejaVuSans-subset.ttf").to_vec());
     fonts.set_sans_serif_family("DejaVu Sans");
+    Arc::new(fonts)
+});
+
+/// The same and the machine's: read only where a name has letters that ours lacks, such as Korean ones.
+static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
+    let mut fonts = Database::clone(&FONT);
+    fonts.load_system_fonts();
     Arc::new(fonts)
 });
 
@@ -37,6 +47,8 @@ pub struct Picture {
     pub width: u32,
     /// Height to be shown at, in CSS pixels.
     pub height: u32,
+    /// The letters that no font on this machine has; the picture has Latin ones in their place.
+    pub missing: String,
 }
 
 /// Draws an SVG text as a PNG.
@@ -44,12 +56,17 @@ pub struct Picture {
 /// # Errors
 /// [`PngError`]: the text is no SVG, or the picture has no size.
 pub fn from_svg(svg: &str) -> Result<Picture, PngError> {
+    drawn(svg, &FONTS)
+}
+
+fn drawn(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<Picture, PngError> {
     const SCALE: f32 = 2.0;
-    let options = usvg::Options {
-        fontdb: FONTS.clone(),
-        ..usvg::Options::default()
-    };
-    let tree = usvg::Tree::from_str(svg, &options)?;
+    let (mut tree, all_there) = read(svg, fonts)?;
+    let mut missing = String::new();
+    if !all_there {
+        missing = without_font(svg, fonts)?;
+        (tree, _) = read(&romanised(svg, &missing), fonts)?;
+    }
     let size = tree.size().to_int_size();
     let (width, height) = (size.width() * SCALE as u32, size.height() * SCALE as u32);
     let failed = || PngError::Picture { width, height };
@@ -63,7 +80,64 @@ pub fn from_svg(svg: &str) -> Result<Picture, PngError> {
         png: pixels.encode_png().map_err(|_| failed())?,
         width: size.width(),
         height: size.height(),
+        missing,
     })
+}
+
+/// Reads a drawing, and says whether there are fonts for all its letters.
+fn read(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<(usvg::Tree, bool), PngError> {
+    let all_there = AtomicBool::new(true);
+    let among_all = usvg::FontResolver::default_fallback_selector();
+    let options = usvg::Options {
+        fontdb: FONT.clone(),
+        font_resolver: usvg::FontResolver {
+            select_font: usvg::FontResolver::default_font_selector(),
+            select_fallback: Box::new(|letter, used, known| {
+                // A clone: the fonts of before keep their places in it.
+                *known = Arc::clone(fonts);
+                let found = among_all(letter, used, known);
+                if found.is_none() && !letter.is_control() {
+                    all_there.store(false, Ordering::Relaxed);
+                }
+                found
+            }),
+        },
+        ..usvg::Options::default()
+    };
+    let tree = usvg::Tree::from_str(svg, &options)?;
+    drop(options);
+    Ok((tree, all_there.into_inner()))
+}
+
+/// The letters of a drawing that no font has. Of a text only the first is asked for, so each is tried alone.
+fn without_font(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<String, PngError> {
+    let letters: BTreeSet<char> = svg.chars().filter(|letter| !letter.is_ascii()).collect();
+    let mut missing = String::new();
+    for letter in letters {
+        let alone = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"><text font-family=\"sans-serif\">{letter}</text></svg>"
+        );
+        if !read(&alone, fonts)?.1 {
+            missing.push(letter);
+        }
+    }
+    Ok(missing)
+}
+
+/// The drawing with these letters in Latin ones; what has no such form is a question mark.
+fn romanised(svg: &str, missing: &str) -> String {
+    let mut latin = String::with_capacity(svg.len());
+    for letter in svg.chars() {
+        if !missing.contains(letter) {
+            latin.push(letter);
+            continue;
+        }
+        let form = deunicode::deunicode_char(letter).unwrap_or_default();
+        // Nothing that could mean something in SVG.
+        let form: String = form.chars().filter(char::is_ascii_alphanumeric).collect();
+        latin.push_str(if form.is_empty() { "?" } else { &form });
+    }
+    latin
 }
 
 #[cfg(test)]
@@ -88,5 +162,32 @@ mod tests {
         };
         assert_eq!(ink(blank), 0);
         assert!(ink(words) > 100, "only {} pixels", ink(words));
+    }
+
+    #[test]
+    fn letters_without_a_font_are_named_and_written_in_latin_ones() {
+        static NO_MORE: LazyLock<Arc<Database>> = LazyLock::new(|| FONT.clone());
+        let svg = |words: &str| {
+            format!(
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"90\" height=\"30\">\
+                 <text x=\"5\" y=\"20\" font-family=\"sans-serif\">{words}</text></svg>"
+            )
+        };
+        let of = |words: &str| drawn(&svg(words), &NO_MORE).unwrap();
+        assert_eq!(of("lr ≥ 0.1 …").missing, "");
+        let picture = of("최적화 lr, 최소");
+        assert_eq!(picture.missing, "소적최화");
+        assert_eq!(
+            romanised("최적화 <lr>", &picture.missing),
+            "coejeoghwa <lr>"
+        );
+        assert_eq!(picture.png, of("coejeoghwa lr, coeso").png);
+        assert_ne!(picture.png, of(" lr, ").png);
+        // What has no Latin form leaves a mark all the same.
+        let unknown = of("\u{10fffd}");
+        assert_eq!(
+            (unknown.missing.as_str(), unknown.png),
+            ("\u{10fffd}", of("?").png)
+        );
     }
 }

@@ -100,7 +100,11 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ("pods", &[":pods", ":pods -A -o wide"]),
     (
         "logs",
-        &[":logs mnist-abcdefgh --tail 20", ":logs mnist-abcdefgh -f"],
+        &[
+            ":logs mnist-abcdefgh --tail 20",
+            ":logs mnist-abcdefgh -f",
+            ":logs mnist --tail 1",
+        ],
     ),
     (
         "events",

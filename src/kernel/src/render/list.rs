@@ -33,6 +33,8 @@ pub enum Format {
     Yaml,
     /// Comma-separated values with a header line
     Csv,
+    /// Columns of typed values for data frames, to a file only
+    Parquet,
     /// Just the names, one a line
     Name,
 }
@@ -78,7 +80,7 @@ pub struct ListArgs {
     /// Show at most this many rows; without it, of a table of more than 200 rows the first and last 100
     #[arg(long, value_name = "N", help_heading = "List")]
     pub limit: Option<usize>,
-    /// Write the list to a file instead: .csv, .json, .yaml or .txt
+    /// Write the list to a file instead: .csv, .parquet, .json, .yaml or .txt
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "List")]
     pub save: Option<PathBuf>,
 }
@@ -98,6 +100,7 @@ impl ListArgs {
         let ending = path.extension().and_then(|ending| ending.to_str());
         Ok(match ending.map(str::to_lowercase).as_deref() {
             Some("csv") => Format::Csv,
+            Some("parquet") => Format::Parquet,
             Some("json") => Format::Json,
             Some("yaml" | "yml") => Format::Yaml,
             Some("txt") => Format::Table,
@@ -106,7 +109,9 @@ impl ListArgs {
                     "the name {} does not say what to write",
                     path.display()
                 ))
-                .hint("end it in .csv, .json, .yaml or .txt, or name the format with -o"));
+                .hint(
+                    "end it in .csv, .parquet, .json, .yaml or .txt, or name the format with -o",
+                ));
             }
         })
     }
@@ -170,7 +175,7 @@ impl ListArgs {
     /// The table as these flags want it, in the representations that go with them.
     ///
     /// # Errors
-    /// When a column is not there, or a condition makes no sense.
+    /// When a column is not there, a condition makes no sense, or the format is for files only.
     pub fn render(&self, table: Table) -> Result<Bundle, MagicError> {
         let format = self.format()?;
         let table = self.arrange(table)?;
@@ -189,6 +194,9 @@ impl ListArgs {
         let format = self.format()?;
         let mut table = self.arrange(table)?;
         table.footer.clear();
+        if format == Format::Parquet {
+            return Ok((table.parquet(redactor)?, table.rows.len()));
+        }
         let mut text = redactor.text(&self.text(&table, format)?);
         if !text.ends_with('\n') {
             text.push('\n');
@@ -203,6 +211,12 @@ impl ListArgs {
             Format::Json => table.json_text(selected),
             Format::Yaml => table.yaml_text(selected)?,
             Format::Csv => table.csv(),
+            Format::Parquet => {
+                return Err(
+                    MagicError::usage("Parquet is binary, which a cell cannot show")
+                        .hint("add `--save FILE.parquet` to write it to a file"),
+                );
+            }
             Format::Name => table.names(),
             Format::Table | Format::Wide => table.plain(),
         })

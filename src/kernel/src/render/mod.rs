@@ -14,6 +14,7 @@ pub mod html;
 pub mod key_values;
 pub mod list;
 pub mod live;
+pub mod parquet;
 pub mod progress;
 pub mod status;
 pub mod table;

@@ -1,4 +1,4 @@
-//! The one table model: columns and cells, from which plain text, HTML, CSV, JSON and YAML are made.
+//! The one table model: columns and cells, from which plain text, HTML, CSV, JSON, YAML and Parquet are made.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,7 @@ use crate::event::Bundle;
 use crate::magics::MagicError;
 
 mod cell;
+mod typed;
 
 pub(crate) use cell::one_line;
 pub use cell::{Align, Cell, Column, Measure, number_text};

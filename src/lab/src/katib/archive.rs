@@ -5,10 +5,12 @@
 //! DIR/trials.json       its Trials
 //! DIR/jobs.json         when each trial's Job began and was done, while it was there
 //! DIR/metrics.csv       the observation logs: trial, metric, time, value
+//! DIR/export.json       versions of katlab, Kubernetes and Katib, and the images that ran, by digest
 //! DIR/logs/TRIAL.log    what the trials printed, while their pods were there
 //! ```
 //!
-//! Reading takes the first four; whatever else stands there is for people and other programs.
+//! Reading takes the first five, of which the first two must be there; whatever else stands there is for
+//! people and other programs.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use katlab_katib::types::{Experiment, Trial};
 use serde::{Deserialize, Serialize};
 
 use super::observations::{self, Point};
+use super::provenance::{self, Provenance};
 use super::{experiments, trials, value};
 use crate::cluster::{self, Cluster};
 use crate::kubernetes::logs::{self, Extent};
@@ -29,6 +32,7 @@ pub const EXPERIMENT: &str = "experiment.yaml";
 const TRIALS: &str = "trials.json";
 const JOBS: &str = "jobs.json";
 const METRICS: &str = "metrics.csv";
+const PROVENANCE: &str = "export.json";
 const LOGS: &str = "logs";
 /// Questions asked at once.
 const AT_ONCE: usize = 8;
@@ -53,6 +57,8 @@ pub struct Archive {
     pub work: BTreeMap<String, Work>,
     /// The observation log of each trial.
     pub metrics: BTreeMap<String, Vec<Point>>,
+    /// What it ran on; nothing in exports that do not say.
+    pub provenance: Option<Provenance>,
     /// What each trial printed.
     pub logs: BTreeMap<String, String>,
     /// What could not be had, and why.
@@ -143,6 +149,19 @@ pub async fn collect(cluster: &Cluster, name: &str) -> cluster::Result<Archive> 
         work,
         ..Archive::default()
     };
+    let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+    match provenance::collect(cluster, &known).await {
+        Ok(found) => {
+            let without = known.len() - found.known();
+            if without > 0 {
+                archive.missing.push(format!(
+                    "image digests of {without} trials, whose pods are gone or have not started"
+                ));
+            }
+            archive.provenance = Some(found);
+        }
+        Err(error) => archive.missing.push(format!("image digests: {error}")),
+    }
     match observations::open(cluster).await {
         Ok(way) => {
             let way = &way;
@@ -203,6 +222,11 @@ impl Archive {
             (JOBS.into(), jobs + "\n"),
             (METRICS.into(), self.metrics_csv()),
         ];
+        if let Some(provenance) = &self.provenance {
+            let text = serde_json::to_string_pretty(provenance)
+                .map_err(|error| failed(PROVENANCE, error.to_string()))?;
+            files.push((PROVENANCE.into(), text + "\n"));
+        }
         for (trial, log) in &self.logs {
             files.push((
                 Path::new(LOGS).join(format!("{trial}.log")),
@@ -266,6 +290,12 @@ pub fn read(folder: &Path) -> Result<Archive, Error> {
         }
         None => BTreeMap::new(),
     };
+    let provenance = match text(PROVENANCE)? {
+        Some(text) => Some(
+            serde_json::from_str(&text).map_err(|error| wrong(PROVENANCE, error.to_string()))?,
+        ),
+        None => None,
+    };
     let mut metrics: BTreeMap<String, Vec<Point>> = BTreeMap::new();
     if let Some(text) = text(METRICS)? {
         for record in csv::Reader::from_reader(text.as_bytes()).records() {
@@ -284,6 +314,7 @@ pub fn read(folder: &Path) -> Result<Archive, Error> {
         trials,
         work,
         metrics,
+        provenance,
         ..Archive::default()
     })
 }
@@ -319,6 +350,7 @@ mod tests {
             ],
             work: [("digits-1".to_owned(), Work { began: Some("2026-01-01T00:00:00Z".into()), done: None })].into(),
             metrics: [("digits-1".to_owned(), vec![point(Some(Value::Number(0.5))), point(None)])].into(),
+            provenance: Some(Provenance { katlab: "0.1.0".into(), ..Provenance::default() }),
             logs: [("digits-1".to_owned(), "accuracy=0.5".to_owned())].into(),
             missing: Vec::new(),
         };
@@ -328,6 +360,7 @@ mod tests {
         let log = std::fs::read_to_string(folder.path().join("logs/digits-1.log")).unwrap();
         assert_eq!(log, "accuracy=0.5\n");
         let back = read(folder.path()).unwrap();
+        assert!(back.provenance.is_some());
         assert_eq!(
             back,
             Archive {

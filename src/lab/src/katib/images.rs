@@ -39,7 +39,7 @@ pub async fn pinned(
 
 /// `docker-pullable://host/name@sha256:…` is what Docker's nodes say, `host/name@sha256:…` what others
 /// do; a bare `sha256:…` is the image's own id, by which no registry finds it.
-fn by_digest(id: &str) -> Option<String> {
+pub(super) fn by_digest(id: &str) -> Option<String> {
     let reference = id.split_once("://").map_or(id, |(_, rest)| rest);
     let (name, digest) = reference.split_once('@')?;
     (!name.is_empty() && digest.starts_with("sha256:")).then(|| reference.to_owned())

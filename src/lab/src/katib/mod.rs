@@ -15,6 +15,7 @@ pub mod images;
 pub mod messages;
 pub mod observations;
 pub mod obstacles;
+pub mod provenance;
 pub mod suggestions;
 pub mod trials;
 pub mod value;

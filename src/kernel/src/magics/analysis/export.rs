@@ -7,16 +7,20 @@ use katlab_lab::file;
 use katlab_lab::katib::archive::{self, Archive};
 use katlab_lab::katib::experiments::Summary;
 use katlab_lab::katib::trials::TrialTable;
+use katlab_lab::katib::value::Value;
 
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, Magic, MagicError, katib};
+use crate::redaction::Redactor;
 use crate::render::counted;
 use crate::render::list::ListArgs;
+use crate::render::parquet::{self, Values};
 
 /// Write an experiment and all it left to a folder
 ///
-/// Its manifests, its trials as CSV and JSON, every value of its metrics, and the logs of trials
-/// whose pods are still there. `:trials --from DIR`, `:plot --from DIR` and `:analyze --from DIR` read it
+/// Its manifests, its trials as CSV, Parquet and JSON, every value of its metrics as CSV and Parquet, the
+/// logs of trials whose pods are still there, and in `export.json` the images they ran, by digest, with
+/// the versions of katlab, Kubernetes and Katib. `:trials --from DIR`, `:plot --from DIR` and `:analyze --from DIR` read it
 /// again, with no cluster.
 #[derive(Debug, Parser)]
 pub struct Export {
@@ -65,12 +69,15 @@ impl Magic for Export {
             .map(|(path, text)| (path, redactor.text(&text).into_bytes()))
             .collect();
         let listed = TrialTable::of(Some(Summary::of(&found.experiment)), &found.trials);
+        let table = katib::trials::table(&listed, jiff::Timestamp::now());
+        files.push(("trials.parquet".into(), table.parquet(&redactor)?));
         let list = ListArgs {
             save: Some("trials.csv".into()),
             ..ListArgs::default()
         };
-        let table = katib::trials::table(&listed, jiff::Timestamp::now());
         files.push(("trials.csv".into(), list.file(table, &redactor)?.0));
+        let metrics = parquet::write(&metrics(&found, &redactor))?;
+        files.push(("metrics.parquet".into(), metrics));
         if self.yes {
             remove_old_logs(&folder, &found);
         }
@@ -128,6 +135,48 @@ impl Export {
         }
         Ok(())
     }
+}
+
+/// The columns of `metrics.csv`, as numbers and times. A value that is a word makes its column text.
+fn metrics(found: &Archive, redactor: &Redactor) -> Vec<parquet::Column> {
+    let points = || {
+        found
+            .metrics
+            .iter()
+            .flat_map(|(trial, points)| points.iter().map(move |point| (trial, point)))
+    };
+    let number = |value: &Value| match value {
+        // What is no finite number is kept as text: `nan`, `inf`.
+        Value::Text(text) => text.parse().ok(),
+        value => value.number(),
+    };
+    let words = points()
+        .filter_map(|(_, point)| point.value.as_ref())
+        .any(|value| number(value).is_none());
+    let value = if words {
+        let text = |value: &Value| redactor.text(&value.to_string());
+        Values::Text(
+            points()
+                .map(|(_, point)| point.value.as_ref().map(text))
+                .collect(),
+        )
+    } else {
+        Values::Real(
+            points()
+                .map(|(_, point)| point.value.as_ref().and_then(number))
+                .collect(),
+        )
+    };
+    let time = points().map(|(_, point)| point.time).collect();
+    let text = |text: &String| Some(redactor.text(text));
+    let trial = points().map(|(trial, _)| text(trial)).collect();
+    let metric = points().map(|(_, point)| text(&point.metric)).collect();
+    vec![
+        ("trial".to_owned(), Values::Text(trial)),
+        ("metric".to_owned(), Values::Text(metric)),
+        ("time".to_owned(), Values::Time(time)),
+        ("value".to_owned(), value),
+    ]
 }
 
 /// Logs of trials that are no longer part of the experiment would mislead.

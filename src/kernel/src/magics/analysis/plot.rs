@@ -392,11 +392,30 @@ fn picture(chart: &Chart) -> Result<Picture, MagicError> {
 
 /// No text/html and no SVG here: JupyterLab would show either instead of the interactive chart.
 pub(crate) fn bundle(chart: &Chart) -> Result<Bundle, MagicError> {
-    let Picture { png, width, height } = picture(chart)?;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(png);
-    Ok(Bundle::text(&chart.text)
+    let picture = picture(chart)?;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(&picture.png);
+    let text = match without_font(&picture) {
+        Some(words) => format!("{}\n{words}", chart.text),
+        None => chart.text.clone(),
+    };
+    Ok(Bundle::text(text)
         .with("application/vnd.vegalite.v5+json", chart.vega_lite.clone())
-        .with_png(encoded, width, height))
+        .with_png(encoded, picture.width, picture.height))
+}
+
+/// What is to be said of a picture with letters that no font has. Browsers have fonts of their own, and
+/// draw the interactive chart and the SVG with them.
+fn without_font(picture: &Picture) -> Option<String> {
+    const NAMED: usize = 12;
+    let mut named: String = picture.missing.chars().take(NAMED).collect();
+    if picture.missing.chars().count() > NAMED {
+        named.push('…');
+    }
+    (!named.is_empty()).then(|| {
+        format!(
+            "the PNG has Latin letters in place of {named}, which no font on this machine has; install one (for Korean fonts-noto-cjk), or take the interactive chart or --save FILE.svg"
+        )
+    })
 }
 
 /// A file's form, by its ending.
@@ -435,7 +454,13 @@ pub(crate) fn write(
 ) -> Result<(), MagicError> {
     let content = match form(path)? {
         Form::Svg => chart.svg.clone().into_bytes(),
-        Form::Png => picture(chart)?.png,
+        Form::Png => {
+            let picture = picture(chart)?;
+            if let Some(words) = without_font(&picture) {
+                ctx.output.warn(words);
+            }
+            picture.png
+        }
         Form::Json => format!("{:#}\n", chart.vega_lite).into_bytes(),
     };
     file::replace(&ctx.session.resolve(path), &content, 0o644)

@@ -10,7 +10,7 @@ use katlab_lab::katib::{experiments, images, trials};
 use serde_json::Value as Json;
 
 use super::proposal::ProposalArgs;
-use crate::magics::analysis::SourceArgs;
+use crate::magics::analysis::{Origin, SourceArgs};
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, Magic, MagicError, nearest};
 
@@ -116,7 +116,12 @@ impl Rerun {
                 None => error.hint("`:trials --from DIR` lists them"),
             });
         };
-        Ok((source.experiment.clone(), trial.clone(), BTreeMap::new()))
+        let pinned = match &source.origin {
+            Origin::Folder(archive) => archive.provenance.as_ref(),
+            Origin::Cluster(_) => None,
+        };
+        let pinned = pinned.map(|made| made.pinned(&name)).unwrap_or_default();
+        Ok((source.experiment.clone(), trial.clone(), pinned))
     }
 
     async fn of_cluster(&self, ctx: &Context) -> Result<Found, MagicError> {

@@ -3,6 +3,7 @@
 use clap::Parser;
 use katlab_lab::katib::observations::{self, Point, Route};
 use katlab_lab::katib::trials::{self, TrialRow};
+use serde_json::Value as Json;
 
 use super::{cell, metric_cell, stacked};
 use crate::event::Bundle;
@@ -123,7 +124,7 @@ fn log(points: &[Point]) -> Table {
     let mut table = Table::new([
         Column::number("STEP").hover("the how manyth value of this metric"),
         Column::new("METRIC"),
-        Column::number("VALUE"),
+        Column::number("VALUE").real(),
         Column::new("TIME"),
     ]);
     let mut steps: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
@@ -139,7 +140,7 @@ fn log(points: &[Point]) -> Table {
                 .value
                 .as_ref()
                 .map(cell)
-                .unwrap_or_else(|| Cell::text("unavailable").with_status(Status::Warn)),
+                .unwrap_or_else(|| Cell::of(Json::Null, "unavailable").with_status(Status::Warn)),
             point
                 .time
                 .map(|time| Cell::text(time.to_string()))

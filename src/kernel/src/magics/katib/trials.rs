@@ -177,6 +177,7 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
                 align: align(values),
                 title: reading.title(name),
                 wide: !objective && reading.is_extra(),
+                real: true,
                 ..column
             };
             let way = match (objective, found.objective.maximize) {

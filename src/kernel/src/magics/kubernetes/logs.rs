@@ -3,20 +3,24 @@
 use std::time::Duration;
 
 use clap::Parser;
+use katlab_lab::cluster::Error;
 use katlab_lab::kubernetes::logs::{self, Extent, Line};
 
 use super::{NamespaceArgs, quoted};
 use crate::event::Stream;
 use crate::magics::{Context, Magic, MagicError};
 
-/// Show the log of a Pod, a trial or a Job
+/// Show the log of a Pod, a trial, a Job or an experiment
+///
+/// Of an experiment the logs of all its trials are shown, the oldest first, with the trial before each
+/// line; `--tail 5` shows the end of each.
 ///
 /// Without `-c` the container is the one that matters for a trial: the collector where it prints what
 /// the training wrote, else the training itself. With `-f` the log is followed until the container
 /// ends; interrupting the cell stops the following only.
 #[derive(Debug, Parser)]
 pub struct Logs {
-    /// The Pod, trial or Job
+    /// The Pod, trial, Job or experiment
     #[arg(value_name = "NAME")]
     name: String,
     /// The container
@@ -40,6 +44,8 @@ pub struct Logs {
     #[command(flatten)]
     place: NamespaceArgs,
 }
+
+mod experiment;
 
 /// Reads `90s`, `10m`, `2h`, `1h30m`, or a number of seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -77,14 +83,16 @@ impl Magic for Logs {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let target = ctx
-            .or_interrupted(logs::find(
-                &cluster,
-                &cluster.namespace,
-                &self.name,
-                self.container.as_deref(),
-            ))
-            .await?;
+        let found = async {
+            let (place, container) = (&cluster.namespace, self.container.as_deref());
+            match logs::find(&cluster, place, &self.name, container).await {
+                Err(Error::LogOfExperiment { .. }) => Ok(None),
+                found => found.map(Some),
+            }
+        };
+        let Some(target) = ctx.or_interrupted(found).await? else {
+            return self.of_experiment(ctx, &cluster).await;
+        };
         if target.pod != self.name || (self.container.is_none() && target.containers.len() > 1) {
             let others: Vec<&str> = target
                 .containers
@@ -102,14 +110,7 @@ impl Magic for Logs {
                 target.pod, target.container
             ));
         }
-        let extent = Extent {
-            follow: self.follow,
-            tail: self.tail,
-            since: self.since,
-            previous: self.previous,
-            timestamps: self.timestamps,
-        };
-        let mut lines = logs::open(&cluster, &target, extent);
+        let mut lines = logs::open(&cluster, &target, self.extent());
         let mut count = 0_usize;
         loop {
             match ctx.or_interrupted(lines.next()).await? {
@@ -156,7 +157,28 @@ impl Magic for Logs {
             quoted(&self.name),
             self.place.kubectl()
         );
-        vec![line, format!("# for a trial: {labels}")]
+        let of_experiment = format!(
+            "kubectl logs -l katib.kubeflow.org/experiment={}{} --all-containers --prefix",
+            quoted(&self.name),
+            self.place.kubectl()
+        );
+        vec![
+            line,
+            format!("# for a trial: {labels}"),
+            format!("# for an experiment: {of_experiment}"),
+        ]
+    }
+}
+
+impl Logs {
+    fn extent(&self) -> Extent {
+        Extent {
+            follow: self.follow,
+            tail: self.tail,
+            since: self.since,
+            previous: self.previous,
+            timestamps: self.timestamps,
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Column {
     pub wide: bool,
     /// What it means, shown on hover.
     pub hover: Option<String>,
+    /// Whether its numbers are whole by chance only, as those of a metric are.
+    pub real: bool,
 }
 
 impl Column {
@@ -47,6 +49,7 @@ impl Column {
             align: Align::Left,
             wide: false,
             hover: None,
+            real: false,
         }
     }
 
@@ -56,6 +59,12 @@ impl Column {
             align: Align::Right,
             ..Self::new(title)
         }
+    }
+
+    /// With numbers that are whole by chance only.
+    #[must_use]
+    pub fn real(self) -> Self {
+        Self { real: true, ..self }
     }
 
     /// Shown only with `--output wide`.

@@ -1,0 +1,98 @@
+//! The logs of an experiment: those of its trials, one after the other.
+
+use futures::StreamExt as _;
+use katlab_lab::cluster::{Cluster, Error};
+use katlab_lab::katib::trials;
+use katlab_lab::kubernetes::logs::{self, Extent, Line, Lines};
+
+use super::Logs;
+use crate::event::Stream;
+use crate::magics::{Context, MagicError};
+use crate::render::counted;
+
+/// Logs opened ahead of the one that is shown.
+const AHEAD: usize = 8;
+
+impl Logs {
+    /// Shows the logs of all trials, the oldest first, with the trial before each line.
+    pub(super) async fn of_experiment(
+        &self,
+        ctx: &Context,
+        cluster: &Cluster,
+    ) -> Result<(), MagicError> {
+        let name = &self.name;
+        if self.follow {
+            return Err(
+                MagicError::usage(format!("{name} is an experiment, and -f follows one log"))
+                    .hint(format!("`:logs TRIAL -f` follows a trial's, and `:trials {name}` lists them; `:experiment watch {name}` shows how they go")),
+            );
+        }
+        let found = trials::of_experiment(cluster, &cluster.namespace, name);
+        let rows = ctx.or_interrupted(found).await?.rows;
+        if rows.is_empty() {
+            ctx.output
+                .note(format!("experiment {name} has no trials yet"));
+            return Ok(());
+        }
+        let mut opened = futures::stream::iter(rows)
+            .map(|trial| async move {
+                let log = open(cluster, &trial.name, self).await;
+                (trial.name, log)
+            })
+            .buffered(AHEAD);
+        let (mut shown, mut without) = (0, Vec::new());
+        let mut why = None;
+        while let Some((trial, log)) = ctx
+            .or_interrupted(async { Ok::<_, MagicError>(opened.next().await) })
+            .await?
+        {
+            match log {
+                Ok((mut line, mut lines)) => {
+                    shown += 1;
+                    while let Some(one) = line {
+                        match one {
+                            Line::Text(text) => {
+                                let text = format!("[{trial}] {text}\n");
+                                ctx.output.stream(Stream::Stdout, text);
+                            }
+                            Line::Note(note) => ctx.output.note(format!("{trial}: {note}")),
+                        }
+                        line = ctx.or_interrupted(lines.next()).await?;
+                    }
+                }
+                // Without a pod that has started there is no log.
+                Err(error @ (Error::Input { .. } | Error::Invalid { .. })) => {
+                    without.push(trial);
+                    why.get_or_insert(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match (why, without.as_slice()) {
+            (Some(error), _) if shown == 0 => return Err(error.into()),
+            (Some(error), [trial]) => ctx.output.note(format!("no log of {trial}: {error}")),
+            (Some(error), [first, more @ ..]) => ctx.output.note(format!(
+                "no log of {first} and {}: {error}",
+                counted(more.len(), "other trial")
+            )),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Opens the log of a trial, up to its first line.
+async fn open(
+    cluster: &Cluster,
+    trial: &str,
+    asked: &Logs,
+) -> Result<(Option<Line>, Lines), Error> {
+    let container = asked.container.as_deref();
+    let target = logs::find(cluster, &cluster.namespace, trial, container).await?;
+    let extent = Extent {
+        follow: false,
+        ..asked.extent()
+    };
+    let mut lines = logs::open(cluster, &target, extent);
+    Ok((lines.next().await?, lines))
+}

@@ -5,6 +5,10 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ("help", &[":help", ":help registry login"]),
     ("lab", &[":lab"]),
     (
+        "lab clean",
+        &[":lab clean", ":lab clean --older-than 7d --yes"],
+    ),
+    (
         "use",
         &[
             ":use sandbox",
@@ -100,7 +104,11 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ("pods", &[":pods", ":pods -A -o wide"]),
     (
         "logs",
-        &[":logs mnist-abcdefgh --tail 20", ":logs mnist-abcdefgh -f"],
+        &[
+            ":logs mnist-abcdefgh --tail 20",
+            ":logs mnist-abcdefgh -f",
+            ":logs mnist-abcdefgh --deleted",
+        ],
     ),
     (
         "events",
@@ -148,6 +156,8 @@ static EXAMPLES: &[(&str, &[&str])] = &[
             ":trials mnist --where 'accuracy > 0.9 and lr < 0.01' --sort status,-accuracy",
             ":trials mnist --save trials.csv",
             ":trials --from exports/mnist",
+            ":trials --deleted",
+            ":trials mnist --deleted --sort -accuracy",
         ],
     ),
     (

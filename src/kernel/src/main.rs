@@ -218,6 +218,8 @@ fn on_session(session: Arc<Session>) -> Result<Interpreter, String> {
 fn on_runtime<T>(future: impl Future<Output = T>) -> Result<T, Complaint> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
+        // As the main thread has: what a cell's call does is one deep future, and large where it is not optimised.
+        .thread_stack_size(8 << 20)
         .enable_all()
         .build()
         .map_err(|error| (format!("the runtime could not be started: {error}"), None))?;

@@ -28,6 +28,9 @@ use crate::failure::{Failure, INTERRUPTED};
 use crate::interpreter::Interpreter;
 use crate::session::Session;
 
+/// How long writing what is kept of experiments may take at the end.
+const KEEPING: Duration = Duration::from_secs(3);
+
 /// What is run, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -154,7 +157,10 @@ pub async fn run(options: Options) -> Result<Outcome, RunError> {
         }
     }
     notebook.write(&target)?;
-    interpreter.engine().stop().await;
+    tokio::join!(
+        interpreter.engine().stop(),
+        interpreter.session().stop_keeping(KEEPING)
+    );
     if outcome == Outcome::Well {
         terminal.summary(count, began.elapsed(), &target);
     }

@@ -12,9 +12,11 @@ use crate::magics::{MagicError, nearest};
 use crate::redaction::Redactor;
 
 mod clients;
+mod keeping;
 mod sandbox;
 
 pub use clients::Chosen;
+pub use keeping::LIMIT as KEPT_LIMIT;
 
 /// What lasts from cell to cell. Shared by the subshells of a kernel.
 pub struct Session {
@@ -23,6 +25,7 @@ pub struct Session {
     redactor: Arc<Redactor>,
     interactive: bool,
     clients: clients::Clients,
+    keeping: keeping::Keeping,
     state: Mutex<State>,
 }
 
@@ -48,6 +51,7 @@ impl Session {
             redactor: Arc::default(),
             interactive,
             clients: clients::Clients::default(),
+            keeping: keeping::Keeping::default(),
             state: Mutex::new(State {
                 chosen: Chosen::default(),
                 directory,

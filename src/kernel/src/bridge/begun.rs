@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::Needed as _;
 use super::answers::{experiment_json, trial_json};
+use crate::magics::kubernetes::logs::kept_log;
 use crate::magics::{Context, ErrorKind, MagicError};
 
 /// How long a trial's end is waited for that the experiment has counted already.
@@ -25,6 +26,8 @@ const BATCH: usize = 256 * 1024;
 pub(super) struct Begun {
     watching: Option<Watching>,
     reading: Option<Reading>,
+    /// Lines of a log whose pod is gone.
+    kept: Option<VecDeque<String>>,
 }
 
 /// A log that is read.
@@ -59,7 +62,8 @@ impl Begun {
         Some(match request.call.as_str() {
             "watch" => self.watch(request, ctx).await,
             "next" => self.next(ctx).await,
-            "logs" => self.logs(request, ctx).await,
+            // What looks for a log is large, and the stacks of those that serve cells are small.
+            "logs" => Box::pin(self.logs(request, ctx)).await,
             "lines" => self.lines(ctx).await,
             _ => return None,
         })
@@ -71,6 +75,7 @@ impl Begun {
         let watch = ctx
             .or_interrupted(watch::open(&cluster, &cluster.namespace, name))
             .await?;
+        ctx.keep(&cluster, name);
         self.watching = Some(Watching {
             watch,
             name: name.to_owned(),
@@ -104,9 +109,24 @@ impl Begun {
             ..Extent::default()
         };
         let cluster = ctx.cluster(request.argument("namespace")).await?;
-        let (target, reading) = ctx
-            .or_interrupted(read_log(&cluster, name, &extent))
-            .await?;
+        (self.reading, self.kept) = (None, None);
+        let opened = ctx
+            .or_interrupted(async { Ok::<_, MagicError>(read_log(&cluster, name, &extent).await) });
+        let (target, reading) = match opened.await? {
+            Ok(opened) => opened,
+            Err(error) if error.is_not_found() || matches!(error, Error::Input { .. }) => {
+                let Ok(kept) = Box::pin(kept_log(ctx, &cluster, name)).await else {
+                    return Err(error.into());
+                };
+                ctx.output.note(kept.told);
+                let mut lines: VecDeque<String> = kept.lines.lines().map(str::to_owned).collect();
+                let tail = extent.tail.and_then(|tail| usize::try_from(tail).ok());
+                lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
+                self.kept = Some(lines);
+                return Ok(json!({ "pod": kept.pod, "container": "", "trial": kept.trial }));
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.reading = Some(reading);
         Ok(json!({
             "pod": target.pod,
@@ -118,6 +138,15 @@ impl Begun {
     /// Some lines of the log; none after the last one.
     async fn lines(&mut self, ctx: &Context) -> Result<Json, MagicError> {
         let (mut texts, mut bytes) = (Vec::new(), 0);
+        if let Some(kept) = &mut self.kept {
+            while bytes < BATCH
+                && let Some(text) = kept.pop_front()
+            {
+                bytes += text.len() + 1;
+                texts.push(text);
+            }
+            return Ok(json!(texts));
+        }
         let Some(lines) = &mut self.reading else {
             return Ok(json!(texts));
         };

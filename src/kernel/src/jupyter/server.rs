@@ -26,6 +26,8 @@ use crate::interpreter::Interpreter;
 
 /// How long a running cell may take to end when the kernel is shut down.
 const PARTING: Duration = Duration::from_secs(2);
+/// How long writing what is kept of experiments may take then.
+const KEEPING: Duration = Duration::from_secs(1);
 
 /// Why a kernel did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -190,7 +192,11 @@ async fn part(kernel: &Arc<Kernel>) {
         }
     };
     let _ = tokio::time::timeout(PARTING, ended).await;
-    kernel.interpreter.engine().stop().await;
+    let interpreter = &kernel.interpreter;
+    tokio::join!(
+        interpreter.engine().stop(),
+        interpreter.session().stop_keeping(KEEPING)
+    );
     kernel.publisher.flush().await;
     // Sending is queueing; the sockets need a moment to empty their queues.
     tokio::time::sleep(Duration::from_millis(50)).await;

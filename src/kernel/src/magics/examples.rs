@@ -5,6 +5,10 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ("help", &[":help", ":help registry login"]),
     ("lab", &[":lab"]),
     (
+        "lab clean",
+        &[":lab clean", ":lab clean --older-than 7d --yes"],
+    ),
+    (
         "use",
         &[
             ":use sandbox",
@@ -104,6 +108,7 @@ static EXAMPLES: &[(&str, &[&str])] = &[
             ":logs mnist-abcdefgh --tail 20",
             ":logs mnist-abcdefgh -f",
             ":logs mnist --tail 1",
+            ":logs mnist-abcdefgh --deleted",
         ],
     ),
     (
@@ -152,6 +157,8 @@ static EXAMPLES: &[(&str, &[&str])] = &[
             ":trials mnist --where 'accuracy > 0.9 and lr < 0.01' --sort status,-accuracy",
             ":trials mnist --save trials.csv",
             ":trials --from exports/mnist",
+            ":trials --deleted",
+            ":trials mnist --deleted --sort -accuracy",
         ],
     ),
     (

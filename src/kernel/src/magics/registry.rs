@@ -109,6 +109,7 @@ pub const fn entry<M: Magic>(family: Family) -> Entry {
 pub static MAGICS: &[Entry] = &[
     entry::<session::help::Help>(Family::Session),
     entry::<session::lab::Lab>(Family::Session),
+    entry::<session::clean::Clean>(Family::Session),
     entry::<session::use_::Use>(Family::Session),
     entry::<session::env::Env>(Family::Session),
     entry::<session::env::Set>(Family::Session),

@@ -12,12 +12,12 @@
 //! Reading takes the first five, of which the first two must be there; whatever else stands there is for
 //! people and other programs.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
-use katlab_katib::types::{Experiment, Trial};
+use katlab_katib::types::{self, Experiment, Trial};
 use serde::{Deserialize, Serialize};
 
 use super::observations::{self, Point};
@@ -200,7 +200,67 @@ pub async fn collect(cluster: &Cluster, name: &str) -> cluster::Result<Archive> 
     Ok(archive)
 }
 
+/// The file of a trial's log in the folder of an export.
+pub fn log_file(folder: &Path, trial: &str) -> PathBuf {
+    log_folder(folder).join(format!("{trial}.log"))
+}
+
+/// Where the logs are in the folder of an export.
+pub(super) fn log_folder(folder: &Path) -> PathBuf {
+    folder.join(LOGS)
+}
+
+/// The file of the metrics in the folder of an export.
+pub(super) fn metrics_file(folder: &Path) -> PathBuf {
+    folder.join(METRICS)
+}
+
+/// The names of the trials in the folder of an export; none where they cannot be read.
+pub(super) fn trial_names(folder: &Path) -> HashSet<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        metadata: types::ObjectMeta,
+    }
+    let named = std::fs::read(folder.join(TRIALS))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Vec<Named>>(&text).ok());
+    let names = named.into_iter().flatten();
+    names
+        .map(|trial| trial.metadata.name().to_owned())
+        .collect()
+}
+
 impl Archive {
+    /// Adds what was taken later of the same experiment. What is gone since then stays.
+    pub fn absorb(&mut self, later: Self) {
+        self.experiment = later.experiment;
+        let at: HashMap<String, usize> = self
+            .trials
+            .iter()
+            .enumerate()
+            .map(|(at, trial)| (trial.metadata.name().to_owned(), at))
+            .collect();
+        for trial in later.trials {
+            match at.get(trial.metadata.name()) {
+                Some(at) => self.trials[*at] = trial,
+                None => self.trials.push(trial),
+            }
+        }
+        for (trial, work) in later.work {
+            let known = self.work.entry(trial).or_default();
+            known.began = work.began.or_else(|| known.began.take());
+            known.done = work.done.or_else(|| known.done.take());
+        }
+        for (trial, points) in later.metrics {
+            let known = self.metrics.entry(trial).or_default();
+            if points.len() >= known.len() {
+                *known = points;
+            }
+        }
+        self.logs.extend(later.logs);
+        self.missing = later.missing;
+    }
+
     /// The files of the export, by their path in the folder.
     ///
     /// # Errors
@@ -228,10 +288,8 @@ impl Archive {
             files.push((PROVENANCE.into(), text + "\n"));
         }
         for (trial, log) in &self.logs {
-            files.push((
-                Path::new(LOGS).join(format!("{trial}.log")),
-                log.clone() + "\n",
-            ));
+            let end = if log.ends_with('\n') { "" } else { "\n" };
+            files.push((log_file(Path::new(""), trial), format!("{log}{end}")));
         }
         Ok(files)
     }

@@ -12,6 +12,7 @@ pub mod details;
 pub mod experiments;
 mod held;
 pub mod images;
+pub mod kept;
 pub mod messages;
 pub mod observations;
 pub mod obstacles;

@@ -50,7 +50,7 @@ pub enum Update {
     Gone,
 }
 
-type Events<T> = Pin<Box<dyn Stream<Item = watcher::Result<Event<T>>> + Send>>;
+pub(super) type Events<T> = Pin<Box<dyn Stream<Item = watcher::Result<Event<T>>> + Send>>;
 
 /// A watch of one experiment and its trials.
 pub struct Watch {
@@ -99,7 +99,7 @@ pub async fn open(cluster: &Cluster, namespace: &str, name: &str) -> Result<Watc
     })
 }
 
-fn events<T>(api: Api<T>, config: watcher::Config) -> Events<T>
+pub(super) fn events<T>(api: Api<T>, config: watcher::Config) -> Events<T>
 where
     T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -265,6 +265,16 @@ impl Watch {
         Ok(first.then(|| error.to_string()))
     }
 
+    /// The experiment as it was seen last.
+    pub(super) fn experiment(&self) -> Option<&types::Experiment> {
+        self.experiment.objects.values().next()
+    }
+
+    /// Its trials as they were seen last.
+    pub(super) fn trials(&self) -> impl Iterator<Item = &Trial> {
+        self.known.objects.values()
+    }
+
     fn snapshot(&self) -> Option<Snapshot> {
         let experiment = self.experiment.objects.values().next();
         let experiment = Summary::of(experiment.filter(|_| self.known.is_listed)?);
@@ -280,7 +290,7 @@ impl Watch {
 }
 
 /// Whether we may not look at all.
-fn is_refused(error: &watcher::Error) -> bool {
+pub(super) fn is_refused(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))

@@ -77,37 +77,49 @@ pub async fn find(
         Some(pod) => pod,
         None => of_owner(cluster, &api, namespace, name).await?,
     };
+    Ok(match container {
+        None => of_pod(cluster, namespace, &pod).await,
+        Some(wanted) => {
+            let target = named(namespace, &pod);
+            if !target.containers.iter().any(|name| name == wanted) {
+                return Err(Error::Input {
+                    what: format!("the container {wanted}"),
+                    reason: format!("the pod has {}", target.containers.join(", ")),
+                });
+            }
+            Target {
+                container: wanted.to_owned(),
+                ..target
+            }
+        }
+    })
+}
+
+/// The container of a pod whose log is meant where none is named.
+pub(crate) async fn of_pod(cluster: &Cluster, namespace: &str, pod: &Pod) -> Target {
+    let mut target = named(namespace, pod);
+    if let (Some(trial), [_, _, ..]) = (&target.trial, target.containers.as_slice()) {
+        target.container = primary(cluster, namespace, trial, &target.containers).await;
+    }
+    target
+}
+
+/// A pod and its first container.
+fn named(namespace: &str, pod: &Pod) -> Target {
     let containers: Vec<String> = pod
         .spec
         .iter()
         .flat_map(|spec| &spec.containers)
         .map(|container| container.name.clone())
         .collect();
-    let trial = pod
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(TRIAL_LABEL).cloned());
-    let container = match container {
-        Some(wanted) if containers.iter().any(|name| name == wanted) => wanted.to_owned(),
-        Some(wanted) => {
-            return Err(Error::Input {
-                what: format!("the container {wanted}"),
-                reason: format!("the pod has {}", containers.join(", ")),
-            });
-        }
-        None => match &trial {
-            Some(trial) => primary(cluster, namespace, trial, &containers).await,
-            None => containers.first().cloned().unwrap_or_default(),
-        },
-    };
-    Ok(Target {
-        pod: pod.metadata.name.unwrap_or_default(),
+    let labels = pod.metadata.labels.as_ref();
+    Target {
+        pod: pod.metadata.name.clone().unwrap_or_default(),
         namespace: namespace.to_owned(),
-        container,
+        container: containers.first().cloned().unwrap_or_default(),
         containers,
-        trial,
-    })
+        trial: labels.and_then(|labels| labels.get(TRIAL_LABEL).cloned()),
+    }
 }
 
 /// The youngest pod of a Trial or Job; one that runs or has run comes before one that waits.

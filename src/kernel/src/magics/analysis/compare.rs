@@ -52,8 +52,8 @@ impl Magic for Compare {
                 folder_source(ctx, Path::new(name))?
             } else {
                 let args = SourceArgs {
-                    from: None,
                     place: self.place.clone(),
+                    ..SourceArgs::default()
                 };
                 args.read(ctx, Some(name)).await?
             };

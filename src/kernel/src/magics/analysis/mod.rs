@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use katlab_analysis::TrialTable;
 use katlab_katib::types::{Experiment, Trial};
-use katlab_lab::cluster::Cluster;
+use katlab_lab::cluster::{self, Cluster};
 use katlab_lab::katib::archive::{self, Archive, Work};
 use katlab_lab::katib::experiments::{self, Summary};
+use katlab_lab::katib::kept::{self, Entry, Store};
 use katlab_lab::katib::{trials, trials::TrialTable as Listed};
+use katlab_lab::kubernetes::Scope;
 
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, MagicError, katib};
@@ -26,6 +28,9 @@ pub struct SourceArgs {
     /// Read an exported experiment from this folder; no cluster is needed then
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, conflicts_with = "namespace")]
     pub from: Option<PathBuf>,
+    /// Read what was kept of a deleted experiment; `:trials --deleted` lists them
+    #[arg(long, conflicts_with = "from")]
+    pub deleted: bool,
     #[command(flatten)]
     pub place: NamespaceArgs,
 }
@@ -54,6 +59,11 @@ impl SourceArgs {
     /// # Errors
     /// When it is not there, or neither a name nor a folder was given.
     pub async fn read(&self, ctx: &Context, name: Option<&str>) -> Result<Source, MagicError> {
+        // No name has an @ in it: `NAME@ID` is one of several that were deleted.
+        let is_deleted = name.is_some_and(|name| name.contains('@')) && self.from.is_none();
+        if self.deleted || is_deleted {
+            return folder_source(ctx, &deleted(ctx, &self.place, name).await?.folder);
+        }
         match (&self.from, name) {
             (Some(folder), name) => {
                 let source = folder_source(ctx, folder)?;
@@ -73,6 +83,9 @@ impl SourceArgs {
                     experiments::get(&cluster, &cluster.namespace, name),
                     trials::objects(&cluster, &cluster.namespace, name),
                 );
+                let reading = async {
+                    reading.await.map_err(|error| kept_instead(ctx, &cluster, name, error))
+                };
                 let (experiment, trials) = ctx.or_interrupted(reading).await?;
                 Ok(Source {
                     experiment,
@@ -87,6 +100,9 @@ impl SourceArgs {
 
     /// The command that reads the same, by kubectl or from the folder.
     pub fn explain(&self, name: Option<&str>) -> Vec<String> {
+        if self.deleted {
+            return vec![format!("cat {}", kept_files(name, "trials.json"))];
+        }
         match (&self.from, name) {
             (Some(folder), _) => {
                 let folder = quoted(&folder.display().to_string());
@@ -99,6 +115,118 @@ impl SourceArgs {
             )],
             (None, None) => Vec::new(),
         }
+    }
+}
+
+/// The files that are kept of experiments, for a shell.
+pub fn kept_files(name: Option<&str>, file: &str) -> String {
+    let folder = match name.map(|name| name.split_once('@').unwrap_or((name, ""))) {
+        Some((name, id)) => format!("{}.{id}*", quoted(name)),
+        None => "*".to_owned(),
+    };
+    format!("${{KATLAB_HOME:-~/.local/share/katlab}}/kept/*/*/{folder}/{file}")
+}
+
+/// What was kept of a deleted experiment, by its name or as `NAME@ID`.
+///
+/// # Errors
+/// When nothing of that name is kept, or it is still there.
+pub async fn deleted(
+    ctx: &Context,
+    place: &NamespaceArgs,
+    name: Option<&str>,
+) -> Result<Entry, MagicError> {
+    let Some(name) = name else {
+        return Err(MagicError::usage("which experiment?")
+            .hint("write its name; `:trials --deleted` lists those that are kept"));
+    };
+    let cluster = place.cluster(ctx).await?;
+    let store = ctx.session.kept()?;
+    let scope = Scope::Namespace(cluster.namespace.clone());
+    // Notes which are gone.
+    gone(ctx, &store, &cluster, &scope).await?;
+    let mut found = store.find(&kept::identity(&cluster), &cluster.namespace, name)?;
+    let entry = found.remove(0);
+    if !found.is_empty() {
+        let others: Vec<String> = found
+            .iter()
+            .map(|one| format!("{}@{}", one.index.whose.name, one.index.whose.id()))
+            .collect();
+        ctx.output.note(format!(
+            "the one made last is shown; before it there were {}",
+            others.join(", ")
+        ));
+    }
+    Ok(entry)
+}
+
+/// What was kept of a trial, deleted or not, and the trial's name.
+///
+/// # Errors
+/// When nothing of it is kept.
+pub async fn deleted_trial(
+    ctx: &Context,
+    place: &NamespaceArgs,
+    name: &str,
+) -> Result<(Entry, String), MagicError> {
+    let cluster = place.cluster(ctx).await?;
+    let store = ctx.session.kept()?;
+    ctx.or_interrupted(async {
+        ctx.session.settle_kept().await;
+        store.find_trial(&kept::identity(&cluster), &cluster.namespace, name)
+    })
+    .await
+}
+
+/// The deleted experiments of which something is kept.
+///
+/// # Errors
+/// When the person interrupts.
+pub async fn gone(
+    ctx: &Context,
+    store: &Store,
+    cluster: &Cluster,
+    scope: &Scope,
+) -> Result<Vec<Entry>, MagicError> {
+    let gone = ctx
+        .or_interrupted(async {
+            ctx.session.settle_kept().await;
+            Ok::<_, MagicError>(kept::gone(store, cluster, scope).await)
+        })
+        .await?;
+    if let Some(why) = gone.unsure {
+        ctx.output.warn(format!(
+            "only what is known to be deleted is shown, because the cluster cannot be asked: {why}"
+        ));
+    }
+    Ok(gone.entries)
+}
+
+/// An error about an experiment that is not there, with what to do where it was deleted and is kept.
+pub fn kept_instead(
+    ctx: &Context,
+    cluster: &Cluster,
+    name: &str,
+    error: cluster::Error,
+) -> MagicError {
+    let is_gone = error.is_not_found();
+    let error = MagicError::from(error);
+    let Ok(store) = ctx.session.kept() else {
+        return error;
+    };
+    let identity = kept::identity(cluster);
+    let is_kept = is_gone
+        && store.list().iter().any(|entry| {
+            let whose = &entry.index.whose;
+            (&whose.cluster, &whose.namespace, whose.name.as_str())
+                == (&identity, &cluster.namespace, name)
+        });
+    if is_kept {
+        error.hint(format!(
+            "if it was deleted, --deleted shows what is kept of it: `:trials {name} --deleted`"
+        ))
+    } else {
+        error
     }
 }
 

@@ -145,6 +145,7 @@ impl Create {
             .or_interrupted(creation::send(&cluster, namespace, &manifest, Mode::Create))
             .await?;
         let summary = Summary::of(&created);
+        ctx.keep(&cluster, &summary.name);
         let mut details = Details::new(
             Cell::text(format!(
                 "experiment {} created in {}",

@@ -8,7 +8,8 @@ use crate::magics::{Context, Magic, MagicError};
 
 /// Delete experiments with their trials, Jobs and Pods
 ///
-/// Without `--yes` it only shows what would go.
+/// Without `--yes` it only shows what would go. Logs and metrics that are still to be had are kept first, for
+/// `:trials NAME --deleted`.
 #[derive(Debug, Parser)]
 pub struct Delete {
     /// The experiments

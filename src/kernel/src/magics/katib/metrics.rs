@@ -14,7 +14,7 @@ use katlab_lab::kubernetes::logs::{self, Extent};
 use tokio_util::sync::CancellationToken;
 
 use super::stacked;
-use crate::magics::analysis::{SourceArgs, folder_source};
+use crate::magics::analysis::{SourceArgs, deleted_trial, folder_source, kept_files};
 use crate::magics::kubernetes::quoted;
 use crate::magics::{Context, Magic, MagicError, nearest};
 use crate::render::captures::{self, Mark, Marked};
@@ -53,13 +53,15 @@ impl Magic for Test {
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let path = ctx.session.resolve(&self.log);
         // No trial has a dot or a slash in its name.
-        let (trial, log) =
-            if self.source.from.is_none() && (path.is_file() || self.log.contains(['/', '.'])) {
-                (None, Log::File)
-            } else {
-                let (trial, log) = self.of_trial(ctx).await?;
-                (Some(trial), log)
-            };
+        let (trial, log) = if self.source.from.is_none()
+            && !self.source.deleted
+            && (path.is_file() || self.log.contains(['/', '.']))
+        {
+            (None, Log::File)
+        } else {
+            let (trial, log) = self.of_trial(ctx).await?;
+            (Some(trial), log)
+        };
         let (filters, names) = self.asked(trial.as_ref())?;
         let trying = capture::Trial::new(&filters, names.clone()).map_err(|error| {
             let hint = error.hint();
@@ -120,6 +122,9 @@ impl Magic for Test {
         let filter = self.filters.first().map_or(DEFAULT_FILTER, String::as_str);
         let log = quoted(&self.log);
         let source = match &self.source.from {
+            None if self.source.deleted => {
+                format!("cat {}", kept_files(None, &format!("logs/{log}.log")))
+            }
             Some(folder) => format!(
                 "cat {}/logs/{log}.log",
                 quoted(&folder.display().to_string())
@@ -143,7 +148,15 @@ enum Log {
 impl Test {
     /// A trial with its log, from the cluster or an export.
     async fn of_trial(&self, ctx: &Context) -> Result<(Trial, Log), MagicError> {
-        let Some(folder) = &self.source.from else {
+        let folder = match &self.source.from {
+            Some(folder) => Some(folder.clone()),
+            None if self.source.deleted => {
+                let kept = deleted_trial(ctx, &self.source.place, &self.log).await?;
+                Some(kept.0.folder)
+            }
+            None => None,
+        };
+        let Some(folder) = &folder else {
             let cluster = self.source.place.cluster(ctx).await?;
             let namespace = cluster.namespace.as_str();
             let trial = ctx
@@ -175,6 +188,10 @@ impl Test {
             .session
             .resolve(folder.join("logs").join(format!("{}.log", self.log)));
         let text = std::fs::read(&path).map_err(|error| {
+            if self.source.deleted {
+                return MagicError::new(format!("no log of {} is kept: {error}", self.log))
+                    .hint("name another trial");
+            }
             MagicError::new(format!("the export has no log of {}: {error}", self.log))
                 .hint("its pod was gone when it was exported")
         })?;

@@ -10,7 +10,7 @@ use katlab_lab::katib::{experiments, images, trials};
 use serde_json::Value as Json;
 
 use super::proposal::ProposalArgs;
-use crate::magics::analysis::{Origin, SourceArgs};
+use crate::magics::analysis::{Origin, SourceArgs, deleted_trial, folder_source};
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, Magic, MagicError, nearest};
 
@@ -49,7 +49,7 @@ impl Magic for Rerun {
                     .hint("write `:rerun TRIAL`, or `:rerun best EXPERIMENT`"),
             );
         }
-        let (experiment, trial, pinned) = if self.source.from.is_some() {
+        let (experiment, trial, pinned) = if self.source.from.is_some() || self.source.deleted {
             self.of_folder(ctx).await?
         } else {
             self.of_cluster(ctx).await?
@@ -79,7 +79,7 @@ impl Magic for Rerun {
             .name
             .clone()
             .unwrap_or_else(|| format!("{}-rerun", self.trial));
-        if self.source.from.is_none() && self.trial != BEST {
+        if self.source.from.is_none() && !self.source.deleted && self.trial != BEST {
             lines = vec![format!(
                 "kubectl get trial {}{} -o yaml",
                 quoted(&self.trial),
@@ -99,7 +99,12 @@ impl Rerun {
     }
 
     async fn of_folder(&self, ctx: &Context) -> Result<Found, MagicError> {
-        let source = self.source.read(ctx, self.experiment.as_deref()).await?;
+        let source = if self.source.deleted && self.trial != BEST {
+            let entry = deleted_trial(ctx, &self.source.place, &self.trial).await?.0;
+            folder_source(ctx, &entry.folder)?
+        } else {
+            self.source.read(ctx, self.experiment.as_deref()).await?
+        };
         let name = if self.trial == BEST {
             best_of(&source.experiment)?
         } else {

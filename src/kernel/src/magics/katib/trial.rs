@@ -1,12 +1,14 @@
 //! `:trial`.
 
 use clap::Parser;
+use katlab_katib::types;
 use katlab_lab::katib::observations::{self, Point, Route};
 use katlab_lab::katib::trials::{self, TrialRow};
 use serde_json::Value as Json;
 
 use super::{cell, metric_cell, stacked};
 use crate::event::Bundle;
+use crate::magics::analysis::{Origin, deleted_trial, folder_source, kept_files};
 use crate::magics::kubernetes::{NamespaceArgs, describe, jobs::took, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
@@ -29,6 +31,9 @@ pub struct Trial {
     /// Only the values of this metric
     #[arg(long, value_name = "NAME", requires = "metrics")]
     metric: Option<String>,
+    /// Read what was kept of it when it, or its experiment, was deleted
+    #[arg(long)]
+    deleted: bool,
     #[command(flatten)]
     place: NamespaceArgs,
     #[command(flatten)]
@@ -39,6 +44,9 @@ impl Magic for Trial {
     const NAME: &'static str = "trial";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        if self.deleted {
+            return self.of_deleted(ctx).await;
+        }
         let cluster = self.place.cluster(ctx).await?;
         let trial = ctx
             .or_interrupted(trials::get(&cluster, &cluster.namespace, &self.name))
@@ -65,27 +73,74 @@ impl Magic for Trial {
         let row = ctx
             .or_interrupted(async { Ok::<_, MagicError>(trials::row(&cluster, &trial).await) })
             .await?;
-        let conditions: Vec<serde_json::Value> = trial
-            .status
-            .iter()
-            .flat_map(|status| &status.conditions)
-            .filter_map(|one| serde_json::to_value(one).ok())
-            .collect();
-        let now = jiff::Timestamp::now();
-        ctx.output.show(stacked([
-            view(&row, now),
-            describe::conditions(&conditions).bundle(),
-        ]));
+        show(ctx, &row, &trial, jiff::Timestamp::now());
         Ok(())
     }
 
     fn explain(&self) -> Vec<String> {
+        if self.deleted {
+            let file = if self.metrics {
+                "metrics.csv"
+            } else {
+                "trials.json"
+            };
+            let name = quoted(&self.name);
+            return vec![format!("grep {name} {}", kept_files(None, file))];
+        }
         vec![format!(
             "kubectl get trial {} -o yaml{}",
             quoted(&self.name),
             self.place.kubectl()
         )]
     }
+}
+
+impl Trial {
+    /// Shows what is kept of it.
+    async fn of_deleted(&self, ctx: &Context) -> Result<(), MagicError> {
+        let (entry, name) = deleted_trial(ctx, &self.place, &self.name).await?;
+        let source = folder_source(ctx, &entry.folder)?;
+        let found = source.trials.iter().find(|one| one.metadata.name() == name);
+        let Some(trial) = found else {
+            return Err(
+                MagicError::new(format!("only the log of trial {name} is kept"))
+                    .hint(format!("`:logs {name} --deleted` shows it")),
+            );
+        };
+        if self.metrics {
+            let mut points = match &source.origin {
+                Origin::Folder(archive) => archive.metrics.get(&name).cloned().unwrap_or_default(),
+                Origin::Cluster(_) => Vec::new(),
+            };
+            if let Some(metric) = &self.metric {
+                points.retain(|point| point.metric == *metric);
+            }
+            let empty = format!("no value of trial {name} is kept");
+            return ctx.list(log(&points).empty(empty), &self.list);
+        }
+        let order: Vec<String> = source
+            .experiment
+            .spec
+            .parameters
+            .iter()
+            .map(|one| one.name.clone())
+            .collect();
+        show(ctx, &TrialRow::of(trial, &order), trial, entry.index.kept);
+        Ok(())
+    }
+}
+
+fn show(ctx: &Context, row: &TrialRow, trial: &types::Trial, now: jiff::Timestamp) {
+    let conditions: Vec<serde_json::Value> = trial
+        .status
+        .iter()
+        .flat_map(|status| &status.conditions)
+        .filter_map(|one| serde_json::to_value(one).ok())
+        .collect();
+    ctx.output.show(stacked([
+        view(row, now),
+        describe::conditions(&conditions).bundle(),
+    ]));
 }
 
 fn view(row: &TrialRow, now: jiff::Timestamp) -> Bundle {

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::Parser;
+use katlab_lab::katib::kept::Entry;
 use katlab_lab::katib::trials::{self, TrialRow, TrialTable};
 use katlab_lab::katib::value::Value;
 use serde_json::{Map, Value as Json, json};
 
 use super::{assignment, cell, metric_cell};
 use crate::bridge::trials_json;
-use crate::magics::analysis::SourceArgs;
+use crate::magics::analysis::{SourceArgs, deleted, folder_source, gone, kept_files, kept_instead};
 use crate::magics::binding::Given;
-use crate::magics::kubernetes::{ScopeArgs, age, jobs::took, place, quoted};
+use crate::magics::kubernetes::{NamespaceArgs, ScopeArgs, age, jobs::took, place, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::counted;
 use crate::render::list::ListArgs;
@@ -26,6 +27,10 @@ use crate::render::table::{Align, Cell, Column, Table};
 /// objective are shown with `-o wide`. `--sort -accuracy --limit 5` shows the five best, and
 /// `--where 'accuracy > 0.9 and lr < 0.01'` those that are good with a small rate.
 ///
+/// What katlab saw of an experiment is kept: `:trials --deleted` lists those that are gone, and
+/// `:trials mnist --deleted` shows the trials of one. `:trial`, `:logs`, `:plot`, `:analyze`, `:metrics test`
+/// and `:rerun` take `--deleted` as well.
+///
 /// `:trials mnist --sort -accuracy => trials` shows nothing and makes a Rust variable of the rows, a
 /// `katlab::Trials`.
 #[derive(Debug, Parser)]
@@ -37,6 +42,10 @@ pub struct Trials {
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath,
         conflicts_with_all = ["namespace", "all_namespaces"])]
     from: Option<PathBuf>,
+    /// List the deleted experiments of which something is kept; with a name the trials of that one, or of
+    /// NAME@ID among several of a name
+    #[arg(long, conflicts_with = "from")]
+    deleted: bool,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -66,19 +75,24 @@ impl Magic for Trials {
             }
             return ctx.list(table, &self.list);
         }
-        let (cluster, scope) = self.scope.cluster(ctx).await?;
+        if self.deleted && self.experiment.is_none() && ctx.taker.is_none() {
+            return self.gone(ctx, now).await;
+        }
         if let Some(experiment) = &self.experiment {
             if self.scope.all_namespaces {
                 return Err(MagicError::usage("an experiment is in one namespace")
                     .hint("leave out -A, or name the namespace with -n"));
             }
-            let found = ctx
-                .or_interrupted(trials::of_experiment(
-                    &cluster,
-                    &cluster.namespace,
-                    experiment,
-                ))
-                .await?;
+            if self.deleted || experiment.contains('@') {
+                return self.of_deleted(ctx, experiment).await;
+            }
+            let (cluster, _) = self.scope.cluster(ctx).await?;
+            let reading = async {
+                trials::of_experiment(&cluster, &cluster.namespace, experiment)
+                    .await
+                    .map_err(|error| kept_instead(ctx, &cluster, experiment, error))
+            };
+            let found = ctx.or_interrupted(reading).await?;
             let table =
                 table(&found, now).empty(format!("experiment {experiment} has no trials yet"));
             if ctx.taker.is_some() {
@@ -92,6 +106,7 @@ impl Magic for Trials {
                     .hint("name the experiment: `:trials mnist => trials`"),
             );
         }
+        let (cluster, scope) = self.scope.cluster(ctx).await?;
         let found = ctx.or_interrupted(trials::list(&cluster, &scope)).await?;
         let table = overview(&found, self.scope.all_namespaces, now).empty(format!(
             "there are no trials {}; experiments make them",
@@ -101,6 +116,11 @@ impl Magic for Trials {
     }
 
     fn explain(&self) -> Vec<String> {
+        if self.deleted {
+            let name = self.experiment.as_deref();
+            let file = name.map_or("kept.json", |_| "trials.json");
+            return vec![format!("cat {}", kept_files(name, file))];
+        }
         if self.from.is_some() {
             let source = SourceArgs {
                 from: self.from.clone(),
@@ -121,6 +141,41 @@ impl Magic for Trials {
 }
 
 impl Trials {
+    /// The trials of an experiment that was deleted.
+    async fn of_deleted(&self, ctx: &Context, experiment: &str) -> Result<(), MagicError> {
+        let place = NamespaceArgs {
+            namespace: self.scope.namespace.clone(),
+        };
+        let entry = deleted(ctx, &place, Some(experiment)).await?;
+        let found = folder_source(ctx, &entry.folder)?.listed();
+        // Those that were under way are so no more.
+        let table = table(&found, entry.index.kept)
+            .empty(format!("experiment {experiment} left no trials"));
+        if ctx.taker.is_some() {
+            let folder = entry.folder.display().to_string();
+            return self.give(ctx, found, table, "", &folder);
+        }
+        ctx.list(table, &self.list)
+    }
+
+    /// The experiments that were deleted and of which something is kept.
+    async fn gone(&self, ctx: &Context, now: jiff::Timestamp) -> Result<(), MagicError> {
+        let (cluster, scope) = self.scope.cluster(ctx).await?;
+        let store = ctx.session.kept()?;
+        let entries = gone(ctx, &store, &cluster, &scope).await?;
+        let mut table = kept_table(&entries, self.scope.all_namespaces, now).empty(format!(
+            "nothing is kept of experiments deleted {}",
+            place(&scope)
+        ));
+        if let Some(first) = entries.first() {
+            table = table.footer(format!(
+                "`:trials {} --deleted` shows its trials; `:lab clean` frees the space",
+                first.index.whose.name
+            ));
+        }
+        ctx.list(table, &self.list)
+    }
+
     /// The trials that the table would show, in its order, for a Rust variable.
     fn give(
         &self,
@@ -146,6 +201,46 @@ impl Trials {
         });
         Ok(())
     }
+}
+
+/// Experiments of which something is kept.
+fn kept_table(entries: &[Entry], namespaces: bool, now: jiff::Timestamp) -> Table {
+    let mut columns = vec![
+        Column::new("NAME"),
+        Column::new("ID"),
+        Column::new("STATUS").hover("how it stood"),
+        Column::number("TRIALS"),
+        Column::number("LOGS").hover("trials whose logs are kept"),
+        Column::number("BEST"),
+        Column::new("OBJECTIVE").wide(),
+        Column::number("AGE"),
+        Column::number("DELETED").hover("how long it has been known to be gone"),
+        Column::number("SIZE"),
+    ];
+    if namespaces {
+        columns.insert(0, Column::new("NAMESPACE"));
+    }
+    let mut table = Table::new(columns);
+    for entry in entries {
+        let index = &entry.index;
+        let mut cells = vec![
+            Cell::text(&index.whose.name),
+            Cell::text(index.whose.id()),
+            Cell::status(&index.status),
+            Cell::count(index.trials),
+            Cell::count(index.logs.len()),
+            index.best.map(Cell::number).unwrap_or_default(),
+            Cell::text(&index.objective),
+            age(index.created, now),
+            age(index.gone, now),
+            Cell::size(entry.size),
+        ];
+        if namespaces {
+            cells.insert(0, Cell::text(&index.whose.namespace));
+        }
+        table.row(cells).name.clone_from(&index.whose.name);
+    }
+    table
 }
 
 /// The trials of one experiment, parameters and metrics as columns.

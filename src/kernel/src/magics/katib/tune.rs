@@ -165,8 +165,8 @@ impl Tune {
             return folder_source(ctx, Path::new(name));
         }
         let args = SourceArgs {
-            from: None,
             place: self.place.clone(),
+            ..SourceArgs::default()
         };
         args.read(ctx, Some(name)).await
     }

@@ -66,6 +66,7 @@ impl Wait {
     /// When the time is up, or the experiment cannot get there any more.
     pub async fn wait(self, ctx: &Context) -> Result<Summary, MagicError> {
         let cluster = self.place.cluster(ctx).await?;
+        ctx.keep(&cluster, &self.name);
         let until = match self.condition {
             For::Completed => Until::Completed,
             For::Succeeded => Until::Succeeded,
@@ -115,6 +116,9 @@ impl Wait {
         match waited {
             Ok(snapshot) => {
                 let summary = snapshot.experiment;
+                if summary.is_completed() {
+                    ctx.kept_to_the_end(&cluster, &self.name);
+                }
                 let ended = format!(
                     "experiment {}: {}; {}",
                     self.name,
@@ -131,6 +135,7 @@ impl Wait {
                     return Err(error.hint("the experiment goes on"));
                 }
                 progress.failed(error.message.clone());
+                ctx.tell_kept();
                 Err(match error.hint {
                     Some(_) => error,
                     None => error.hint(format!(":why {} explains", self.name)),

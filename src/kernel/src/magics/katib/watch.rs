@@ -26,7 +26,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Watch an experiment in one display that follows it to its end
 ///
-/// Interrupting the cell stops the watching, not the experiment.
+/// Interrupting the cell stops the watching, not the experiment. What the trials print and report is kept
+/// meanwhile, and until it ends or the kernel does: `:logs TRIAL` and `:trials --deleted` find it when pods
+/// and experiment are gone.
 #[derive(Debug, Parser)]
 pub struct Watch {
     /// The experiment
@@ -44,6 +46,7 @@ impl Magic for Watch {
         let mut watch = ctx
             .or_interrupted(watch::open(&cluster, &cluster.namespace, &self.name))
             .await?;
+        ctx.keep(&cluster, &self.name);
         let mut display: Option<Live> = None;
         let mut last: Option<Snapshot> = None;
         let mut trouble: Option<String> = None;
@@ -93,6 +96,7 @@ impl Magic for Watch {
                 None => display = Some(Live::start(&ctx.output, shown)),
             }
             if ended {
+                ctx.kept_to_the_end(&cluster, &self.name);
                 return Ok(());
             }
         }

@@ -142,7 +142,13 @@ impl Deletion<'_> {
             );
             return Ok(());
         }
+        let is_experiment = kind.group == "kubeflow.org" && kind.kind == "Experiment";
         for plan in &plans {
+            let kept = if is_experiment {
+                ctx.capture(&cluster, &plan.name).await?
+            } else {
+                None
+            };
             ctx.or_interrupted(deletion::execute(&cluster, plan))
                 .await?;
             let place = plan
@@ -164,6 +170,15 @@ impl Deletion<'_> {
                 "{} {} deleted{place} on {}{with}",
                 kind.singular, plan.name, cluster.name
             ));
+            if let Some(kept) = kept {
+                ctx.session.kept()?.mark(&kept, true)?;
+                ctx.output.note(format!(
+                    "`:trials {}{} --deleted` still shows what it left",
+                    plan.name,
+                    self.place.kubectl()
+                ));
+            }
+            ctx.tell_kept();
         }
         Ok(())
     }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use clap::Parser;
-use katlab_lab::cluster::Error;
+use katlab_lab::cluster::{Cluster, Error};
+use katlab_lab::katib::kept;
 use katlab_lab::kubernetes::logs::{self, Extent, Line};
 
 use super::{NamespaceArgs, quoted};
 use crate::event::Stream;
+use crate::magics::analysis::kept_files;
 use crate::magics::{Context, Magic, MagicError};
 
 /// Show the log of a Pod, a trial, a Job or an experiment
@@ -17,7 +19,8 @@ use crate::magics::{Context, Magic, MagicError};
 ///
 /// Without `-c` the container is the one that matters for a trial: the collector where it prints what
 /// the training wrote, else the training itself. With `-f` the log is followed until the container
-/// ends; interrupting the cell stops the following only.
+/// ends; interrupting the cell stops the following only. Where the pod is gone, what katlab kept of the
+/// trial's log is shown.
 #[derive(Debug, Parser)]
 pub struct Logs {
     /// The Pod, trial, Job or experiment
@@ -41,6 +44,9 @@ pub struct Logs {
     /// With the time before each line
     #[arg(long)]
     timestamps: bool,
+    /// Show what was kept of a trial's log, whether or not its pod is there
+    #[arg(long, conflicts_with_all = ["container", "follow", "since", "previous", "timestamps"])]
+    deleted: bool,
     #[command(flatten)]
     place: NamespaceArgs,
 }
@@ -83,15 +89,23 @@ impl Magic for Logs {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
+        if self.deleted {
+            return self.kept(ctx, &cluster).await;
+        }
         let found = async {
             let (place, container) = (&cluster.namespace, self.container.as_deref());
-            match logs::find(&cluster, place, &self.name, container).await {
-                Err(Error::LogOfExperiment { .. }) => Ok(None),
-                found => found.map(Some),
-            }
+            Ok::<_, MagicError>(logs::find(&cluster, place, &self.name, container).await)
         };
-        let Some(target) = ctx.or_interrupted(found).await? else {
-            return self.of_experiment(ctx, &cluster).await;
+        let target = match ctx.or_interrupted(found).await? {
+            Ok(target) => target,
+            Err(Error::LogOfExperiment { .. }) => return self.of_experiment(ctx, &cluster).await,
+            Err(error) => {
+                let is_gone = error.is_not_found() || matches!(error, Error::Input { .. });
+                if is_gone && self.container.is_none() && self.kept(ctx, &cluster).await.is_ok() {
+                    return Ok(());
+                }
+                return Err(error.into());
+            }
         };
         if target.pod != self.name || (self.container.is_none() && target.containers.len() > 1) {
             let others: Vec<&str> = target
@@ -129,6 +143,10 @@ impl Magic for Logs {
     }
 
     fn explain(&self) -> Vec<String> {
+        if self.deleted {
+            let file = format!("logs/{}.log", quoted(&self.name));
+            return vec![format!("cat {}", kept_files(None, &file))];
+        }
         let mut line = format!(
             "kubectl logs {}{}",
             quoted(&self.name),
@@ -180,6 +198,74 @@ impl Logs {
             timestamps: self.timestamps,
         }
     }
+}
+
+impl Logs {
+    /// Shows what is kept of a trial's log.
+    async fn kept(&self, ctx: &Context, cluster: &Cluster) -> Result<(), MagicError> {
+        let text = kept_log(ctx, cluster, &self.name).await?;
+        let lines: Vec<&str> = text.lines.lines().collect();
+        let tail = self.tail.and_then(|tail| usize::try_from(tail).ok());
+        let from = lines.len().saturating_sub(tail.unwrap_or(usize::MAX));
+        ctx.output.note(text.told);
+        for line in &lines[from..] {
+            ctx.output.stream(Stream::Stdout, format!("{line}\n"));
+        }
+        if lines.is_empty() {
+            ctx.output.note("the log is empty");
+        }
+        Ok(())
+    }
+}
+
+/// A log that was kept.
+pub struct KeptLog {
+    /// The trial.
+    pub trial: String,
+    /// Its pod.
+    pub pod: String,
+    /// Where it is from, in words.
+    pub told: String,
+    /// The log.
+    pub lines: String,
+}
+
+/// What is kept of a log, by the name of a trial or of its pod.
+///
+/// # Errors
+/// When nothing of it is kept.
+pub async fn kept_log(ctx: &Context, cluster: &Cluster, name: &str) -> Result<KeptLog, MagicError> {
+    let store = ctx.session.kept()?;
+    let (entry, trial) = ctx
+        .or_interrupted(async {
+            ctx.session.settle_kept().await;
+            store.find_trial(&kept::identity(cluster), &cluster.namespace, name)
+        })
+        .await?;
+    let Some(note) = entry.index.logs.get(&trial) else {
+        return Err(
+            MagicError::new(format!("no log of trial {trial} is kept")).hint(
+                "a log is kept while `:experiment watch` or `:experiment wait` sees the trial run",
+            ),
+        );
+    };
+    let path = entry.log(&trial);
+    let lines = std::fs::read(&path).map_err(|error| {
+        MagicError::new(format!(
+            "the kept log of trial {trial} cannot be read: {error}"
+        ))
+        .hint(format!("look at {}", path.display()))
+    })?;
+    let since = crate::render::age::since(entry.index.kept, jiff::Timestamp::now());
+    Ok(KeptLog {
+        told: format!(
+            "pod {} of experiment {}, as katlab kept its log (last written {since} ago)",
+            note.pod, entry.index.whose.name
+        ),
+        pod: note.pod.clone(),
+        lines: String::from_utf8_lossy(&lines).into_owned(),
+        trial,
+    })
 }
 
 #[cfg(test)]

@@ -364,6 +364,22 @@ fn kernel(ctx: &Context) -> Part {
         Ok(()) => part.row("State", home.path().display().to_string()),
         Err(error) => part.lacks("State", &error.into()),
     }
+    match ctx.session.kept() {
+        Ok(store) => {
+            let kept = store.list();
+            let size = kept.iter().map(|entry| entry.size).sum();
+            part.row(
+                "Kept",
+                format!(
+                    "{} of {} in {} (`:lab clean` shows and frees it)",
+                    age::size(size),
+                    age::size(store.limit()),
+                    counted(kept.len(), "experiment")
+                ),
+            );
+        }
+        Err(error) => part.lacks("Kept", &error),
+    }
     match ctx.session.settings().all() {
         Ok(all) => {
             let count = all.len();

@@ -1,5 +1,6 @@
 //! Magics about the session itself.
 
+pub mod clean;
 pub mod env;
 pub mod help;
 pub mod lab;

@@ -187,12 +187,14 @@ def importances(binary):
         study.add_trials([optuna.trial.create_trial(params=p, distributions=space, value=v) for p, v in trials])
         given = {
             "experiment": {"metadata": {"name": "bench"}, "spec": {
-                "objective": {"type": "minimize", "objectiveMetricName": "loss"},
+                "objective": {"type": "minimize", "objectiveMetricName": "loss",
+                              "metricStrategies": [{"name": "loss", "value": "min"}]},
                 "parameters": [parameter(name, distribution) for name, distribution in space.items()]}},
             "trials": [{
                 "metadata": {"name": f"t{number:05}", "creationTimestamp": "2026-01-01T00:00:00Z"},
                 "spec": {"parameterAssignments": [{"name": name, "value": str(v)} for name, v in params.items()]},
-                "status": {"observation": {"metrics": [{"name": "loss", "latest": repr(value)}]}},
+                "status": {"conditions": [{"type": "Succeeded", "status": "True"}],
+                           "observation": {"metrics": [{"name": "loss", **dict.fromkeys(("min", "max", "latest"), repr(value))}]}},
             } for number, (params, value) in enumerate(trials)],
         }
         ours = json.loads(subprocess.run([binary], input=json.dumps(given), check=True, capture_output=True, text=True).stdout)

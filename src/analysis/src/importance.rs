@@ -126,10 +126,7 @@ pub fn importance(table: &TrialTable) -> Result<Importance, ImportanceError> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(trials as u64);
     let mut draws: Vec<Vec<f64>> = vec![Vec::new(); axes.len()];
     for _ in 0..DRAWS {
-        let mut sample: Vec<usize> = (0..trials)
-            .map(|_| random.random_range(0..trials))
-            .collect();
-        sample.sort_unstable();
+        let sample = resampled(trials, &mut random);
         for (draws, share) in draws.iter_mut().zip(self::shares(&axes, &sample, &rows)) {
             draws.push(share);
         }
@@ -171,6 +168,16 @@ pub fn importance(table: &TrialTable) -> Result<Importance, ImportanceError> {
         constant,
         warnings,
     })
+}
+
+/// As many positions drawn with replacement, in ascending order.
+fn resampled(trials: usize, random: &mut Xoshiro256PlusPlus) -> Vec<usize> {
+    let mut times = vec![0_usize; trials];
+    for _ in 0..trials {
+        times[random.random_range(0..trials)] += 1;
+    }
+    let repeated = |(at, times): (usize, usize)| std::iter::repeat_n(at, times);
+    times.into_iter().enumerate().flat_map(repeated).collect()
 }
 
 /// How many of the trials count as good.
@@ -218,13 +225,19 @@ fn density(places: &Places, sample: &[usize]) -> Vec<f64> {
     let mut density = vec![uniform; places.count];
     if places.ordered {
         let width = bandwidth(&counts, sample.len());
+        let masses: Vec<f64> = (0..places.count)
+            .map(|distance| mass(distance as f64, width))
+            .collect();
         for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
-            let kernel: Vec<f64> = (0..places.count)
-                .map(|cell| mass(cell as f64 - at as f64, width))
-                .collect();
+            let kernel = || {
+                masses[1..=at]
+                    .iter()
+                    .rev()
+                    .chain(&masses[..places.count - at])
+            };
             // Cut off at the ends of the space.
-            let inside: f64 = kernel.iter().sum();
-            for (density, mass) in density.iter_mut().zip(kernel) {
+            let inside: f64 = kernel().sum();
+            for (density, mass) in density.iter_mut().zip(kernel()) {
                 *density += count * mass / inside;
             }
         }

@@ -56,7 +56,12 @@ def opened(notebook, size=(1280, 900)):
                 browser.close()
         finally:
             server.terminate()
-            server.wait(60)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                # Its kernels have ended and it listens no more; a thread of its own holds it up now and then.
+                server.kill()
+                server.wait()
 
 
 def take(notebook, picture, text=None):

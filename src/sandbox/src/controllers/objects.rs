@@ -331,8 +331,12 @@ impl Cluster {
         call.answer(&self.client, request).await
     }
 
-    /// Deletes an object. It being gone already is what was wanted.
-    pub async fn delete<K: Kind>(&self, object: &K, propagation: PropagationPolicy) -> Result<()> {
+    /// Deletes an object. It being gone already is what was wanted; returns whether it was there.
+    pub async fn delete<K: Kind>(
+        &self,
+        object: &K,
+        propagation: PropagationPolicy,
+    ) -> Result<bool> {
         let key = object.key();
         let call = Call::<K>::new("delete", &key);
         let params = DeleteParams {
@@ -345,9 +349,9 @@ impl Cluster {
         };
         let request = collection::<K>(&key.namespace).delete(&key.name, &params);
         match call.answer::<IgnoredAny>(&self.client, request).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             // A conflict is the precondition: another object has the name by now.
-            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -69,14 +69,19 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<()> {
         && !trial.spec.retain_run
         && !job.is_deleting()
     {
-        context
+        let deleting = context
             .cluster
-            .delete(job.as_ref(), PropagationPolicy::Foreground)
-            .await?;
-        let message = format!("Job {} has been deleted", job.name());
-        context
-            .trial_events
-            .normal(trial.as_ref(), "JobDeleted", message);
+            .delete(job.as_ref(), PropagationPolicy::Foreground);
+        if deleting.await? {
+            let message = format!("Job {} has been deleted", job.name());
+            context
+                .trial_events
+                .normal(trial.as_ref(), "JobDeleted", message);
+        }
+        // The next turn may come before the watch tells that it is being deleted.
+        if let Some(job) = context.cluster.get(&job_key).await? {
+            context.jobs.learn(job);
+        }
     }
     Ok(())
 }

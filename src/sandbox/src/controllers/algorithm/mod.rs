@@ -100,15 +100,13 @@ pub(super) async fn place(context: &Context, suggestion: &Suggestion) -> Result<
 
 /// Removes the pod of a Suggestion that has ended.
 pub(super) async fn close(context: &Context, suggestion: &Suggestion) -> Result<()> {
-    match pod::find(context, suggestion) {
-        Some(pod) if !pod.is_deleting() => {
-            let cluster = &context.cluster;
-            cluster
-                .delete(pod.as_ref(), PropagationPolicy::Background)
-                .await
-        }
-        _ => Ok(()),
+    if let Some(pod) = pod::find(context, suggestion).filter(|pod| !pod.is_deleting()) {
+        let cluster = &context.cluster;
+        cluster
+            .delete(pod.as_ref(), PropagationPolicy::Background)
+            .await?;
     }
+    Ok(())
 }
 
 /// Asks the algorithm in the pod for what is missing, as far as it can be asked now; tells when to look again. The

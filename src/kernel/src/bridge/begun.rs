@@ -115,14 +115,11 @@ impl Begun {
         let (target, reading) = match opened.await? {
             Ok(opened) => opened,
             Err(error) if error.is_not_found() || matches!(error, Error::Input { .. }) => {
-                let Ok(kept) = Box::pin(kept_log(ctx, &cluster, name)).await else {
+                let Ok(kept) = Box::pin(kept_log(ctx, &cluster, name, extent.tail)).await else {
                     return Err(error.into());
                 };
                 ctx.output.note(kept.told);
-                let mut lines: VecDeque<String> = kept.lines.lines().map(str::to_owned).collect();
-                let tail = extent.tail.and_then(|tail| usize::try_from(tail).ok());
-                lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
-                self.kept = Some(lines);
+                self.kept = Some(kept.lines);
                 return Ok(json!({ "pod": kept.pod, "container": "", "trial": kept.trial }));
             }
             Err(error) => return Err(error.into()),

@@ -392,17 +392,13 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be written; what was kept before is still there.
-    pub fn keep(&self, whose: &Whose, catch: Catch) -> Result<HashSet<String>, Error> {
+    pub fn keep(&self, whose: &Whose, mut catch: Catch) -> Result<HashSet<String>, Error> {
         if self.limit == 0 {
             return Ok(HashSet::new());
         }
         let lock = self.lock()?;
         let (folder, mut index) = self.begin(whose)?;
-        let mut archive = Archive::default();
-        if let Ok(before) = archive::read(&folder) {
-            archive = before;
-        }
-        let mut catch = catch;
+        let mut archive = archive::read(&folder).unwrap_or_default();
         catch
             .archive
             .trials

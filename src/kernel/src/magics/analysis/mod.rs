@@ -169,11 +169,22 @@ pub async fn deleted_trial(
     place: &NamespaceArgs,
     name: &str,
 ) -> Result<(Entry, String), MagicError> {
-    let cluster = place.cluster(ctx).await?;
+    kept_trial(ctx, &place.cluster(ctx).await?, name).await
+}
+
+/// As [`deleted_trial`], on a cluster that is known already; a pod's name will do as well.
+///
+/// # Errors
+/// When nothing of it is kept.
+pub async fn kept_trial(
+    ctx: &Context,
+    cluster: &Cluster,
+    name: &str,
+) -> Result<(Entry, String), MagicError> {
     let store = ctx.session.kept()?;
     ctx.or_interrupted(async {
         ctx.session.settle_kept().await;
-        store.find_trial(&kept::identity(&cluster), &cluster.namespace, name)
+        store.find_trial(&kept::identity(cluster), &cluster.namespace, name)
     })
     .await
 }

@@ -1,15 +1,15 @@
 //! `:logs`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use clap::Parser;
 use katlab_lab::cluster::{Cluster, Error};
-use katlab_lab::katib::kept;
 use katlab_lab::kubernetes::logs::{self, Extent, Line};
 
 use super::{NamespaceArgs, quoted};
 use crate::event::Stream;
-use crate::magics::analysis::kept_files;
+use crate::magics::analysis::{kept_files, kept_trial};
 use crate::magics::{Context, Magic, MagicError};
 
 /// Show the log of a Pod, a trial, a Job or an experiment
@@ -203,15 +203,12 @@ impl Logs {
 impl Logs {
     /// Shows what is kept of a trial's log.
     async fn kept(&self, ctx: &Context, cluster: &Cluster) -> Result<(), MagicError> {
-        let text = kept_log(ctx, cluster, &self.name).await?;
-        let lines: Vec<&str> = text.lines.lines().collect();
-        let tail = self.tail.and_then(|tail| usize::try_from(tail).ok());
-        let from = lines.len().saturating_sub(tail.unwrap_or(usize::MAX));
-        ctx.output.note(text.told);
-        for line in &lines[from..] {
+        let kept = kept_log(ctx, cluster, &self.name, self.tail).await?;
+        ctx.output.note(kept.told);
+        for line in &kept.lines {
             ctx.output.stream(Stream::Stdout, format!("{line}\n"));
         }
-        if lines.is_empty() {
+        if kept.lines.is_empty() {
             ctx.output.note("the log is empty");
         }
         Ok(())
@@ -226,22 +223,21 @@ pub struct KeptLog {
     pub pod: String,
     /// Where it is from, in words.
     pub told: String,
-    /// The log.
-    pub lines: String,
+    /// Its lines, or the last of them.
+    pub lines: VecDeque<String>,
 }
 
-/// What is kept of a log, by the name of a trial or of its pod.
+/// What is kept of a log, by the name of a trial or of its pod; with `tail` only so many lines of its end.
 ///
 /// # Errors
 /// When nothing of it is kept.
-pub async fn kept_log(ctx: &Context, cluster: &Cluster, name: &str) -> Result<KeptLog, MagicError> {
-    let store = ctx.session.kept()?;
-    let (entry, trial) = ctx
-        .or_interrupted(async {
-            ctx.session.settle_kept().await;
-            store.find_trial(&kept::identity(cluster), &cluster.namespace, name)
-        })
-        .await?;
+pub async fn kept_log(
+    ctx: &Context,
+    cluster: &Cluster,
+    name: &str,
+    tail: Option<u32>,
+) -> Result<KeptLog, MagicError> {
+    let (entry, trial) = kept_trial(ctx, cluster, name).await?;
     let Some(note) = entry.index.logs.get(&trial) else {
         return Err(
             MagicError::new(format!("no log of trial {trial} is kept")).hint(
@@ -250,12 +246,16 @@ pub async fn kept_log(ctx: &Context, cluster: &Cluster, name: &str) -> Result<Ke
         );
     };
     let path = entry.log(&trial);
-    let lines = std::fs::read(&path).map_err(|error| {
+    let text = std::fs::read(&path).map_err(|error| {
         MagicError::new(format!(
             "the kept log of trial {trial} cannot be read: {error}"
         ))
         .hint(format!("look at {}", path.display()))
     })?;
+    let text = String::from_utf8_lossy(&text);
+    let mut lines: VecDeque<String> = text.lines().map(str::to_owned).collect();
+    let tail = tail.and_then(|tail| usize::try_from(tail).ok());
+    lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
     let since = crate::render::age::since(entry.index.kept, jiff::Timestamp::now());
     Ok(KeptLog {
         told: format!(
@@ -263,7 +263,7 @@ pub async fn kept_log(ctx: &Context, cluster: &Cluster, name: &str) -> Result<Ke
             note.pod, entry.index.whose.name
         ),
         pod: note.pod.clone(),
-        lines: String::from_utf8_lossy(&lines).into_owned(),
+        lines,
         trial,
     })
 }

@@ -17,7 +17,7 @@ mod apply;
 pub use apply::apply;
 
 type Path = Vec<String>;
-type Fields = BTreeMap<Path, Value>;
+type Fields<'a> = BTreeMap<Path, &'a Value>;
 
 /// Metadata that nobody owns.
 const UNOWNED: &[&str] = &[
@@ -109,7 +109,7 @@ fn may_be_absent(field: &str) -> bool {
 
 /// Every field of an object with its value. `containers` adds the `.` entries that an update owns
 /// and an apply does not.
-fn fields(object: &Value, flavor: Flavor, containers: bool) -> Fields {
+fn fields(object: &Value, flavor: Flavor, containers: bool) -> Fields<'_> {
     let mut out = Fields::new();
     for (key, value) in object.as_object().into_iter().flatten() {
         match key.as_str() {
@@ -135,13 +135,13 @@ fn fields(object: &Value, flavor: Flavor, containers: bool) -> Fields {
     out
 }
 
-fn collect(
-    value: &Value,
+fn collect<'a>(
+    value: &'a Value,
     field: &str,
     path: Path,
     flavor: Flavor,
     containers: bool,
-    out: &mut Fields,
+    out: &mut Fields<'a>,
 ) {
     let below = |part: String| {
         let mut path = path.clone();
@@ -151,7 +151,7 @@ fn collect(
     match value {
         Value::Object(map) if !map.is_empty() && !is_whole(field, flavor) => {
             if containers && (flavor == Flavor::Custom || is_map(field) || may_be_absent(field)) {
-                out.insert(below(".".into()), Value::Null);
+                out.insert(below(".".into()), &Value::Null);
             }
             for (key, value) in map {
                 collect(
@@ -166,30 +166,30 @@ fn collect(
         }
         Value::Array(items) if !items.is_empty() => match list_kind(field, flavor) {
             ListKind::Atomic => {
-                out.insert(path, value.clone());
+                out.insert(path, value);
             }
             ListKind::Set => {
                 if containers {
-                    out.insert(below(".".into()), Value::Null);
+                    out.insert(below(".".into()), &Value::Null);
                 }
                 for item in items {
-                    out.insert(below(format!("v:{item}")), item.clone());
+                    out.insert(below(format!("v:{item}")), item);
                 }
             }
             ListKind::Map(keys) => {
                 if containers && !matches!(field, "containers" | "initContainers") {
-                    out.insert(below(".".into()), Value::Null);
+                    out.insert(below(".".into()), &Value::Null);
                 }
                 for item in items {
                     let path = below(key_of(item, keys));
                     if has_whole_items(field) {
-                        out.insert(path, item.clone());
+                        out.insert(path, item);
                         continue;
                     }
                     if containers {
                         let mut own = path.clone();
                         own.push(".".into());
-                        out.insert(own, Value::Null);
+                        out.insert(own, &Value::Null);
                     }
                     match item.as_object() {
                         Some(map) if !map.is_empty() => {
@@ -200,14 +200,14 @@ fn collect(
                             }
                         }
                         _ => {
-                            out.insert(path, item.clone());
+                            out.insert(path, item);
                         }
                     }
                 }
             }
         },
         _ => {
-            out.insert(path, value.clone());
+            out.insert(path, value);
         }
     }
 }
@@ -400,7 +400,7 @@ pub fn updated(new: &mut Value, old: Option<&Value>, resource: &Resource, writer
     let mut managers = managers(new);
     let changed: Vec<&Path> = after
         .iter()
-        .filter(|(p, v)| before.get(*p) != Some(v))
+        .filter(|(p, v)| before.get(*p) != Some(*v))
         .map(|(p, _)| p)
         .collect();
     for manager in &mut managers {

@@ -111,8 +111,7 @@ impl Patch {
     }
 
     /// The object after the patch. An apply is not done here: it needs to know who applies.
-    pub fn apply_to(&self, current: &Value) -> Result<Value, ApiError> {
-        let mut value = current.clone();
+    pub fn apply_to(&self, mut value: Value) -> Result<Value, ApiError> {
         match self {
             Patch::Json(patch) => {
                 operate(&mut value, patch)?;
@@ -176,7 +175,7 @@ mod tests {
             br#"[{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":3}]"#;
         let patch = Patch::read(PatchKind::Json, body).unwrap();
         assert_eq!(
-            patch.apply_to(&json!({"a": 1})).unwrap_err(),
+            patch.apply_to(json!({"a": 1})).unwrap_err(),
             ApiError::patch_rejected()
         );
     }
@@ -185,11 +184,11 @@ mod tests {
     fn what_is_not_there_is_tested_as_null() {
         let first = br#"[{"op":"test","path":"/metadata/finalizers","value":null},{"op":"add","path":"/metadata/finalizers","value":["f"]}]"#;
         let first = Patch::read(PatchKind::Json, first).unwrap();
-        let added = first.apply_to(&json!({"metadata": {}})).unwrap();
+        let added = first.apply_to(json!({"metadata": {}})).unwrap();
         assert_eq!(added, json!({"metadata": {"finalizers": ["f"]}}));
         for held in [json!({}), added] {
             assert_eq!(
-                first.apply_to(&held).unwrap_err(),
+                first.apply_to(held).unwrap_err(),
                 ApiError::patch_rejected()
             );
         }
@@ -200,7 +199,7 @@ mod tests {
         let copy = |i| format!(r#"{{"op":"copy","from":"/a","path":"/a/b{i}"}}"#);
         let body = format!("[{}]", (0..60).map(copy).collect::<Vec<_>>().join(","));
         let patch = Patch::read(PatchKind::Json, body.as_bytes()).unwrap();
-        let refused = patch.apply_to(&json!({"a": {"text": "x".repeat(1000)}}));
+        let refused = patch.apply_to(json!({"a": {"text": "x".repeat(1000)}}));
         assert!(refused.is_err_and(|e| e == ApiError::patch_rejected()));
     }
 

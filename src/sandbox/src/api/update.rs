@@ -27,31 +27,31 @@ pub enum Change {
     Patch(Patch),
 }
 
-fn same_but_bookkeeping(a: &Value, b: &Value) -> bool {
-    let bare = |o: &Value| {
-        let mut o = o.clone();
-        let meta = meta::of(&mut o);
-        meta.shift_remove("managedFields");
-        meta.shift_remove("resourceVersion");
-        meta.shift_remove("generation");
-        o
+/// Whether two objects have the same members, those named left aside.
+fn same_members(a: &Value, b: &Value, aside: &[&str]) -> bool {
+    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else {
+        return a == b;
     };
-    bare(a) == bare(b)
+    let counted = |key: &String| !aside.contains(&key.as_str());
+    a.keys().filter(|key| counted(key)).count() == b.keys().filter(|key| counted(key)).count()
+        && a.iter()
+            .filter(|(key, _)| counted(key))
+            .all(|(key, value)| b.get(key) == Some(value))
+}
+
+fn same_but_bookkeeping(a: &Value, b: &Value) -> bool {
+    let bookkeeping = ["managedFields", "resourceVersion", "generation"];
+    same_members(&a["metadata"], &b["metadata"], &bookkeeping) && same_members(a, b, &["metadata"])
 }
 
 /// Which managers own what, without the times.
 fn same_ownership(a: &Value, b: &Value) -> bool {
-    let bare = |o: &Value| -> Vec<Value> {
-        let mut list = o["metadata"]["managedFields"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        for entry in &mut list {
-            entry["time"] = Value::Null;
-        }
-        list
-    };
-    bare(a) == bare(b)
+    fn managers(object: &Value) -> &[Value] {
+        let list = object["metadata"]["managedFields"].as_array();
+        list.map_or(&[], Vec::as_slice)
+    }
+    let (a, b) = (managers(a), managers(b));
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_members(a, b, &["time"]))
 }
 
 impl Api {
@@ -94,10 +94,10 @@ impl Api {
                 });
             }
             let finished = gone_with_this(&new, target);
-            let op = if finished {
-                Op::Delete
+            let (op, last) = if finished {
+                (Op::Delete, Some(new))
             } else {
-                Op::Put(Box::new(new.clone()))
+                (Op::Put(Box::new(new)), None)
             };
             let write = Write {
                 storage: resource.storage,
@@ -107,18 +107,14 @@ impl Api {
                 op,
             };
             match self.store().write(write).await {
-                Ok(_) if finished => {
-                    let object = Object::Computed(served(new, resource));
+                Ok(Written { entry }) => {
+                    let object = match last {
+                        Some(last) => Object::Computed(served(last, resource)),
+                        None => Object::Stored(entry),
+                    };
                     return Ok(Outcome {
                         code: 200,
                         object,
-                        warnings,
-                    });
-                }
-                Ok(Written { entry }) => {
-                    return Ok(Outcome {
-                        code: 200,
-                        object: Object::Stored(entry),
                         warnings,
                     });
                 }
@@ -235,7 +231,7 @@ impl Api {
                 read_patched(merged, target, options, warnings)?
             }
             Change::Patch(patch) => {
-                let patched = patch.apply_to(&served(current.clone(), resource))?;
+                let patched = patch.apply_to(served(current.clone(), resource))?;
                 read_patched(patched, target, options, warnings)?
             }
         };
@@ -265,8 +261,9 @@ impl Api {
             "" => {
                 check_finalizers(&new, current, target)?;
                 meta::carry_over(&mut new, current);
-                if resource.has_status() {
-                    set_or_remove(&mut new, "status", current.get("status"));
+                // A status can be most of an object: one that is the same is not copied.
+                if resource.has_status() && new.get("status") != current.get("status") {
+                    set_or_remove(&mut new, "status", current.get("status").cloned());
                 }
                 (resource.kind_rules.on_update)(&mut new, current);
                 let ns = target.namespace.as_deref().and_then(|n| self.namespace(n));
@@ -288,20 +285,19 @@ impl Api {
                 }
             }
             "status" => {
-                let mut status = new.get("status").cloned().unwrap_or(Value::Null);
+                let mut status = new.get_mut("status").map(Value::take).unwrap_or_default();
                 if status["qosClass"].is_null() && current["status"]["qosClass"].is_string() {
                     status["qosClass"] = current["status"]["qosClass"].clone();
                 }
-                let mut with_status = current.clone();
-                set_or_remove(&mut with_status, "status", Some(&status));
-                new = with_status;
+                new = clone_without(current, "status");
+                set_or_remove(&mut new, "status", Some(status));
             }
             "finalize" => {
                 let mut finalized = current.clone();
                 set_or_remove(
                     &mut finalized["spec"],
                     "finalizers",
-                    new["spec"].get("finalizers"),
+                    new["spec"].get("finalizers").cloned(),
                 );
                 new = finalized;
             }
@@ -320,17 +316,15 @@ impl Api {
             new["metadata"]["generation"] = json!(generation);
         }
         if let Some(managers) = applied_managers {
-            set_or_remove(&mut new["metadata"], "managedFields", Some(&managers));
+            set_or_remove(&mut new["metadata"], "managedFields", Some(managers));
             managed::forget_gone(&mut new);
             if same_but_bookkeeping(&new, current) && same_ownership(&new, current) {
                 return Ok(None);
             }
             return Ok(Some(new));
         } else {
-            let managers = match &given_managers {
-                Some(managers) => Some(managers),
-                None => current["metadata"].get("managedFields"),
-            };
+            let managers =
+                given_managers.or_else(|| current["metadata"].get("managedFields").cloned());
             set_or_remove(&mut new["metadata"], "managedFields", managers);
             if same_but_bookkeeping(&new, current) && same_ownership(&new, current) {
                 return Ok(None);
@@ -481,18 +475,21 @@ fn check_finalizers(new: &Value, current: &Value, target: &Target) -> Result<(),
     ))
 }
 
+/// A copy of an object in which one member is null, in the same place.
+fn clone_without(object: &Value, member: &str) -> Value {
+    let members = object.as_object().into_iter().flatten();
+    let copied = members.map(|(key, value)| {
+        let value = if key == member { &Value::Null } else { value };
+        (key.clone(), value.clone())
+    });
+    Value::Object(copied.collect())
+}
+
 fn spec_changed(new: &Value, old: &Value, resource: &Resource) -> bool {
     if resource.flavor == Flavor::BuiltIn {
         return new["spec"] != old["spec"];
     }
-    let rest = |o: &Value| {
-        let mut o = o.clone();
-        for key in ["metadata", "status"] {
-            set_or_remove(&mut o, key, None);
-        }
-        o
-    };
-    rest(new) != rest(old)
+    !same_members(new, old, &["metadata", "status"])
 }
 
 /// Whether an object on its way out has nothing left that holds it.

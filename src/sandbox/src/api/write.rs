@@ -40,11 +40,11 @@ pub enum Object {
     Computed(Value),
 }
 
-pub(super) fn set_or_remove(object: &mut Value, key: &str, value: Option<&Value>) {
+pub(super) fn set_or_remove(object: &mut Value, key: &str, value: Option<Value>) {
     if let Some(map) = object.as_object_mut() {
         match value.filter(|v| !v.is_null()) {
             Some(value) => {
-                map.insert(key.to_owned(), value.clone());
+                map.insert(key.to_owned(), value);
             }
             None => {
                 map.shift_remove(key);

@@ -5,7 +5,7 @@
 //! never an object too many.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -64,7 +64,7 @@ pub struct Cache<K> {
 
 struct State<K> {
     objects: HashMap<Key, Arc<K>>,
-    groups: HashMap<Key, BTreeSet<Key>>,
+    groups: HashMap<Key, BTreeMap<Key, Arc<K>>>,
     deleted: VecDeque<String>,
 }
 
@@ -96,13 +96,8 @@ impl<K: Kind> Cache<K> {
     /// All objects of a group, in the order of their names.
     pub fn group(&self, group: &Key) -> Vec<Arc<K>> {
         let state = self.read();
-        state
-            .groups
-            .get(group)
-            .into_iter()
-            .flatten()
-            .filter_map(|key| state.objects.get(key).cloned())
-            .collect()
+        let members = state.groups.get(group).map(BTreeMap::values);
+        members.into_iter().flatten().cloned().collect()
     }
 
     /// Takes in the answer to a write of our own, so that the next decision need not wait
@@ -136,7 +131,8 @@ impl<K: Kind> Cache<K> {
             self.leave_group(state, &key, &old);
         }
         if let Some(group) = (self.group_of)(&object) {
-            state.groups.entry(group).or_default().insert(key.clone());
+            let members = state.groups.entry(group).or_default();
+            members.insert(key.clone(), object.clone());
         }
         state.objects.insert(key, object);
     }

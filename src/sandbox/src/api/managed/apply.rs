@@ -191,7 +191,7 @@ pub fn apply(
 }
 
 /// An item of a list whose fields this manager all gave up goes with them.
-fn remove_empty_items(object: &mut Value, path: &[String], wanted: &Fields) {
+fn remove_empty_items(object: &mut Value, path: &[String], wanted: &Fields<'_>) {
     for end in (1..path.len()).rev() {
         let item = &path[..end];
         if item.last().is_some_and(|p| p.starts_with("k:"))

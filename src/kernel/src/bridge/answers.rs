@@ -124,10 +124,7 @@ fn logged(source: Source, trial: &str) -> Result<Vec<Point>, MagicError> {
             None => error,
         });
     }
-    match source.origin {
-        Origin::Folder(mut archive) => Ok(archive.metrics.remove(trial).unwrap_or_default()),
-        Origin::Cluster(_) => Ok(Vec::new()),
-    }
+    Ok(source.exported_metrics()?.remove(trial).unwrap_or_default())
 }
 
 fn value_json(value: &Value) -> Json {

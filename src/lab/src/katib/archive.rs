@@ -9,8 +9,8 @@
 //! DIR/logs/TRIAL.log    what the trials printed, while their pods were there
 //! ```
 //!
-//! Reading takes the first five, of which the first two must be there; whatever else stands there is for
-//! people and other programs.
+//! Reading takes the first five, of which the first two must be there, and the metrics by themselves since they
+//! are most of it; whatever else stands there is for people and other programs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -314,23 +314,50 @@ impl Archive {
     }
 }
 
-/// Reads an export; logs are left where they are.
+/// The text of a file of an export, if it is there.
+fn text(folder: &Path, file: &str) -> Result<Option<String>, Error> {
+    let path = folder.join(file);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::File { path, source }),
+    }
+}
+
+fn wrong(folder: &Path, file: &str, reason: String) -> Error {
+    Error::Content {
+        path: folder.join(file),
+        reason,
+    }
+}
+
+/// Reads the observation logs of an export, by trial.
+///
+/// # Errors
+/// [`Error`], when the file cannot be read.
+pub fn metrics(folder: &Path) -> Result<BTreeMap<String, Vec<Point>>, Error> {
+    let mut metrics: BTreeMap<String, Vec<Point>> = BTreeMap::new();
+    let text = text(folder, METRICS)?.unwrap_or_default();
+    for record in csv::Reader::from_reader(text.as_bytes()).records() {
+        let record = record.map_err(|error| wrong(folder, METRICS, error.to_string()))?;
+        let [trial, metric, time, value] =
+            [0, 1, 2, 3].map(|at| record.get(at).unwrap_or_default());
+        metrics.entry(trial.to_owned()).or_default().push(Point {
+            metric: metric.to_owned(),
+            time: time.parse().ok(),
+            value: value::metric(value),
+        });
+    }
+    Ok(metrics)
+}
+
+/// Reads an export; logs and metrics are left where they are.
 ///
 /// # Errors
 /// [`Error`], when the folder is no export or a file cannot be read.
 pub fn read(folder: &Path) -> Result<Archive, Error> {
-    let text = |file: &str| {
-        let path = folder.join(file);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::File { path, source }),
-        }
-    };
-    let wrong = |file: &str, reason: String| Error::Content {
-        path: folder.join(file),
-        reason,
-    };
+    let text = |file| text(folder, file);
+    let wrong = |file, reason| wrong(folder, file, reason);
     let Some(experiment) = text(EXPERIMENT)? else {
         return Err(Error::NoExport(folder.to_owned()));
     };
@@ -354,24 +381,10 @@ pub fn read(folder: &Path) -> Result<Archive, Error> {
         ),
         None => None,
     };
-    let mut metrics: BTreeMap<String, Vec<Point>> = BTreeMap::new();
-    if let Some(text) = text(METRICS)? {
-        for record in csv::Reader::from_reader(text.as_bytes()).records() {
-            let record = record.map_err(|error| wrong(METRICS, error.to_string()))?;
-            let [trial, metric, time, value] =
-                [0, 1, 2, 3].map(|at| record.get(at).unwrap_or_default());
-            metrics.entry(trial.to_owned()).or_default().push(Point {
-                metric: metric.to_owned(),
-                time: time.parse().ok(),
-                value: value::metric(value),
-            });
-        }
-    }
     Ok(Archive {
         experiment,
         trials,
         work,
-        metrics,
         provenance,
         ..Archive::default()
     })
@@ -419,10 +432,12 @@ mod tests {
         assert_eq!(log, "accuracy=0.5\n");
         let back = read(folder.path()).unwrap();
         assert!(back.provenance.is_some());
+        assert_eq!(metrics(folder.path()).unwrap(), archive.metrics);
         assert_eq!(
             back,
             Archive {
                 logs: BTreeMap::new(),
+                metrics: BTreeMap::new(),
                 ..archive
             }
         );

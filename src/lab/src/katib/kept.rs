@@ -399,6 +399,7 @@ impl Store {
         let lock = self.lock()?;
         let (folder, mut index) = self.begin(whose)?;
         let mut archive = archive::read(&folder).unwrap_or_default();
+        archive.metrics = archive::metrics(&folder).unwrap_or_default();
         catch
             .archive
             .trials

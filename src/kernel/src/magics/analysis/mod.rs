@@ -9,6 +9,7 @@ use katlab_lab::cluster::{self, Cluster};
 use katlab_lab::katib::archive::{self, Archive, Work};
 use katlab_lab::katib::experiments::{self, Summary};
 use katlab_lab::katib::kept::{self, Entry, Store};
+use katlab_lab::katib::observations::Point;
 use katlab_lab::katib::{trials, trials::TrialTable as Listed};
 use katlab_lab::kubernetes::Scope;
 
@@ -49,8 +50,13 @@ pub struct Source {
 pub enum Origin {
     /// A cluster.
     Cluster(Cluster),
-    /// A folder, with all that is in it.
-    Folder(Box<Archive>),
+    /// A folder.
+    Folder {
+        /// Where it is.
+        path: PathBuf,
+        /// What is in it but the experiment, its trials and their metrics.
+        archive: Box<Archive>,
+    },
 }
 
 impl SourceArgs {
@@ -243,13 +249,20 @@ pub fn kept_instead(
 
 /// Reads an exported experiment.
 pub fn folder_source(ctx: &Context, folder: &std::path::Path) -> Result<Source, MagicError> {
-    let mut archive = archive::read(&ctx.session.resolve(folder))
-        .map_err(|error| MagicError::new(error.to_string()).hint(error.hint()))?;
+    let path = ctx.session.resolve(folder);
+    let mut archive = archive::read(&path).map_err(unreadable)?;
     Ok(Source {
         experiment: std::mem::take(&mut archive.experiment),
         trials: std::mem::take(&mut archive.trials),
-        origin: Origin::Folder(Box::new(archive)),
+        origin: Origin::Folder {
+            path,
+            archive: Box::new(archive),
+        },
     })
+}
+
+fn unreadable(error: archive::Error) -> MagicError {
+    MagicError::new(error.to_string()).hint(error.hint())
 }
 
 impl Source {
@@ -295,7 +308,18 @@ impl Source {
     pub async fn work(&self) -> BTreeMap<String, Work> {
         match &self.origin {
             Origin::Cluster(cluster) => archive::work(cluster, &self.trials).await,
-            Origin::Folder(archive) => archive.work.clone(),
+            Origin::Folder { archive, .. } => archive.work.clone(),
+        }
+    }
+
+    /// The observation logs that the folder holds, by trial; a cluster is asked for each trial's.
+    ///
+    /// # Errors
+    /// When the folder's file cannot be read.
+    pub fn exported_metrics(&self) -> Result<BTreeMap<String, Vec<Point>>, MagicError> {
+        match &self.origin {
+            Origin::Cluster(_) => Ok(BTreeMap::new()),
+            Origin::Folder { path, .. } => archive::metrics(path).map_err(unreadable),
         }
     }
 }

@@ -339,10 +339,13 @@ impl Plot {
                 .collect(),
         };
         match &source.origin {
-            Origin::Folder(archive) => Ok(names
-                .iter()
-                .filter_map(|name| Some(log(name, archive.metrics.get(name)?)))
-                .collect()),
+            Origin::Folder { .. } => {
+                let exported = source.exported_metrics()?;
+                Ok(names
+                    .iter()
+                    .filter_map(|name| Some(log(name, exported.get(name)?)))
+                    .collect())
+            }
             Origin::Cluster(cluster) => {
                 let way = observations::open(cluster).await?;
                 let mut logs = Vec::new();

@@ -122,7 +122,7 @@ impl Rerun {
             });
         };
         let pinned = match &source.origin {
-            Origin::Folder(archive) => archive.provenance.as_ref(),
+            Origin::Folder { archive, .. } => archive.provenance.as_ref(),
             Origin::Cluster(_) => None,
         };
         let pinned = pinned.map(|made| made.pinned(&name)).unwrap_or_default();

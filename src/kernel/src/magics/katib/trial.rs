@@ -108,10 +108,10 @@ impl Trial {
             );
         };
         if self.metrics {
-            let mut points = match &source.origin {
-                Origin::Folder(archive) => archive.metrics.get(&name).cloned().unwrap_or_default(),
-                Origin::Cluster(_) => Vec::new(),
-            };
+            let mut points = source
+                .exported_metrics()?
+                .remove(&name)
+                .unwrap_or_default();
             if let Some(metric) = &self.metric {
                 points.retain(|point| point.metric == *metric);
             }

@@ -78,7 +78,7 @@ fn what_is_kept_is_an_export_without_secrets_that_only_its_owner_can_read() {
         (1, "11112222")
     );
     assert_eq!(
-        archive::read(&entry.folder).unwrap().metrics["a-1"].len(),
+        archive::metrics(&entry.folder).unwrap()["a-1"].len(),
         1
     );
     let log = std::fs::read_to_string(entry.log("a-1")).unwrap();
@@ -286,5 +286,5 @@ fn writers_at_once_lose_nothing_and_readers_never_meet_half_a_file() {
     });
     let [entry] = store(home.path(), DEFAULT_LIMIT).list().try_into().unwrap();
     assert_eq!((entry.index.trials, entry.index.logs.len()), (16, 16));
-    assert_eq!(archive::read(&entry.folder).unwrap().metrics.len(), 16);
+    assert_eq!(archive::metrics(&entry.folder).unwrap().len(), 16);
 }

@@ -121,6 +121,10 @@ impl Pass {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Batch, MetricsError> {
         let mut rows = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.rest.is_empty() && !self.passing_over && piece.ends_with(b"\n") {
+                rows.extend(self.read(piece)?);
+                continue;
+            }
             if !self.passing_over {
                 self.rest.extend_from_slice(piece);
             }
@@ -143,16 +147,24 @@ impl Pass {
         Ok(batch)
     }
 
+    /// Reads the line that has come in pieces.
     fn line(&mut self) -> Result<Vec<MetricRow>, MetricsError> {
-        self.lines += 1;
         let line = std::mem::take(&mut self.rest);
         if std::mem::take(&mut self.passing_over) {
+            self.lines += 1;
             return Ok(Vec::new());
         }
-        let line = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+        self.read(&line)
+    }
+
+    fn read(&mut self, line: &[u8]) -> Result<Vec<MetricRow>, MetricsError> {
+        self.lines += 1;
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         match &self.form {
-            Form::Text(reader) => Ok(reader.line(&line)),
-            Form::Json(objective) => json_line(objective, &line, self.lines),
+            Form::Text(reader) => Ok(reader.line(line)),
+            Form::Json(objective) => {
+                json_line(objective, &String::from_utf8_lossy(line), self.lines)
+            }
         }
     }
 }

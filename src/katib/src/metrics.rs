@@ -343,14 +343,18 @@ pub fn objective_text<'o>(
     objective: &ObjectiveSpec,
     observation: &'o Observation,
 ) -> Option<&'o str> {
-    let name = &objective.objective_metric_name;
-    let text = strategy_text(objective.strategy(name)?, observation.metric(name)?);
-    number(text).map(|_| text)
+    chosen(objective, observation).map(|(text, _)| text)
 }
 
 /// The same as a number.
 pub fn objective_value(objective: &ObjectiveSpec, observation: &Observation) -> Option<f64> {
-    objective_text(objective, observation).and_then(number)
+    chosen(objective, observation).map(|(_, value)| value)
+}
+
+fn chosen<'o>(objective: &ObjectiveSpec, observation: &'o Observation) -> Option<(&'o str, f64)> {
+    let name = &objective.objective_metric_name;
+    let text = strategy_text(objective.strategy(name)?, observation.metric(name)?);
+    Some((text, number(text)?))
 }
 
 /// The value of a metric that a strategy picks; `unavailable` when there is none.

@@ -23,8 +23,8 @@ use crate::types::{
 };
 use crate::validation::is_restartable;
 
-/// The group a trial is counted in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The group a trial is counted in, in the order in which Katib looks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TrialState {
     /// Somebody killed it.
     Killed,
@@ -45,18 +45,21 @@ pub enum TrialState {
 impl TrialState {
     /// The first group whose condition holds, in Katib's order.
     pub fn of(trial: &Trial) -> Self {
-        let groups = [
-            (KILLED, Self::Killed),
-            (FAILED, Self::Failed),
-            (SUCCEEDED, Self::Succeeded),
-            (EARLY_STOPPED, Self::EarlyStopped),
-            (RUNNING, Self::Running),
-            (METRICS_UNAVAILABLE, Self::MetricsUnavailable),
-        ];
-        groups
-            .into_iter()
-            .find(|(kind, _)| trial.has(kind))
-            .map_or(Self::Pending, |(_, state)| state)
+        // All trials of an Experiment are sorted whenever one changes: each looks once at what it has.
+        let held = trial
+            .conditions()
+            .iter()
+            .filter(|condition| condition.status == TRUE);
+        let groups = held.filter_map(|condition| match condition.kind.as_str() {
+            KILLED => Some(Self::Killed),
+            FAILED => Some(Self::Failed),
+            SUCCEEDED => Some(Self::Succeeded),
+            EARLY_STOPPED => Some(Self::EarlyStopped),
+            RUNNING => Some(Self::Running),
+            METRICS_UNAVAILABLE => Some(Self::MetricsUnavailable),
+            _ => None,
+        });
+        groups.min().unwrap_or(Self::Pending)
     }
 
     /// Whether the trial takes one of the places of `parallelTrialCount`.

@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Needed as _;
 use crate::magics::analysis::plot::{self, Plot};
-use crate::magics::analysis::{self, Origin, Source};
+use crate::magics::analysis::{self, Source};
 use crate::magics::{Context, MagicError, nearest};
 
 /// Answers a call.

@@ -39,6 +39,13 @@ pub enum Format {
     Name,
 }
 
+impl Format {
+    /// Whether the objects behind the rows are what is shown.
+    pub fn shows_objects(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
+}
+
 // A doc comment here would become the description of every magic that takes these flags.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -108,8 +108,15 @@ impl Table {
     /// Keeps these columns, in this order.
     pub(crate) fn select(&mut self, columns: &[usize]) {
         self.columns = columns.iter().map(|at| self.columns[*at].clone()).collect();
+        let is_again = |place: usize| columns[place + 1..].contains(&columns[place]);
+        let again: Vec<bool> = (0..columns.len()).map(is_again).collect();
         for row in &mut self.rows {
-            row.cells = columns.iter().map(|at| row.cells[*at].clone()).collect();
+            let mut cells = std::mem::take(&mut row.cells);
+            let chosen = columns.iter().zip(&again).map(|(at, again)| match again {
+                true => cells[*at].clone(),
+                false => std::mem::take(&mut cells[*at]),
+            });
+            row.cells = chosen.collect();
         }
     }
 

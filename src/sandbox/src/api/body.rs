@@ -79,7 +79,7 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<(Value, Vec<String>), Strin
         Format::Json => {
             let mut reader = serde_json::Deserializer::from_slice(bytes);
             let seed = Seed {
-                path: String::new(),
+                place: Place::Root,
                 duplicates: &mut duplicates,
             };
             let value = seed
@@ -164,8 +164,27 @@ pub(super) fn json_wording(error: &serde_json::Error, bytes: &[u8]) -> String {
     }
 }
 
+/// Where in a text the reader is. Only a duplicate needs it spelled out.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Field(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Root => Ok(()),
+            Place::Field(Place::Root, key) => f.write_str(key),
+            Place::Field(above, key) => write!(f, "{above}.{key}"),
+            Place::Item(above, index) => write!(f, "{above}[{index}]"),
+        }
+    }
+}
+
 struct Seed<'a> {
-    path: String,
+    place: Place<'a>,
     duplicates: &'a mut Vec<String>,
 }
 
@@ -214,10 +233,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        let Seed { path, duplicates } = self;
+        let Seed { place, duplicates } = self;
         loop {
             let seed = Seed {
-                path: format!("{path}[{}]", items.len()),
+                place: Place::Item(&place, items.len()),
                 duplicates: &mut *duplicates,
             };
             match seq.next_element_seed(seed)? {
@@ -229,21 +248,17 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut out = Map::new();
-        let Seed { path, duplicates } = self;
+        let Seed { place, duplicates } = self;
         while let Some(key) = map.next_key::<String>()? {
-            let below = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
             let seed = Seed {
-                path: below.clone(),
+                place: Place::Field(&place, &key),
                 duplicates: &mut *duplicates,
             };
             let value = map.next_value_seed(seed)?;
-            if out.insert(key, value).is_some() {
-                duplicates.push(below);
+            if out.contains_key(&key) {
+                duplicates.push(Place::Field(&place, &key).to_string());
             }
+            out.insert(key, value);
         }
         Ok(Value::Object(out))
     }

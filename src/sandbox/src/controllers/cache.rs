@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::StreamExt;
@@ -15,9 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -158,10 +159,18 @@ impl<K: Kind> Cache<K> {
         }
     }
 
-    fn apply(&self, object: K) -> Arc<K> {
-        let object = Arc::new(object);
+    /// Takes in what the watch tells and returns it, or what is held already and is as new.
+    fn apply(&self, watched: &Watched<K>) -> Option<Arc<K>> {
+        let held = self.get(&watched.key()).filter(|held| {
+            watched.metadata.uid.as_deref() == Some(held.uid())
+                && number(watched.metadata.resource_version.as_deref()) <= version(held.as_ref())
+        });
+        if held.is_some() {
+            return held;
+        }
+        let object = Arc::new(watched.decoded()?);
         self.insert_unless_older(&mut self.write(), object.clone());
-        object
+        Some(object)
     }
 
     fn delete(&self, key: &Key) -> Option<Arc<K>> {
@@ -190,26 +199,37 @@ impl<K: Kind> Cache<K> {
 /// numbers, which Kubernetes guarantees for its own storage and we for ours. One that is no
 /// number compares as oldest.
 fn version<K: Kind>(object: &K) -> u64 {
-    object.version().parse().unwrap_or(0)
+    number(Some(object.version()))
 }
 
-/// An object as watched: its metadata, and the rest if it fits our types.
+fn number(version: Option<&str>) -> u64 {
+    version.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// An object as watched: its metadata, and its text.
 ///
-/// One object that somebody wrote by hand and that does not fit must not blind the
-/// controllers to all others.
+/// Most events tell of the controllers' own writes, which need not be read again. And one object
+/// that somebody wrote by hand and that does not fit our types must not blind the controllers to
+/// all others.
 #[derive(Clone, Debug)]
 struct Watched<K> {
     metadata: ObjectMeta,
-    object: Result<K, String>,
+    text: Box<RawValue>,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Watched<K> {
+impl<'de, K> Deserialize<'de> for Watched<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let metadata = value.get("metadata").unwrap_or(&Value::Null);
+        #[derive(Deserialize)]
+        struct Head {
+            metadata: ObjectMeta,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let Head { metadata } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
         Ok(Self {
-            metadata: ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?,
-            object: K::deserialize(&value).map_err(|error| error.to_string()),
+            metadata,
+            text,
+            kind: PhantomData,
         })
     }
 }
@@ -248,12 +268,11 @@ impl<K: Kind> Watched<K> {
         Key::new(self.namespace().unwrap_or_default(), self.name_any())
     }
 
-    fn decoded(self) -> Option<K> {
-        let key = self.key();
-        match self.object {
+    fn decoded(&self) -> Option<K> {
+        match serde_json::from_str(self.text.get()) {
             Ok(object) => Some(object),
             Err(error) => {
-                let kind = K::KIND;
+                let (kind, key) = (K::KIND, self.key());
                 tracing::warn!(kind, object = %key, %error, "object does not decode, left alone");
                 None
             }
@@ -285,8 +304,8 @@ pub async fn follow<K: Kind>(
             Some(Ok(watcher::Event::Init)) => listed.clear(),
             Some(Ok(watcher::Event::InitApply(object))) => {
                 listed.insert(object.key());
-                if let Some(object) = object.decoded() {
-                    notify(&cache.apply(object));
+                if let Some(object) = cache.apply(&object) {
+                    notify(&object);
                 }
             }
             Some(Ok(watcher::Event::InitDone)) => {
@@ -297,8 +316,8 @@ pub async fn follow<K: Kind>(
                 cache.ready.send_replace(true);
             }
             Some(Ok(watcher::Event::Apply(object))) => {
-                if let Some(object) = object.decoded() {
-                    notify(&cache.apply(object));
+                if let Some(object) = cache.apply(&object) {
+                    notify(&object);
                 }
             }
             Some(Ok(watcher::Event::Delete(object))) => {
@@ -333,6 +352,11 @@ mod tests {
         object
     }
 
+    fn told(name: &str, version: &str, owner: &str) -> Watched<Pod> {
+        let text = serde_json::to_string(&labelled(name, version, owner)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
     fn cache() -> Arc<Cache<Pod>> {
         Cache::new(|object| object.label("owner").map(|owner| Key::new("lab", owner)))
     }
@@ -340,8 +364,8 @@ mod tests {
     #[test]
     fn an_object_that_changes_its_group_is_found_in_the_new_one_only() {
         let cache = cache();
-        cache.apply(labelled("a", "1", "x"));
-        cache.apply(labelled("a", "2", "y"));
+        cache.apply(&told("a", "1", "x"));
+        cache.apply(&told("a", "2", "y"));
         assert!(cache.group(&Key::new("lab", "x")).is_empty());
         assert_eq!(cache.group(&Key::new("lab", "y")).len(), 1);
         cache.delete(&Key::new("lab", "a"));
@@ -351,9 +375,9 @@ mod tests {
     #[test]
     fn an_event_older_than_the_answer_to_our_own_write_is_ignored() {
         let cache = cache();
-        cache.apply(labelled("a", "9", "x"));
+        cache.apply(&told("a", "9", "x"));
         cache.learn(labelled("a", "10", "y"));
-        cache.apply(labelled("a", "9", "x"));
+        cache.apply(&told("a", "9", "x"));
         assert_eq!(cache.group(&Key::new("lab", "y")).len(), 1);
     }
 
@@ -369,8 +393,8 @@ mod tests {
     #[test]
     fn a_fresh_list_reports_what_is_gone() {
         let cache = cache();
-        cache.apply(labelled("a", "1", "x"));
-        cache.apply(labelled("b", "2", "x"));
+        cache.apply(&told("a", "1", "x"));
+        cache.apply(&told("b", "2", "x"));
         let gone = cache.retain(&BTreeSet::from([Key::new("lab", "b")]));
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].name(), "a");

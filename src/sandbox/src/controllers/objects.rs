@@ -199,6 +199,16 @@ katib!(Experiment, "experiments");
 katib!(Suggestion, "suggestions");
 katib!(Trial, "trials");
 
+/// The body of a status update.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusUpdate<'a, S> {
+    api_version: String,
+    kind: &'a str,
+    metadata: Value,
+    status: &'a S,
+}
+
 /// Requests to the API server, typed by [`Kind`].
 #[derive(Clone)]
 pub struct Cluster {
@@ -239,17 +249,17 @@ impl Cluster {
     pub async fn write_status<K: Kind>(&self, object: &K, status: &impl Serialize) -> Result<K> {
         let key = object.key();
         let call = Call::<K>::new("update status of", &key);
-        let body = call.body(&json!({
-            "apiVersion": K::api_version(),
-            "kind": K::KIND,
-            "metadata": {
+        let body = call.body(&StatusUpdate {
+            api_version: K::api_version(),
+            kind: K::KIND,
+            metadata: json!({
                 "name": key.name,
                 "namespace": key.namespace,
                 "uid": object.uid(),
                 "resourceVersion": object.version(),
-            },
-            "status": call.value(status)?,
-        }))?;
+            }),
+            status,
+        })?;
         let request = collection::<K>(&key.namespace).replace_subresource(
             "status",
             &key.name,
@@ -414,10 +424,6 @@ impl<'a, K: Kind> Call<'a, K> {
             object: self.key.clone(),
             reason: error.to_string(),
         }
-    }
-
-    fn value(&self, value: &impl Serialize) -> Result<Value> {
-        serde_json::to_value(value).map_err(|error| self.unwritable(error))
     }
 
     fn body(&self, value: &impl Serialize) -> Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::{cell, metric_cell, stacked};
 use crate::event::Bundle;
-use crate::magics::analysis::{Origin, deleted_trial, folder_source, kept_files};
+use crate::magics::analysis::{deleted_trial, folder_source, kept_files};
 use crate::magics::kubernetes::{NamespaceArgs, describe, jobs::took, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
@@ -108,10 +108,7 @@ impl Trial {
             );
         };
         if self.metrics {
-            let mut points = source
-                .exported_metrics()?
-                .remove(&name)
-                .unwrap_or_default();
+            let mut points = source.exported_metrics()?.remove(&name).unwrap_or_default();
             if let Some(metric) = &self.metric {
                 points.retain(|point| point.metric == *metric);
             }

@@ -68,7 +68,7 @@ impl Magic for Trials {
                 source.experiment.metadata.name()
             );
             let found = source.listed();
-            let table = table(&found, now).empty(empty);
+            let table = self.table(&found, now)?.empty(empty);
             if ctx.taker.is_some() {
                 let folder = folder.display().to_string();
                 return self.give(ctx, found, table, "", &folder);
@@ -93,8 +93,9 @@ impl Magic for Trials {
                     .map_err(|error| kept_instead(ctx, &cluster, experiment, error))
             };
             let found = ctx.or_interrupted(reading).await?;
-            let table =
-                table(&found, now).empty(format!("experiment {experiment} has no trials yet"));
+            let table = self
+                .table(&found, now)?
+                .empty(format!("experiment {experiment} has no trials yet"));
             if ctx.taker.is_some() {
                 return self.give(ctx, found, table, &cluster.namespace, "");
             }
@@ -141,6 +142,18 @@ impl Magic for Trials {
 }
 
 impl Trials {
+    /// The trials of one experiment, with the objects behind them where they will be shown: of ten
+    /// thousand they take longer to make than all the cells.
+    fn table(&self, found: &TrialTable, now: jiff::Timestamp) -> Result<Table, MagicError> {
+        let mut table = table(found, now);
+        if self.list.format()?.shows_objects() {
+            for (row, trial) in table.rows.iter_mut().zip(&found.rows) {
+                row.object = Some(object(trial));
+            }
+        }
+        Ok(table)
+    }
+
     /// The trials of an experiment that was deleted.
     async fn of_deleted(&self, ctx: &Context, experiment: &str) -> Result<(), MagicError> {
         let place = NamespaceArgs {
@@ -149,7 +162,8 @@ impl Trials {
         let entry = deleted(ctx, &place, Some(experiment)).await?;
         let found = folder_source(ctx, &entry.folder)?.listed();
         // Those that were under way are so no more.
-        let table = table(&found, entry.index.kept)
+        let table = self
+            .table(&found, entry.index.kept)?
             .empty(format!("experiment {experiment} left no trials"));
         if ctx.taker.is_some() {
             let folder = entry.folder.display().to_string();
@@ -318,7 +332,6 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
         let row = table.row(cells);
         row.name.clone_from(&trial.name);
         row.marked = trial.best;
-        row.object = Some(object(trial));
     }
     table
 }

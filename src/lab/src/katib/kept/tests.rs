@@ -77,10 +77,7 @@ fn what_is_kept_is_an_export_without_secrets_that_only_its_owner_can_read() {
         (entry.index.trials, entry.index.whose.id()),
         (1, "11112222")
     );
-    assert_eq!(
-        archive::metrics(&entry.folder).unwrap()["a-1"].len(),
-        1
-    );
+    assert_eq!(archive::metrics(&entry.folder).unwrap()["a-1"].len(), 1);
     let log = std::fs::read_to_string(entry.log("a-1")).unwrap();
     assert_eq!(log, "password ••••••\n");
     for found in walkdir::WalkDir::new(home.path().join("kept")) {

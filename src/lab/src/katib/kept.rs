@@ -308,6 +308,16 @@ impl Store {
         entries
     }
 
+    /// What is kept of the experiments of a cluster, in one namespace or all.
+    pub fn list_of(&self, cluster: &str, namespace: Option<&str>) -> Vec<Entry> {
+        let mut entries = self.list();
+        entries.retain(|entry| {
+            let whose = &entry.index.whose;
+            whose.cluster == cluster && namespace.is_none_or(|name| name == whose.namespace)
+        });
+        entries
+    }
+
     /// What is kept of one experiment.
     pub fn entry(&self, whose: &Whose) -> Option<Index> {
         read_index(&self.place(whose)).filter(|index| index.whose == *whose)
@@ -320,10 +330,7 @@ impl Store {
     /// [`Error::Unknown`] with near misses, or [`Error::NotGone`].
     pub fn find(&self, cluster: &str, namespace: &str, wanted: &str) -> Result<Vec<Entry>, Error> {
         let (name, id) = wanted.split_once('@').unwrap_or((wanted, ""));
-        let here = self.list().into_iter().filter(|entry| {
-            let whose = &entry.index.whose;
-            whose.cluster == cluster && whose.namespace == namespace
-        });
+        let here = self.list_of(cluster, Some(namespace)).into_iter();
         let (mut found, others): (Vec<Entry>, Vec<Entry>) = here.partition(|entry| {
             entry.index.whose.name == name && entry.index.whose.uid.starts_with(id)
         });
@@ -358,11 +365,7 @@ impl Store {
         name: &str,
     ) -> Result<(Entry, String), Error> {
         let mut known = HashSet::new();
-        for entry in self.list() {
-            let whose = &entry.index.whose;
-            if whose.cluster != cluster || whose.namespace != namespace {
-                continue;
-            }
+        for entry in self.list_of(cluster, Some(namespace)) {
             let trial = entry
                 .index
                 .logs
@@ -639,13 +642,7 @@ pub struct Gone {
 /// The kept experiments of a cluster that are gone. The cluster is asked which are still there; where it
 /// does not answer, those count that are known to be gone.
 pub async fn gone(store: &Store, cluster: &Cluster, scope: &Scope) -> Gone {
-    let identity = identity(cluster);
-    let here = |entry: &Entry| {
-        let whose = &entry.index.whose;
-        let within = scope.namespace().is_none_or(|name| name == whose.namespace);
-        whose.cluster == identity && within
-    };
-    let mut entries: Vec<Entry> = store.list().into_iter().filter(here).collect();
+    let mut entries = store.list_of(&identity(cluster), scope.namespace());
     let mut unsure = None;
     if !entries.is_empty() {
         match alive(cluster, scope).await {

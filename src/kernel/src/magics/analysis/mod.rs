@@ -231,13 +231,8 @@ pub fn kept_instead(
     let Ok(store) = ctx.session.kept() else {
         return error;
     };
-    let identity = kept::identity(cluster);
-    let is_kept = is_gone
-        && store.list().iter().any(|entry| {
-            let whose = &entry.index.whose;
-            (&whose.cluster, &whose.namespace, whose.name.as_str())
-                == (&identity, &cluster.namespace, name)
-        });
+    let here = || store.list_of(&kept::identity(cluster), Some(&cluster.namespace));
+    let is_kept = is_gone && here().iter().any(|entry| entry.index.whose.name == name);
     if is_kept {
         error.hint(format!(
             "if it was deleted, --deleted shows what is kept of it: `:trials {name} --deleted`"

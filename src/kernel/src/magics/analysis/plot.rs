@@ -301,11 +301,11 @@ impl Plot {
                 .map(|(row, _)| row.name.as_str())
                 .collect();
             // Those that run have values before they have an objective.
+            let is_ranked: HashSet<&str> = ranked.iter().copied().collect();
             let rest = table.rows.iter().rev().map(|row| row.name.as_str());
-            let rest: Vec<&str> = rest.filter(|name| !ranked.contains(name)).collect();
             ranked
                 .into_iter()
-                .chain(rest)
+                .chain(rest.filter(|name| !is_ranked.contains(name)))
                 .take(top)
                 .map(str::to_owned)
                 .collect()

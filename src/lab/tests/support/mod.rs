@@ -5,9 +5,11 @@
     reason = "each test program uses its own part"
 )]
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use katlab_lab::credentials::{Credential, Store};
@@ -59,6 +61,19 @@ pub struct TestRegistry {
     pub ca: Option<PathBuf>,
 }
 
+/// An address at which nobody listens, given to no other test: whoever is given the same one takes the other's
+/// registry for its own.
+fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        if GIVEN.lock().unwrap().insert(address) {
+            return address;
+        }
+    }
+}
+
 impl TestRegistry {
     pub fn plain() -> Self {
         Self::start(false, "")
@@ -93,10 +108,7 @@ impl TestRegistry {
             path("cert.pem")
         });
         for _ in 0..5 {
-            let address = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap();
+            let address = free_address();
             let tls = if tls {
                 format!(
                     "  tls:\n    certificate: {}\n    key: {}\n",

@@ -99,8 +99,12 @@ impl Create {
         let advice = checked.report.count(Severity::Advice);
         if advice > 0 {
             let pieces = if advice == 1 { "piece" } else { "pieces" };
+            let same = match self.file.as_str() {
+                "-" => " with the same text below it",
+                _ => "",
+            };
             ctx.output.note(format!(
-                "{advice} {pieces} of advice: `:experiment lint {}`",
+                "{advice} {pieces} of advice: `:experiment lint {}`{same}",
                 quoted(&self.file)
             ));
         }

@@ -91,10 +91,9 @@ impl MetricsError {
 #[derive(Clone, Debug)]
 pub struct TextReader {
     filters: Vec<Regex>,
-    names: Vec<String>,
-    /// Most lines of a log have none of the names, and to look for one costs much less than a
-    /// filter.
-    finders: Vec<Finder<'static>>,
+    /// The metrics, each ready to be looked for: most lines of a log have none of them, and that
+    /// costs much less than a filter.
+    names: Vec<Finder<'static>>,
 }
 
 impl TextReader {
@@ -117,19 +116,17 @@ impl TextReader {
                 .map(|filter| compiled(filter))
                 .collect::<Result<_, _>>()?
         };
-        let finders = objective.metric_names().map(Finder::new);
+        let names = objective.metric_names().map(Finder::new);
         Ok(Self {
             filters,
-            names: objective.metric_names().map(str::to_owned).collect(),
-            finders: finders.map(Finder::into_owned).collect(),
+            names: names.map(Finder::into_owned).collect(),
         })
     }
 
     /// The values on one line, given without its end. Bytes that are no UTF-8 are read as
     /// U+FFFD.
     pub fn line(&self, line: &[u8]) -> Vec<MetricRow> {
-        let is_named = |finder: &Finder<'_>| finder.find(line).is_some();
-        if !self.finders.iter().any(is_named) {
+        if !self.names.iter().any(|name| name.find(line).is_some()) {
             return Vec::new();
         }
         let line = &*String::from_utf8_lossy(line);
@@ -149,7 +146,11 @@ impl TextReader {
             }
             let group = |index: usize| found.get(index).map_or("", |text| text.as_str().trim());
             let name = group(1);
-            if self.names.iter().any(|wanted| wanted == name) {
+            if self
+                .names
+                .iter()
+                .any(|wanted| wanted.needle() == name.as_bytes())
+            {
                 rows.push(MetricRow::new(time, name, group(2)));
             }
         }

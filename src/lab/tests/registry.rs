@@ -351,11 +351,7 @@ async fn a_certificate_is_trusted_only_when_its_authority_is() {
 
 #[tokio::test]
 async fn nobody_there_and_somebody_else_there_are_told_apart() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
+    let free = support::free_address().to_string();
     assert!(matches!(
         Registry::open(&free, Options::default()).await,
         Err(Error::Unreachable { .. })

@@ -108,6 +108,7 @@ impl Table {
     /// Keeps these columns, in this order.
     pub(crate) fn select(&mut self, columns: &[usize]) {
         self.columns = columns.iter().map(|at| self.columns[*at].clone()).collect();
+        // One that is asked for twice is copied, so that its last place can have the cell itself.
         let is_again = |place: usize| columns[place + 1..].contains(&columns[place]);
         let again: Vec<bool> = (0..columns.len()).map(is_again).collect();
         for row in &mut self.rows {

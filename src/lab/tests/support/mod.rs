@@ -63,7 +63,7 @@ pub struct TestRegistry {
 
 /// An address at which nobody listens, given to no other test: whoever is given the same one takes the other's
 /// registry for its own.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -165,7 +165,6 @@ pub(super) fn json_wording(error: &serde_json::Error, bytes: &[u8]) -> String {
 }
 
 /// Where in a text the reader is. Only a duplicate needs it spelled out.
-#[derive(Clone, Copy)]
 enum Place<'a> {
     Root,
     Field(&'a Place<'a>, &'a str),

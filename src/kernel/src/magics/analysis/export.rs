@@ -63,8 +63,7 @@ impl Magic for Export {
             .await?;
         let redactor = ctx.session.redactor();
         let mut files: Vec<(PathBuf, Vec<u8>)> = found
-            .files()
-            .map_err(|error| MagicError::new(error.to_string()).hint(error.hint()))?
+            .files()?
             .into_iter()
             .map(|(path, text)| (path, redactor.text(&text).into_bytes()))
             .collect();

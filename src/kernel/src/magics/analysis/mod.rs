@@ -245,7 +245,7 @@ pub fn kept_instead(
 /// Reads an exported experiment.
 pub fn folder_source(ctx: &Context, folder: &std::path::Path) -> Result<Source, MagicError> {
     let path = ctx.session.resolve(folder);
-    let mut archive = archive::read(&path).map_err(unreadable)?;
+    let mut archive = archive::read(&path)?;
     Ok(Source {
         experiment: std::mem::take(&mut archive.experiment),
         trials: std::mem::take(&mut archive.trials),
@@ -256,8 +256,10 @@ pub fn folder_source(ctx: &Context, folder: &std::path::Path) -> Result<Source, 
     })
 }
 
-fn unreadable(error: archive::Error) -> MagicError {
-    MagicError::new(error.to_string()).hint(error.hint())
+impl From<archive::Error> for MagicError {
+    fn from(error: archive::Error) -> Self {
+        Self::new(error.to_string()).hint(error.hint())
+    }
 }
 
 impl Source {
@@ -314,7 +316,7 @@ impl Source {
     pub fn exported_metrics(&self) -> Result<BTreeMap<String, Vec<Point>>, MagicError> {
         match &self.origin {
             Origin::Cluster(_) => Ok(BTreeMap::new()),
-            Origin::Folder { path, .. } => archive::metrics(path).map_err(unreadable),
+            Origin::Folder { path, .. } => Ok(archive::metrics(path)?),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Magic for Trials {
                 source.experiment.metadata.name()
             );
             let found = source.listed();
-            let table = self.table(&found, now)?.empty(empty);
+            let table = self.objects(table(&found, now), &found.rows)?.empty(empty);
             if ctx.taker.is_some() {
                 let folder = folder.display().to_string();
                 return self.give(ctx, found, table, "", &folder);
@@ -94,7 +94,7 @@ impl Magic for Trials {
             };
             let found = ctx.or_interrupted(reading).await?;
             let table = self
-                .table(&found, now)?
+                .objects(table(&found, now), &found.rows)?
                 .empty(format!("experiment {experiment} has no trials yet"));
             if ctx.taker.is_some() {
                 return self.give(ctx, found, table, &cluster.namespace, "");
@@ -109,7 +109,8 @@ impl Magic for Trials {
         }
         let (cluster, scope) = self.scope.cluster(ctx).await?;
         let found = ctx.or_interrupted(trials::list(&cluster, &scope)).await?;
-        let table = overview(&found, self.scope.all_namespaces, now).empty(format!(
+        let table = overview(&found, self.scope.all_namespaces, now);
+        let table = self.objects(table, &found)?.empty(format!(
             "there are no trials {}; experiments make them",
             place(&scope)
         ));
@@ -142,12 +143,11 @@ impl Magic for Trials {
 }
 
 impl Trials {
-    /// The trials of one experiment, with the objects behind them where they will be shown: of ten
-    /// thousand they take longer to make than all the cells.
-    fn table(&self, found: &TrialTable, now: jiff::Timestamp) -> Result<Table, MagicError> {
-        let mut table = table(found, now);
+    /// A table of trials, with the objects behind its rows where they will be shown: of ten thousand
+    /// they take longer to make than all the cells.
+    fn objects(&self, mut table: Table, trials: &[TrialRow]) -> Result<Table, MagicError> {
         if self.list.format()?.shows_objects() {
-            for (row, trial) in table.rows.iter_mut().zip(&found.rows) {
+            for (row, trial) in table.rows.iter_mut().zip(trials) {
                 row.object = Some(object(trial));
             }
         }
@@ -163,7 +163,7 @@ impl Trials {
         let found = folder_source(ctx, &entry.folder)?.listed();
         // Those that were under way are so no more.
         let table = self
-            .table(&found, entry.index.kept)?
+            .objects(table(&found, entry.index.kept), &found.rows)?
             .empty(format!("experiment {experiment} left no trials"));
         if ctx.taker.is_some() {
             let folder = entry.folder.display().to_string();
@@ -493,7 +493,6 @@ fn overview(found: &[TrialRow], namespaces: bool, now: jiff::Timestamp) -> Table
         let row = table.row(cells);
         row.name.clone_from(&trial.name);
         row.marked = trial.best;
-        row.object = Some(object(trial));
     }
     table
 }

@@ -155,6 +155,8 @@ def test_no_line_of_stderr_of_a_value_cell_comes_after_idle(warm):
 
 
 def test_displays_keep_their_place_among_printed_lines(warm):
+    # The crate is built before the first cell that names it, with a line that says so.
+    warm.run('katlab::env("NO_SUCH").is_err()')
     outcome = warm.run(
         'println!("a");\n'
         'let id: String = katlab::display(&[("text/plain", "0 %")])?;\n'
@@ -225,6 +227,40 @@ def test_completion_and_inspection_work_around_wide_characters(warm):
     warm.client.complete(mixed, len(mixed))
     content = warm.client.get_shell_msg(timeout=60)["content"]
     assert mixed[content["cursor_start"]:content["cursor_end"]] == "is_emp"
+
+
+def test_the_crate_is_completed_and_explained_before_any_engine_runs(katlab_bin, tmp_path):
+    with Kernel(tmp_path / "home", cwd=tmp_path) as kernel:
+        code = "let 시험 = katlab::"
+        kernel.client.complete(code, len(code))
+        content = kernel.client.get_shell_msg(timeout=10)["content"]
+        assert {"trials(experiment)", "table!()", "Plot"} <= set(content["matches"]), content
+        assert (content["cursor_start"], content["cursor_end"]) == (len(code), len(code))
+        kernel.client.inspect("katlab::trials_from", 10)
+        page = kernel.client.get_shell_msg(timeout=10)["content"]["data"]["text/plain"]
+        assert page.startswith("pub fn trials_from(folder: &str) -> Result<Trials>") and "export" in page
+        # Each is what it says: the compiler finds them all. The cell waits for the engine that the
+        # question has started.
+        names = [name.split("(")[0].removesuffix("::") for name in content["matches"] if name != "table!()"]
+        assert kernel.run("use katlab::{%s}; 1 + 1" % ", ".join(names)).result == "2"
+
+
+def test_an_engine_uses_what_an_earlier_one_built_of_the_crate(katlab_bin, tmp_path):
+    code = 'katlab::env("NO_SUCH").is_err()'
+    with Kernel(tmp_path / "home", cwd=tmp_path) as first:
+        outcome = first.run(code)
+        assert outcome.result == "true" and "1 crate in" in outcome.shown
+        built = tmp_path / "home/cells"
+        wait_for(lambda: list(built.glob("*/built/katlab-*/*/debug/deps/*.rlib")))
+    with Kernel(tmp_path / "home", cwd=tmp_path) as second:
+        assert second.run("1 + 1").result == "2"
+        outcome = second.run(code)
+        assert outcome.result == "true" and "crate in" not in outcome.shown
+    # What is not there whole is built again.
+    for library in built.glob("*/built/katlab-*/*/debug/deps/*.rlib"):
+        library.unlink()
+    with Kernel(tmp_path / "home", cwd=tmp_path) as third:
+        assert third.run(code).result == "true"
 
 
 def test_an_interrupted_compile_keeps_variables(warm):

@@ -7,9 +7,11 @@ use std::os::unix::net::UnixStream;
 use crate::Json;
 
 /// Environment variable that names the kernel's socket.
+#[doc(hidden)]
 pub const SOCKET_VARIABLE: &str = "KATLAB_BRIDGE";
 
 /// Environment variable with the token that the kernel asks for.
+#[doc(hidden)]
 pub const TOKEN_VARIABLE: &str = "KATLAB_BRIDGE_TOKEN";
 
 /// Why a call to the kernel failed; reads like the message of the magic that does the same.
@@ -72,6 +74,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {}
 
 /// What a cell asks.
+#[doc(hidden)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// Proves that the caller runs in the kernel's own cells.
@@ -129,6 +132,7 @@ impl Request {
 }
 
 /// What the kernel answers.
+#[doc(hidden)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
     /// It worked.

@@ -216,7 +216,7 @@ fn interpreter() -> Result<Interpreter, String> {
 
 fn on_session(session: Arc<Session>) -> Result<Interpreter, String> {
     let executable = session.executable().map_err(|error| error.message)?;
-    let engine = Engine::new(executable, session.home().path().to_owned());
+    let engine = Engine::new(executable, session.home().path());
     Ok(Interpreter::new(session, engine))
 }
 

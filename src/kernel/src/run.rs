@@ -192,7 +192,7 @@ fn interpreter(source: &Path, settings: Vec<(String, String)>) -> Result<Interpr
         message: error.message,
         hint: error.hint,
     })?;
-    let engine = Engine::new(executable, session.home().path().to_owned());
+    let engine = Engine::new(executable, session.home().path());
     Ok(Interpreter::new(session, engine))
 }
 

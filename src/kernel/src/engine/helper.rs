@@ -1,8 +1,16 @@
 //! The crate `katlab` for Rust cells, carried inside this program and unpacked when a cell
 //! names it.
 
+mod built;
+mod names;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use sha2::{Digest, Sha256};
+
+pub use self::names::{at, behind};
 
 const MANIFEST: &str = "[package]\nname = \"katlab\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\npath = \"lib.rs\"\n\n[workspace]\n";
 
@@ -18,6 +26,22 @@ const SOURCES: &[(&str, &str)] = &[
     ("trials.rs", include_str!("../../../cells/src/trials.rs")),
 ];
 
+/// Sources of one kind lie in one place: cargo tells builds apart by path, so what was built of
+/// them can be used again, and never for others.
+static DIGEST: LazyLock<String> = LazyLock::new(|| {
+    let mut all = Sha256::new();
+    for (name, text) in SOURCES {
+        all.update((name.len() as u64).to_le_bytes());
+        all.update(name);
+        all.update((text.len() as u64).to_le_bytes());
+        all.update(text);
+    }
+    all.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+});
+
 /// Whether code names the crate.
 pub fn is_named(code: &str) -> bool {
     code.match_indices("katlab").any(|(at, word)| {
@@ -28,24 +52,39 @@ pub fn is_named(code: &str) -> bool {
     })
 }
 
-/// Writes the sources below `home` and returns the directory. Files that are right already stay
-/// untouched, so that cargo need not build again.
-///
-/// # Errors
-/// When the directory cannot be written.
-pub fn unpack(home: &Path) -> std::io::Result<PathBuf> {
-    let directory = home.join("cells").join(env!("CARGO_PKG_VERSION"));
-    std::fs::create_dir_all(&directory)?;
-    for (name, text) in SOURCES {
-        let path = directory.join(name);
-        if std::fs::read_to_string(&path).is_ok_and(|found| found == *text) {
-            continue;
+/// The crate on disk, below katlab's own directory: its sources, and what engines built of them.
+#[derive(Clone, Debug, Default)]
+pub struct Helper {
+    all: PathBuf,
+}
+
+impl Helper {
+    /// The crate below `home`; nothing is written yet.
+    pub fn new(home: &Path) -> Self {
+        Self {
+            all: home.join("cells"),
         }
-        let mut file = tempfile::NamedTempFile::new_in(&directory)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(&path).map_err(|error| error.error)?;
     }
-    Ok(directory)
+
+    /// Writes the sources and returns their directory. Files that are right already stay
+    /// untouched, so that cargo need not build again.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn unpack(&self) -> std::io::Result<PathBuf> {
+        let directory = self.all.join(&*DIGEST).join("source");
+        std::fs::create_dir_all(&directory)?;
+        for (name, text) in SOURCES {
+            let path = directory.join(name);
+            if std::fs::read_to_string(&path).is_ok_and(|found| found == *text) {
+                continue;
+            }
+            let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+            file.write_all(text.as_bytes())?;
+            file.persist(&path).map_err(|error| error.error)?;
+        }
+        Ok(directory)
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::helper::Helper;
 use super::process::Held;
 use super::toolchain::{MissingToolchain, Toolchain};
 use crate::jupyter::connection::Connection;
@@ -24,6 +25,8 @@ pub struct Environment {
     pub directory: Option<PathBuf>,
     /// Outputs that the cells' programs hand in beside their streams.
     pub held: Option<Arc<dyn Held>>,
+    /// The crate for the cells.
+    pub helper: Helper,
 }
 
 /// Why the engine could not be started.

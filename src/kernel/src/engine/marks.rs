@@ -38,7 +38,7 @@ pub const HOOK: &str = r#"{
         let thread = if current.id() == main { "main" } else { current.name().unwrap_or("unnamed") };
         std::println!("\u{1}katlab:panic {thread}\u{1f}{place}\u{1f}{message}\u{1}");
     }));
-}"#;
+};"#;
 
 /// A panic as the hook announced it.
 #[derive(Clone, Debug, PartialEq, Eq)]

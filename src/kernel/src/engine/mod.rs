@@ -5,11 +5,12 @@
 //! [`Engine`] runs one cell at a time and turns what comes back into events.
 
 pub mod commands;
+pub mod helper;
 pub mod marks;
 pub mod process;
 
 mod descendants;
-mod helper;
+
 mod interrupt;
 mod launch;
 mod link;
@@ -21,16 +22,17 @@ pub mod toolchain;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::helper::Helper;
 use self::launch::{Environment, StartError};
 use self::process::{Held, Process};
-use self::request::Ended;
+use self::request::{Ended, Shown};
 use crate::event::Bundle;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -68,15 +70,15 @@ struct Shared {
     slot: Mutex<Slot>,
     gate: tokio::sync::Mutex<()>,
     hinted: AtomicBool,
-    home: std::path::PathBuf,
 }
 
 impl Engine {
     /// An engine that starts when a Rust cell needs it. `executable` is this program; `home` is
     /// where the crate for Rust cells is unpacked.
-    pub fn new(executable: std::path::PathBuf, home: std::path::PathBuf) -> Self {
+    pub fn new(executable: std::path::PathBuf, home: &std::path::Path) -> Self {
         let environment = Environment {
             executable,
+            helper: Helper::new(home),
             ..Environment::default()
         };
         Self {
@@ -85,7 +87,6 @@ impl Engine {
                 slot: Mutex::new(Slot::Absent),
                 gate: tokio::sync::Mutex::default(),
                 hinted: AtomicBool::new(false),
-                home,
             }),
         }
     }
@@ -135,6 +136,28 @@ impl Engine {
         }
     }
 
+    /// Gets ready for code that names the crate `katlab` and is being written: nothing is shown,
+    /// and what fails is said in the cell that comes.
+    pub fn warm(&self) {
+        // The loss of an engine is told in the cell that starts the next one.
+        if !matches!(&*self.slot(), Slot::Absent) {
+            return;
+        }
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let Ok(_turn) = engine.shared.gate.try_lock() else {
+                return;
+            };
+            let mut starting = engine.starting();
+            if let Ok(process) = engine.started(settled(&mut starting).await) {
+                let cancel = CancellationToken::new();
+                let _ = engine
+                    .prepare(&process, "katlab", Shown::Nothing, &cancel)
+                    .await;
+            }
+        });
+    }
+
     /// Runs Rust (with evcxr's commands before it).
     ///
     /// # Errors
@@ -149,16 +172,29 @@ impl Engine {
     ) -> Result<(), Failure> {
         for _ in 0..2 {
             let process = self.ensure(output, cancel).await?;
-            let ended = match self.prepare(&process, code, output, cancel).await {
+            let ended = match self
+                .prepare(&process, code, Shown::Builds(output), cancel)
+                .await
+            {
                 Err(_) if !process.is_alive() && !cancel.is_cancelled() => Ended::EngineAbsent,
                 Err(failure) => return Err(failure),
                 Ok(()) => {
-                    request::run(&process, code, Some(output), cancel, &self.shared.hinted).await
+                    request::run(
+                        &process,
+                        code,
+                        Shown::Cell(output),
+                        cancel,
+                        &self.shared.hinted,
+                    )
+                    .await
                 }
             };
             // An engine that ended before it saw the cell costs the cell nothing: it runs on the
             // next one, which says what is gone.
             if !matches!(ended, Ended::EngineAbsent) {
+                if matches!(ended, Ended::Well) {
+                    process.keep_helper();
+                }
                 return self.settle(&process, ended);
             }
         }
@@ -188,7 +224,14 @@ impl Engine {
         // evcxr's own `:restart` remembers variables that are gone, and the next cell aborts over
         // them. A program that is killed is noticed by the cell after it, which forgets them.
         process.interrupt().await;
-        let ended = request::run(&process, marks::HOOK, None, cancel, &self.shared.hinted).await;
+        let ended = request::run(
+            &process,
+            marks::HOOK,
+            Shown::Nothing,
+            cancel,
+            &self.shared.hinted,
+        )
+        .await;
         match ended {
             Ended::ProgramLost(_) | Ended::Well => process.program_is_new(),
             ended => self.settle(&process, ended)?,
@@ -244,24 +287,12 @@ impl Engine {
         output: &Output,
         cancel: &CancellationToken,
     ) -> Result<Arc<Process>, Failure> {
-        let (mut starting, lost) = {
-            let mut slot = self.slot();
-            let mut lost = None;
-            match &*slot {
-                Slot::Ready(process) if process.is_alive() => return Ok(process.clone()),
-                Slot::Ready(process) => lost = process.post_mortem(),
-                Slot::Starting(_) | Slot::Absent => {}
-            }
-            let starting = match &*slot {
-                Slot::Starting(starting) => starting.clone(),
-                _ => {
-                    let starting = self.begin();
-                    *slot = Slot::Starting(starting.clone());
-                    starting
-                }
-            };
-            (starting, lost)
+        let lost = match &*self.slot() {
+            Slot::Ready(process) if process.is_alive() => return Ok(process.clone()),
+            Slot::Ready(process) => process.post_mortem(),
+            Slot::Starting(_) | Slot::Absent => None,
         };
+        let mut starting = self.starting();
         let lost = lost.map(|how| {
             format!(
                 "The Rust engine had ended ({}): variables, items and dependencies are gone. ",
@@ -288,29 +319,48 @@ impl Engine {
                 }
             }
         };
-        match outcome {
-            Some(Ok(process)) => {
+        match self.started(outcome) {
+            Ok(process) => {
                 let seconds = began.elapsed().as_secs_f64();
                 output.update(
                     &id,
                     Bundle::text(format!("{lost}The Rust engine started in {seconds:.1} s.")),
                 );
-                *self.slot() = Slot::Ready(process.clone());
                 Ok(process)
             }
-            outcome => {
-                *self.slot() = Slot::Absent;
+            Err(error) => {
                 output.update(
                     &id,
                     Bundle::text(format!("{lost}The Rust engine did not start.")),
                 );
-                let error = match outcome {
-                    Some(Err(error)) => error,
-                    _ => StartError::System("it was stopped".to_owned()),
-                };
                 Err(Failure::new("EngineError", error.to_string()).with_hint(error.hint()))
             }
         }
+    }
+
+    /// The start under way, or a new one.
+    fn starting(&self) -> Starting {
+        let mut slot = self.slot();
+        if let Slot::Starting(starting) = &*slot {
+            return starting.clone();
+        }
+        let starting = self.begin();
+        *slot = Slot::Starting(starting.clone());
+        starting
+    }
+
+    /// Takes over what a start led to.
+    fn started(
+        &self,
+        outcome: Option<Result<Arc<Process>, StartError>>,
+    ) -> Result<Arc<Process>, StartError> {
+        let outcome =
+            outcome.unwrap_or_else(|| Err(StartError::System("it was stopped".to_owned())));
+        *self.slot() = match &outcome {
+            Ok(process) => Slot::Ready(process.clone()),
+            Err(_) => Slot::Absent,
+        };
+        outcome
     }
 
     fn begin(&self) -> Starting {
@@ -329,17 +379,34 @@ impl Engine {
         &self,
         process: &Arc<Process>,
         code: &str,
-        output: &Output,
+        shown: Shown<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
-        if process::first_time(&process.hooked) {
-            let ended = request::run(process, marks::HOOK, None, cancel, &self.shared.hinted).await;
-            if !matches!(ended, Ended::Well) {
-                process
-                    .hooked
-                    .store(false, std::sync::atomic::Ordering::SeqCst);
-                self.settle(process, ended)?;
+        if helper::is_named(code) && !process.equipped.load(Ordering::SeqCst) {
+            match self.equip(process, shown, cancel).await {
+                Ok(()) => process.equipped.store(true, Ordering::SeqCst),
+                Err(failure) if failure.name == crate::failure::INTERRUPTED => return Err(failure),
+                Err(failure) => {
+                    if let Shown::Builds(output) = shown {
+                        output.warn(format!(
+                            "the crate `katlab` is not available to this cell: {}",
+                            failure.message
+                        ));
+                    }
+                }
             }
+        }
+        if !process.hooked.load(Ordering::SeqCst) {
+            let ended = request::run(
+                process,
+                marks::HOOK,
+                Shown::Nothing,
+                cancel,
+                &self.shared.hinted,
+            )
+            .await;
+            self.settle(process, ended)?;
+            process.hooked.store(true, Ordering::SeqCst);
         }
         let variables = self.environment().variables.clone();
         let news = {
@@ -347,39 +414,33 @@ impl Engine {
             news(&told, &variables)
         };
         if let Some(news) = news {
-            let ended = request::run(process, &news, None, cancel, &self.shared.hinted).await;
+            let ended =
+                request::run(process, &news, Shown::Nothing, cancel, &self.shared.hinted).await;
             self.settle(process, ended)?;
             *process.told.lock().unwrap_or_else(PoisonError::into_inner) = variables;
         }
-        if helper::is_named(code) && process::first_time(&process.equipped) {
-            let ready = match helper::unpack(&self.shared.home) {
-                Ok(path) => {
-                    let command = format!(
-                        ":dep katlab = {{ path = {:?} }}",
-                        path.display().to_string()
-                    );
-                    let ended =
-                        request::run(process, &command, None, cancel, &self.shared.hinted).await;
-                    self.settle(process, ended)
-                }
-                Err(error) => Err(Failure::new(
-                    "EngineError",
-                    format!("the crate `katlab` could not be unpacked: {error}"),
-                )),
-            };
-            if let Err(failure) = ready {
-                process
-                    .equipped
-                    .store(false, std::sync::atomic::Ordering::SeqCst);
-                if failure.name == crate::failure::INTERRUPTED {
-                    return Err(failure);
-                }
-                output.warn(format!(
-                    "the crate `katlab` is not available to this cell: {}",
-                    failure.message
-                ));
-            }
-        }
+        Ok(())
+    }
+
+    /// Adds the crate `katlab` to what cells depend on, and sets the panic hook on the way: every
+    /// hidden cell costs a build.
+    async fn equip(
+        &self,
+        process: &Arc<Process>,
+        shown: Shown<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let directory = process.unpack_helper().map_err(|error| {
+            Failure::new(
+                "EngineError",
+                format!("the crate `katlab` could not be unpacked: {error}"),
+            )
+        })?;
+        let directory = directory.display().to_string();
+        let code = format!(":dep katlab = {{ path = {directory:?} }}\n{}", marks::HOOK);
+        let ended = request::run(process, &code, shown, cancel, &self.shared.hinted).await;
+        self.settle(process, ended)?;
+        process.hooked.store(true, Ordering::SeqCst);
         Ok(())
     }
 

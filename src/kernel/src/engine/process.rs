@@ -15,6 +15,7 @@ use zeromq::util::PeerIdentity;
 use zeromq::{DealerSocket, Socket, SocketOptions, SubSocket};
 
 use super::descendants::{self, Snapshot};
+use super::helper::Helper;
 use super::launch::{self, Environment, START_LIMIT, StartError};
 use super::link::{self, Conversation, Incoming, Routes, is_idle};
 use super::log::{self, Log};
@@ -51,6 +52,8 @@ pub struct Process {
     pub hooked: AtomicBool,
     /// Whether the crate `katlab` was added.
     pub equipped: AtomicBool,
+    kept: AtomicBool,
+    helper: Helper,
     /// Variables the program of the cells was told of since it began.
     pub told: Mutex<BTreeMap<String, String>>,
     /// Variables the engine was started with, which every new program of the cells inherits.
@@ -90,6 +93,7 @@ impl Process {
 
         let build = directory.path().join("build");
         std::fs::create_dir(&build)?;
+        environment.helper.restore(&build);
         let mut child = launch::command(environment, toolchain, &file, &build).spawn()?;
         let pid = child
             .id()
@@ -135,6 +139,8 @@ impl Process {
             has_source: toolchain.has_source,
             hooked: AtomicBool::new(false),
             equipped: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
+            helper: environment.helper.clone(),
             told: Mutex::new(environment.variables.clone()),
             inherited: environment.variables.clone(),
             lingering: Mutex::default(),
@@ -349,6 +355,24 @@ impl Process {
     pub fn program_is_new(&self) {
         self.hooked.store(false, Ordering::SeqCst);
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = self.inherited.clone();
+    }
+
+    /// Unpacks the crate `katlab` and returns the directory of its sources.
+    ///
+    /// # Errors
+    /// When katlab's directory cannot be written.
+    pub fn unpack_helper(&self) -> std::io::Result<std::path::PathBuf> {
+        self.helper.unpack()
+    }
+
+    /// Keeps what was built of the crate for engines to come, once.
+    pub fn keep_helper(&self) {
+        if !self.equipped.load(Ordering::SeqCst) || !first_time(&self.kept) {
+            return;
+        }
+        let (helper, build) = (self.helper.clone(), self.directory.path().join("build"));
+        // Without it they build it themselves.
+        tokio::task::spawn_blocking(move || helper.keep(&build));
     }
 
     /// The place of a held output came by.

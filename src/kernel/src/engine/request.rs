@@ -39,21 +39,37 @@ pub enum Ended {
     EngineAbsent,
 }
 
-/// Runs code. Without an output it is a hidden cell.
+/// How much of a cell its reader sees.
+#[derive(Clone, Copy)]
+pub enum Shown<'a> {
+    /// All of it.
+    Cell(&'a Output),
+    /// What is built for it: the cell itself is hidden.
+    Builds(&'a Output),
+    /// Nothing.
+    Nothing,
+}
+
+/// Runs code.
 pub async fn run(
     process: &Arc<Process>,
     code: &str,
-    output: Option<&Output>,
+    shown: Shown<'_>,
     cancel: &CancellationToken,
     hinted: &AtomicBool,
 ) -> Ended {
+    let (output, progress) = match shown {
+        Shown::Cell(output) => (Some(output), Some(output)),
+        Shown::Builds(output) => (None, Some(output)),
+        Shown::Nothing => (None, None),
+    };
     let (marked, has_mark) = if output.is_some() {
         marks::append(code)
     } else {
         (code.to_owned(), false)
     };
     let mut build = process.listen();
-    let mut progress = output.map(|output| Progress::new(output.clone()));
+    let mut progress = progress.map(|output| Progress::new(output.clone()));
     let content = json!({
         "code": marked,
         "silent": false,

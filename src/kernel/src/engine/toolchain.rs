@@ -102,11 +102,21 @@ pub async fn find() -> Result<Toolchain, MissingToolchain> {
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines().map(PathBuf::from);
     match (lines.next(), lines.next()) {
-        (Some(sysroot), Some(libraries)) => Ok(Toolchain {
-            path,
-            libraries,
-            has_source: sysroot.join("lib/rustlib/src/rust/library/std").is_dir(),
-        }),
+        (Some(sysroot), Some(libraries)) => {
+            // A start asks the toolchain some twenty times, and each time rustup's stand-ins would
+            // look for it again.
+            let programs = sysroot.join("bin");
+            let first = places.iter().find(|place| is_program(&place.join("cargo")));
+            let is_rustup = first.is_some_and(|place| is_program(&place.join("rustup")));
+            if is_rustup && is_program(&programs.join("cargo")) {
+                places.insert(0, programs);
+            }
+            Ok(Toolchain {
+                path: std::env::join_paths(&places).unwrap_or(path),
+                libraries,
+                has_source: sysroot.join("lib/rustlib/src/rust/library/std").is_dir(),
+            })
+        }
         _ => Err(MissingToolchain::Rustc(
             "it does not say where its libraries are".to_owned(),
         )),

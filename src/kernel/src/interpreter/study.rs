@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Interpreter, Magics};
 use crate::cell::{self, Part};
-use crate::engine::commands;
+use crate::engine::{commands, helper};
 use crate::event::Bundle;
 use crate::magics::completion;
 
@@ -32,26 +32,20 @@ impl Interpreter {
                     }
                 }
             }
-            let types: Vec<Value> = matches
+            let matches = matches
                 .iter()
-                .map(|(text, kind, help)| {
-                    json!({ "text": text, "type": kind, "signature": help, "start": start, "end": end })
-                })
-                .collect();
-            return json!({
-                "status": "ok",
-                "matches": matches.into_iter().map(|(text, _, _)| text).collect::<Vec<_>>(),
-                "cursor_start": start,
-                "cursor_end": end,
-                "metadata": { "_jupyter_types_experimental": types },
-            });
+                .map(|(text, kind, help)| (text.as_str(), *kind, help.as_str()));
+            return completions(matches, start, end);
         }
-        let nothing = json!({
-            "status": "ok", "matches": [], "cursor_start": cursor, "cursor_end": cursor, "metadata": {},
-        });
+        let nothing = completions([], cursor, cursor);
         let Some((rust, start)) = rust_at(code, cursor) else {
             return nothing;
         };
+        if let Some((names, typed)) = helper::behind(rust, cursor - start) {
+            self.engine.warm();
+            let types = names.iter().map(|name| (name.text.as_str(), name.kind, ""));
+            return completions(types, cursor - typed, cursor);
+        }
         let Some(mut answer) = self.engine.complete(rust, cursor - start).await else {
             return nothing;
         };
@@ -84,7 +78,10 @@ impl Interpreter {
             }
         } else {
             match rust_at(code, cursor) {
-                Some((rust, start)) => self.engine.inspect(rust, cursor - start).await,
+                Some((rust, start)) => match helper::at(rust, cursor - start) {
+                    Some(name) => Some(Bundle::text(name.page())),
+                    None => self.engine.inspect(rust, cursor - start).await,
+                },
                 None => None,
             }
         };
@@ -95,6 +92,28 @@ impl Interpreter {
             None => json!({ "status": "ok", "found": false, "data": {}, "metadata": {} }),
         }
     }
+}
+
+/// The answer to a `complete_request`: what may be inserted, of which kind, and what it is.
+fn completions<'a>(
+    matches: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
+    start: usize,
+    end: usize,
+) -> Value {
+    let (texts, types): (Vec<&str>, Vec<Value>) = matches
+        .into_iter()
+        .map(|(text, kind, help)| {
+            let described = json!({ "text": text, "type": kind, "signature": help, "start": start, "end": end });
+            (text, described)
+        })
+        .unzip();
+    json!({
+        "status": "ok",
+        "matches": texts,
+        "cursor_start": start,
+        "cursor_end": end,
+        "metadata": { "_jupyter_types_experimental": types },
+    })
 }
 
 /// Where a cursor is.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use katlab_katib::condition::Conditioned as _;
 use katlab_katib::names::{LABEL_EXPERIMENT, condition as kinds};
-use katlab_katib::types::{ObjectiveSpec, Trial};
+use katlab_katib::types::{ObjectiveSpec, Trial, TrialStatus};
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::experiments::{self, MetricValue, Objective, Summary};
 use super::held;
@@ -87,7 +88,7 @@ impl TrialRow {
     /// A Trial as a row; `order` is the search space's order of parameters.
     pub fn of(trial: &Trial, order: &[String]) -> Self {
         let spec = &trial.spec;
-        let status = trial.status.clone().unwrap_or_default();
+        let status = trial.status.as_ref();
         let condition = [
             kinds::EARLY_STOPPED,
             kinds::SUCCEEDED,
@@ -131,14 +132,14 @@ impl TrialRow {
             message: condition.map(|one| one.message.clone()).unwrap_or_default(),
             parameters: experiments::assignments(&spec.parameter_assignments, order),
             metrics: status
-                .observation
-                .as_ref()
+                .and_then(|status| status.observation.as_ref())
                 .map(|observation| experiments::metrics(observation, spec.objective.as_ref()))
                 .unwrap_or_default(),
             created: held::time(trial.metadata.creation_timestamp.as_deref()),
-            started: held::time(status.start_time.as_deref()),
+            started: held::time(status.and_then(|status| status.start_time.as_deref())),
             // Katib sets no completionTime when a trial is stopped early.
-            ended: held::time(status.completed_at()).or_else(|| transition(kinds::EARLY_STOPPED)),
+            ended: held::time(status.and_then(TrialStatus::completed_at))
+                .or_else(|| transition(kinds::EARLY_STOPPED)),
             best: false,
             obstacle: None,
         }
@@ -208,7 +209,7 @@ impl TrialTable {
             .cloned()
             .collect();
         let mut rows: Vec<TrialRow> = trials
-            .iter()
+            .par_iter()
             .map(|trial| TrialRow::of(trial, &parameters))
             .collect();
         for metric in rows.iter().flat_map(|row| &row.metrics) {

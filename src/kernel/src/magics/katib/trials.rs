@@ -7,6 +7,7 @@ use clap::Parser;
 use katlab_lab::katib::kept::Entry;
 use katlab_lab::katib::trials::{self, TrialRow, TrialTable};
 use katlab_lab::katib::value::Value;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde_json::{Map, Value as Json, json};
 
 use super::{assignment, cell, metric_cell};
@@ -18,7 +19,7 @@ use crate::magics::{Context, Magic, MagicError};
 use crate::render::counted;
 use crate::render::list::ListArgs;
 use crate::render::status::Status;
-use crate::render::table::{Align, Cell, Column, Table};
+use crate::render::table::{Align, Cell, Column, Row, Table};
 
 /// List trials with their parameters and metrics, the best one marked
 ///
@@ -305,7 +306,7 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
         Column::new("MESSAGE").wide(),
     ]);
     let mut table = Table::new(columns);
-    for trial in &found.rows {
+    let row = |trial: &TrialRow| {
         let mut cells = vec![Cell::text(&trial.name), status(trial)];
         cells.extend(
             found
@@ -329,10 +330,14 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
             Cell::text(why(trial).0),
             Cell::text(why(trial).1),
         ]);
-        let row = table.row(cells);
-        row.name.clone_from(&trial.name);
-        row.marked = trial.best;
-    }
+        Row {
+            name: trial.name.clone(),
+            cells,
+            marked: trial.best,
+            object: None,
+        }
+    };
+    table.rows = found.rows.par_iter().map(row).collect();
     table
 }
 

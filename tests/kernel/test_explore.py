@@ -174,3 +174,15 @@ def test_the_next_experiment_is_where_the_best_trials_were(here, work):
     (work / "digits-tpe/export.json").write_text(json.dumps({"katlab": "0.1.0", "images": [image]}))
     shown = here.run(":rerun best --from digits-tpe --name again").shown
     assert digest in shown and "is not known" not in shown, shown
+
+
+def test_why_explains_what_was_exported(here):
+    failed = here.run(":trials --from digits-random --where status=Failed --columns name -o name").shown.split()
+    outcome = here.run(":why --from digits-random")
+    assert f"{len(failed)} of 48 trials did not bring a result" in outcome.shown, outcome.shown
+    assert failed[0] in outcome.shown and "The end of the log" in outcome.shown
+    assert ":why TRIAL --from digits-random" in outcome.shown
+    one = here.run(f":why {failed[-1]} --from digits-random")
+    assert "it failed" in one.shown and "network is dead" in one.shown, one.shown
+    assert "Did you mean" in here.fails(f":why {failed[0][:-1]} --from digits-random").shown
+    assert "--from" in here.fails(":why").shown

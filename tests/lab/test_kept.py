@@ -67,7 +67,12 @@ def test_pods_experiments_and_kernels_go_and_what_they_taught_stays(lab, kubectl
     assert sorted(taken.split()) == sorted(logs)
     assert logs[trial] in lab.run(f":logs {trial}")[0]
 
+    explained, trial_explained = lab.run(":why fleeting --deleted", f":why {trial} --deleted")
+    assert "it ended as it should" in explained and "it succeeded" in trial_explained
+
     # Names that are nearly right.
+    assert ":trials fleeting --deleted" in lab.fails(":why fleeting")
+    assert "Did you mean fleeting?" in lab.fails(":why fleetin --deleted")
     assert "Did you mean fleeting?" in lab.fails(":trials fleetin --deleted")
     assert f"Did you mean {trial}?" in lab.fails(f":logs {trial}x --deleted")
     assert ":trials fleeting --deleted" in lab.fails(":trials fleeting")

@@ -1,20 +1,28 @@
 //! Why something does not go as hoped: conditions, jobs, pods, events and logs read together.
 
 mod advice;
+mod archived;
 mod experiment;
 mod facts;
 #[cfg(test)]
 mod tests;
 mod trial;
 
+use katlab_katib::names::condition as kinds;
+use katlab_katib::types::Trial;
+
 use super::experiments::{self, Summary};
 use super::trials;
 use crate::cluster::{Action, Cluster, Error, Result, near_misses};
+pub use archived::explain_archived;
 use experiment::of_experiment;
 use trial::of_trial;
 
 /// What is said of a pod that waits for room.
 const NO_PLACE: &str = "its pod finds no place";
+
+/// How much of the end of a log is shown.
+const SHOWN: usize = 12;
 
 /// How many trials that stand still are looked at, each of which takes several requests.
 const LOOKED_AT: usize = 50;
@@ -90,6 +98,25 @@ impl Diagnosis {
         self.advice.extend(inner.advice);
         self.log = inner.log;
         self
+    }
+
+    /// What the log of a trial shows, and what it tells of a metric that was not found.
+    fn read_log(
+        &mut self,
+        trial: &Trial,
+        status: &str,
+        (whose, lines): (String, &[String]),
+        from: &str,
+    ) {
+        let objective = trial.spec.objective.as_ref();
+        if status == kinds::METRICS_UNAVAILABLE
+            && let Some(objective) = objective.map(|one| &one.objective_metric_name)
+            && let Some(advice) = advice::filter_advice(trial, objective, lines, from)
+        {
+            self.advice.insert(0, advice);
+        }
+        let end = lines[lines.len().saturating_sub(SHOWN)..].to_vec();
+        self.log = Some((whose, end));
     }
 
     fn advise(&mut self, advice: impl Into<String>) {

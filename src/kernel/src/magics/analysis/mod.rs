@@ -14,7 +14,7 @@ use katlab_lab::katib::{trials, trials::TrialTable as Listed};
 use katlab_lab::kubernetes::Scope;
 
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
-use crate::magics::{Context, MagicError, katib};
+use crate::magics::{Context, MagicError, katib, nearest};
 use crate::render::list::ListArgs;
 
 pub mod analyze;
@@ -263,6 +263,22 @@ impl From<archive::Error> for MagicError {
 }
 
 impl Source {
+    /// One of the trials of an export, whose folder was named so.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn trial(&self, name: &str, folder: &std::path::Path) -> Result<&Trial, MagicError> {
+        let found = self.trials.iter().find(|one| one.metadata.name() == name);
+        found.ok_or_else(|| {
+            let error = MagicError::usage(format!("{} has no trial {name}", folder.display()));
+            let known = self.trials.iter().map(|one| one.metadata.name());
+            match nearest::to(name, known).first() {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("`:trials --from {}` lists them", folder.display())),
+            }
+        })
+    }
+
     /// The trials as numbers.
     pub fn table(&self) -> TrialTable {
         TrialTable::new(&self.experiment, &self.trials)

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::stacked;
 use crate::magics::analysis::{SourceArgs, deleted_trial, folder_source, kept_files};
 use crate::magics::kubernetes::quoted;
-use crate::magics::{Context, Magic, MagicError, nearest};
+use crate::magics::{Context, Magic, MagicError};
 use crate::render::captures::{self, Mark, Marked};
 use crate::render::table::{Cell, Column, Table};
 use crate::render::{counted, status::Status};
@@ -171,19 +171,7 @@ impl Test {
             return Ok((trial, Log::Lines(lines)));
         };
         let source = folder_source(ctx, folder)?;
-        let known = source.trials.iter().map(|one| one.metadata.name());
-        let Some(trial) = source
-            .trials
-            .iter()
-            .find(|one| one.metadata.name() == self.log)
-        else {
-            let error =
-                MagicError::usage(format!("{} has no trial {}", folder.display(), self.log));
-            return Err(match nearest::to(&self.log, known).first() {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("`:trials --from {}` lists them", folder.display())),
-            });
-        };
+        let trial = source.trial(&self.log, folder)?;
         let path = ctx
             .session
             .resolve(folder.join("logs").join(format!("{}.log", self.log)));

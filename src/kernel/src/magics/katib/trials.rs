@@ -29,8 +29,8 @@ use crate::render::table::{Align, Cell, Column, Row, Table};
 /// `--where 'accuracy > 0.9 and lr < 0.01'` those that are good with a small rate.
 ///
 /// What katlab saw of an experiment is kept: `:trials --deleted` lists those that are gone, and
-/// `:trials mnist --deleted` shows the trials of one. `:trial`, `:logs`, `:plot`, `:analyze`, `:metrics test`
-/// and `:rerun` take `--deleted` as well.
+/// `:trials mnist --deleted` shows the trials of one. `:trial`, `:logs`, `:plot`, `:analyze`, `:why`,
+/// `:metrics test` and `:rerun` take `--deleted` as well.
 ///
 /// `:trials mnist --sort -accuracy => trials` shows nothing and makes a Rust variable of the rows, a
 /// `katlab::Trials`.

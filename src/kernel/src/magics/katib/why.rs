@@ -1,11 +1,16 @@
 //! `:why`.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 use katlab_lab::katib::why::{self, Diagnosis, Mood};
 
 use super::stacked;
 use crate::event::Bundle;
-use crate::magics::kubernetes::{NamespaceArgs, quoted};
+use crate::magics::analysis::{
+    SourceArgs, deleted, deleted_trial, folder_source, kept_files, kept_instead,
+};
+use crate::magics::kubernetes::quoted;
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
 use crate::render::status::Status;
@@ -13,31 +18,51 @@ use crate::render::table::Cell;
 
 /// Explain why a trial or an experiment does not do what it should, and what to do about it
 ///
-/// Conditions, Job, Pods, containers, events and the end of the log are read together.
+/// Conditions, Job, Pods, containers, events and the end of the log are read together. Of an experiment that
+/// was exported or deleted there are conditions and logs.
 #[derive(Debug, Parser)]
 pub struct Why {
-    /// The trial or the experiment
-    #[arg(value_name = "NAME")]
-    name: String,
+    /// The trial or the experiment; with --from the exported experiment when left out
+    #[arg(value_name = "NAME", required_unless_present = "from")]
+    name: Option<String>,
     #[command(flatten)]
-    place: NamespaceArgs,
+    source: SourceArgs,
 }
 
 impl Magic for Why {
     const NAME: &'static str = "why";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
-        let cluster = self.place.cluster(ctx).await?;
-        let found = ctx
-            .or_interrupted(why::explain(&cluster, &cluster.namespace, &self.name))
-            .await?;
+        let name = self.name.as_deref().unwrap_or_default();
+        let found = if self.source.from.is_some() || self.source.deleted || name.contains('@') {
+            self.archived(ctx).await?
+        } else {
+            let cluster = self.source.place.cluster(ctx).await?;
+            let reading = async {
+                why::explain(&cluster, &cluster.namespace, name)
+                    .await
+                    .map_err(|error| kept_instead(ctx, &cluster, name, error))
+            };
+            ctx.or_interrupted(reading).await?
+        };
         ctx.output.show(bundle(&found));
         Ok(())
     }
 
     fn explain(&self) -> Vec<String> {
-        let name = quoted(&self.name);
-        let place = self.place.kubectl();
+        let name = self.name.as_deref().unwrap_or_default();
+        if self.source.deleted {
+            return vec![format!(
+                "grep {} {}",
+                quoted(name),
+                kept_files(None, "trials.json")
+            )];
+        }
+        if self.source.from.is_some() {
+            return self.source.explain(None);
+        }
+        let name = quoted(name);
+        let place = self.source.place.kubectl();
         vec![
             format!("kubectl describe trial {name}{place}"),
             format!("kubectl describe job {name}{place}"),
@@ -47,6 +72,46 @@ impl Magic for Why {
                 "kubectl logs -l katib.kubeflow.org/trial={name}{place} --all-containers --tail 12"
             ),
         ]
+    }
+}
+
+impl Why {
+    /// Explains what was exported or kept.
+    async fn archived(&self, ctx: &Context) -> Result<Diagnosis, MagicError> {
+        let (folder, trial) = match (&self.source.from, &self.name) {
+            (Some(folder), name) => (folder.clone(), name.clone()),
+            (None, name) => self.kept(ctx, name.as_deref().unwrap_or_default()).await?,
+        };
+        let source = folder_source(ctx, &folder)?;
+        let experiment = source.experiment.metadata.name();
+        let trial = match trial.filter(|name| name != experiment) {
+            Some(name) => Some(source.trial(&name, &folder)?),
+            None => None,
+        };
+        let from = match &self.source.from {
+            Some(folder) => format!("--from {}", quoted(&folder.display().to_string())),
+            None => "--deleted".to_owned(),
+        };
+        Ok(why::explain_archived(
+            &source.experiment,
+            &source.trials,
+            trial,
+            &ctx.session.resolve(&folder),
+            &from,
+        ))
+    }
+
+    /// The folder of what is kept under a name, and the trial if it is one's.
+    async fn kept(
+        &self,
+        ctx: &Context,
+        name: &str,
+    ) -> Result<(PathBuf, Option<String>), MagicError> {
+        if let Ok((entry, trial)) = deleted_trial(ctx, &self.source.place, name).await {
+            return Ok((entry.folder, Some(trial)));
+        }
+        let entry = deleted(ctx, &self.source.place, Some(name)).await?;
+        Ok((entry.folder, None))
     }
 }
 

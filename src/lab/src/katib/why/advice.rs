@@ -128,7 +128,14 @@ pub(super) fn collector_advice(trial: &Trial, objective: &str) -> String {
 
 /// A filter that reads the metric where the trial's own does not, with the line of the log that shows it.
 /// The log is what the collector reads where it takes standard output, and only there.
-pub(super) fn filter_advice(trial: &Trial, objective: &str, log: &[String]) -> Option<String> {
+///
+/// `from` is what the magics need to read the trial where it is no more on the cluster.
+pub(super) fn filter_advice(
+    trial: &Trial,
+    objective: &str,
+    log: &[String],
+    from: &str,
+) -> Option<String> {
     let spec = &trial.spec.metrics_collector;
     let kind = spec.collector.as_ref().map(|one| one.kind.clone());
     if !matches!(kind, None | Some(CollectorKind::StdOut)) {
@@ -147,7 +154,7 @@ pub(super) fn filter_advice(trial: &Trial, objective: &str, log: &[String]) -> O
     // In YAML between single quotes, a quote is written twice.
     let yaml = filter.replace('\'', "''");
     Some(format!(
-        "the log has the line `{}`, which the filter does not read; with spec.metricsCollectorSpec.source.filter.metricsFormat: ['{yaml}'] it is read (`:metrics test {name} --filter` tries it first)",
+        "the log has the line `{}`, which the filter does not read; with spec.metricsCollectorSpec.source.filter.metricsFormat: ['{yaml}'] it is read (`:metrics test {name}{from} --filter` tries it first)",
         line.trim()
     ))
 }

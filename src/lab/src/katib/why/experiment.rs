@@ -8,7 +8,7 @@ use super::{Diagnosis, LOOKED_AT, Mood, NO_PLACE};
 use crate::cluster::{Cluster, Result};
 use crate::katib::experiments::Summary;
 use crate::katib::suggestions;
-use crate::katib::trials::{self, TrialRow};
+use crate::katib::trials::{self, TrialRow, TrialTable};
 use crate::kubernetes::pods;
 
 pub(super) async fn of_experiment(
@@ -24,16 +24,7 @@ pub(super) async fn of_experiment(
     );
 
     let table = trials::of_experiment(cluster, namespace, name).await?;
-    let unhappy: Vec<&TrialRow> = table
-        .rows
-        .iter()
-        .filter(|row| {
-            matches!(
-                row.status.as_str(),
-                kinds::FAILED | kinds::METRICS_UNAVAILABLE | kinds::KILLED
-            )
-        })
-        .collect();
+    let unhappy = unhappy(&table);
 
     // What the algorithm says comes first: without assignments there are no trials.
     let suggestion = suggestions::get(cluster, namespace, name).await.ok();
@@ -83,51 +74,17 @@ pub(super) async fn of_experiment(
     }
 
     if summary.is_failed() || !unhappy.is_empty() {
-        let failed = unhappy.len();
-        let sentence = if summary.is_failed() {
-            format!(
-                "it failed: {} of {} trials did not bring a result",
-                failed,
-                table.rows.len()
-            )
-        } else {
-            format!(
-                "{failed} of {} trials did not bring a result",
-                table.rows.len()
-            )
-        };
-        found.conclude(Mood::Trouble, sentence);
-        // Trials of one experiment fail alike; the first is explained, the rest are one question away.
+        let mut inner = None;
         if let Some(first) = unhappy.first()
             && let Ok(trial) = trials::get(cluster, namespace, &first.name).await
         {
-            let inner = of_trial(cluster, namespace, &trial).await?;
-            found.verdict = format!("{}; {}: {}", found.verdict, first.name, inner.verdict);
-            found.facts.extend(inner.facts);
-            found.advice.extend(inner.advice);
-            found.log = inner.log;
+            inner = Some(of_trial(cluster, namespace, &trial).await?);
         }
-        if failed > 1 {
-            found.advise(format!(
-                ":trials {name} --where status!=Succeeded lists them; :why TRIAL explains each"
-            ));
-        }
+        trouble(&mut found, summary, &table, &unhappy, inner, name, "");
         return Ok(found);
     }
     if summary.is_completed() {
-        match &summary.best {
-            Some(best) => found.conclude(
-                Mood::Well,
-                format!(
-                    "it ended as it should: {}; best trial {}",
-                    summary.message, best.trial
-                ),
-            ),
-            None => {
-                found.conclude(Mood::Trouble, "it ended without a best trial");
-                found.advise("set maxFailedTrialCount, so that an experiment whose trials fail ends as Failed");
-            }
-        }
+        completed(&mut found, summary);
         return Ok(found);
     }
     if let Some(event) = warnings
@@ -181,4 +138,67 @@ pub(super) async fn of_experiment(
         );
     }
     Ok(found)
+}
+
+/// The trials that brought no result.
+pub(super) fn unhappy(table: &TrialTable) -> Vec<&TrialRow> {
+    let is_unhappy = |row: &&TrialRow| {
+        matches!(
+            row.status.as_str(),
+            kinds::FAILED | kinds::METRICS_UNAVAILABLE | kinds::KILLED
+        )
+    };
+    table.rows.iter().filter(is_unhappy).collect()
+}
+
+/// Concludes that it failed, or that trials of it did. `inner` explains the first of them: trials of one
+/// experiment fail alike, and the rest are one question away. `list` and `from` are how the magics name it.
+pub(super) fn trouble(
+    found: &mut Diagnosis,
+    summary: &Summary,
+    table: &TrialTable,
+    unhappy: &[&TrialRow],
+    inner: Option<Diagnosis>,
+    list: &str,
+    from: &str,
+) {
+    let failed = unhappy.len();
+    let whole = if summary.is_failed() {
+        "it failed: "
+    } else {
+        ""
+    };
+    let all = table.rows.len();
+    let mut verdict = format!("{whole}{failed} of {all} trials did not bring a result");
+    if let (Some(first), Some(inner)) = (unhappy.first(), inner) {
+        verdict = format!("{verdict}; {}: {}", first.name, inner.verdict);
+        found.facts.extend(inner.facts);
+        found.advice.extend(inner.advice);
+        found.log = inner.log;
+    }
+    found.conclude(Mood::Trouble, verdict);
+    if failed > 1 {
+        found.advise(format!(
+            ":trials {list} --where status!=Succeeded lists them; :why TRIAL{from} explains each"
+        ));
+    }
+}
+
+/// Concludes how an experiment ended of whose trials none failed.
+pub(super) fn completed(found: &mut Diagnosis, summary: &Summary) {
+    match &summary.best {
+        Some(best) => found.conclude(
+            Mood::Well,
+            format!(
+                "it ended as it should: {}; best trial {}",
+                summary.message, best.trial
+            ),
+        ),
+        None => {
+            found.conclude(Mood::Trouble, "it ended without a best trial");
+            found.advise(
+                "set maxFailedTrialCount, so that an experiment whose trials fail ends as Failed",
+            );
+        }
+    }
 }

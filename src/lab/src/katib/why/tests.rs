@@ -1,10 +1,10 @@
 use super::advice::filter_advice;
 use super::trial::{conclude_trial, culprit};
-use super::{Diagnosis, Mood};
+use super::{Diagnosis, Mood, explain_archived};
 use crate::katib::trials::TrialRow;
 use crate::kubernetes::events::EventRow;
 use crate::kubernetes::pods::{ContainerState, PodRow, State};
-use katlab_katib::types::Trial;
+use katlab_katib::types::{MetricsCollectorSpec, Trial};
 use serde_json::json;
 
 fn trial(status: &str) -> Trial {
@@ -121,15 +121,15 @@ fn a_log_that_says_the_metric_otherwise_is_answered_with_a_filter_that_reads_it(
     let mut trial = trial("MetricsUnavailable");
     let log = ["epoch 1", "val accuracy: 0.91", "accuracy is fine", "bye"].map(str::to_owned);
     // The collector reads a file, and the log is not that file.
-    assert_eq!(filter_advice(&trial, "accuracy", &log), None);
+    assert_eq!(filter_advice(&trial, "accuracy", &log, ""), None);
     trial.spec.metrics_collector = Default::default();
-    let advice = filter_advice(&trial, "accuracy", &log).unwrap();
+    let advice = filter_advice(&trial, "accuracy", &log, "").unwrap();
     assert!(advice.contains("the line `val accuracy: 0.91`"), "{advice}");
     assert!(advice.contains(r"metricsFormat: ['(\w+):\s+("), "{advice}");
-    assert_eq!(filter_advice(&trial, "accuracy", &log[2..]), None);
+    assert_eq!(filter_advice(&trial, "accuracy", &log[2..], ""), None);
     // What the filter reads is not its fault.
     let read = ["accuracy=0.91".to_owned()];
-    assert_eq!(filter_advice(&trial, "accuracy", &read), None);
+    assert_eq!(filter_advice(&trial, "accuracy", &read, ""), None);
 }
 
 #[test]
@@ -149,4 +149,47 @@ fn a_pod_refused_by_the_webhook_is_found_in_the_events() {
     let found = diagnosed("Running", None, &[event]);
     assert!(found.verdict.starts_with("its pod was refused"));
     assert!(found.advice[0].contains("primaryContainerName"));
+}
+
+#[test]
+fn what_was_written_down_explains_without_a_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = crate::katib::archive::log_file(folder.path(), "t");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "epoch 1 accuracy: 0.5\nepoch 2 accuracy: 0.7\n").unwrap();
+    let experiment = serde_json::from_value(json!({
+        "metadata": {"name": "e"},
+        "spec": {"objective": {"type": "maximize", "objectiveMetricName": "accuracy"}},
+        "status": {"conditions": [{"type": "Succeeded", "status": "True", "message": "done"}]}
+    }))
+    .unwrap();
+    let mut trials = [trial("MetricsUnavailable"), trial("Running")];
+    trials[0].spec.metrics_collector = MetricsCollectorSpec::default();
+    let explain = |one: Option<&Trial>| {
+        explain_archived(&experiment, &trials, one, folder.path(), "--from d")
+    };
+    let found = explain(trials.first());
+    assert_eq!(found.mood, Mood::Trouble);
+    assert!(
+        found.verdict.contains("accuracy was never found"),
+        "{found:?}"
+    );
+    assert!(
+        found.advice[0].contains(":metrics test t --from d --filter"),
+        "{found:?}"
+    );
+    let (whose, lines) = found.log.unwrap();
+    assert_eq!((whose.as_str(), lines.len()), ("trial t", 2));
+    let found = explain(trials.last());
+    assert_eq!((found.mood, found.log), (Mood::Waiting, None));
+    let found = explain(None);
+    assert!(
+        found
+            .verdict
+            .starts_with("1 of 2 trials did not bring a result; t: "),
+        "{found:?}"
+    );
+    assert!(found.log.is_some());
+    let well = explain_archived(&experiment, &[], None, folder.path(), "--from d");
+    assert_eq!(well.verdict, "it ended without a best trial");
 }

@@ -3,7 +3,7 @@
 use katlab_katib::names::{RECONCILE_ERROR, condition as kinds};
 use katlab_katib::types::Trial;
 
-use super::advice::{collector_advice, filter_advice, pull_advice, pull_reason, terminated};
+use super::advice::{collector_advice, pull_advice, pull_reason, terminated};
 use super::facts::{self, event_text, pod_facts};
 use super::{Diagnosis, Mood, NO_PLACE};
 use crate::cluster::{Cluster, Result};
@@ -16,8 +16,6 @@ use crate::kubernetes::pods::{self, ContainerState, PodRow, State, TRIAL_LABEL};
 
 /// How much of the end of a log is looked through.
 const READ: u32 = 1000;
-/// How much of it is shown.
-const SHOWN: usize = 12;
 
 pub(super) async fn of_trial(
     cluster: &Cluster,
@@ -28,14 +26,7 @@ pub(super) async fn of_trial(
     let name = row.name.clone();
     let scope = Scope::from(namespace);
     let mut found = Diagnosis::new(format!("trial {name}"));
-    found.fact(
-        format!("trial {name}"),
-        if row.message.is_empty() {
-            row.status.clone()
-        } else {
-            format!("{}: {}", row.status, row.message)
-        },
-    );
+    state(&mut found, &row);
 
     let job = jobs::list(cluster, &scope, None)
         .await
@@ -83,6 +74,9 @@ pub(super) async fn of_trial(
         &warnings,
     );
 
+    if row.status == kinds::FAILED && youngest.is_none() {
+        found.advise("its pods are gone; set retain: true in the trial template to keep them");
+    }
     let wants_log = found.mood == Mood::Trouble
         && !culprit.is_some_and(|container| matches!(container.state, State::Waiting { .. }));
     if wants_log && youngest.is_some() {
@@ -99,21 +93,23 @@ pub(super) async fn of_trial(
             .await
             && !lines.is_empty()
         {
-            let objective = trial.spec.objective.as_ref();
-            if row.status == kinds::METRICS_UNAVAILABLE
-                && let Some(objective) = objective.map(|one| &one.objective_metric_name)
-                && let Some(advice) = filter_advice(trial, objective, &lines)
-            {
-                found.advice.insert(0, advice);
-            }
-            let lines = lines[lines.len().saturating_sub(SHOWN)..].to_vec();
-            found.log = Some((
-                format!("pod {}, container {}", target.pod, target.container),
-                lines,
-            ));
+            let whose = format!("pod {}, container {}", target.pod, target.container);
+            found.read_log(trial, &row.status, (whose, &lines), "");
         }
     }
     Ok(found)
+}
+
+/// Notes a trial's condition.
+pub(super) fn state(found: &mut Diagnosis, row: &TrialRow) {
+    found.fact(
+        format!("trial {}", row.name),
+        if row.message.is_empty() {
+            row.status.clone()
+        } else {
+            format!("{}: {}", row.status, row.message)
+        },
+    );
 }
 
 pub(super) fn pods_text(count: i32) -> String {
@@ -255,9 +251,6 @@ pub(super) fn conclude_trial(
     }
     if row.status == kinds::FAILED {
         found.conclude(Mood::Trouble, format!("it failed: {}", row.message));
-        if pod.is_none() {
-            found.advise("its pods are gone; set retain: true in the trial template to keep them");
-        }
         return;
     }
     if let Some(event) = event("FailedCreate") {

@@ -23,7 +23,7 @@ use crate::render::table::Cell;
 #[derive(Debug, Parser)]
 pub struct Why {
     /// The trial or the experiment; with --from the exported experiment when left out
-    #[arg(value_name = "NAME", required_unless_present = "from")]
+    #[arg(value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
     source: SourceArgs,
@@ -33,6 +33,10 @@ impl Magic for Why {
     const NAME: &'static str = "why";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        if self.name.is_none() && self.source.from.is_none() {
+            return Err(MagicError::usage("which trial or experiment?")
+                .hint("write its name, or --from and the folder of an export; `:experiments` and `:trials` list those there are"));
+        }
         let name = self.name.as_deref().unwrap_or_default();
         let found = if self.source.from.is_some() || self.source.deleted || name.contains('@') {
             self.archived(ctx).await?

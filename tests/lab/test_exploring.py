@@ -49,6 +49,7 @@ def test_it_runs_with_no_engine_and_no_cluster_and_says_what_its_prose_says(fres
     assert all({"image/png", "text/plain"} <= set(data) for data in charts)
     # What the prose claims of the data.
     assert re.search(r"sgd +18 +1 .*\nmomentum +15 +0 .*\nadam +15 +4 ", outputs_of(notebook, "fn middle"))
+    assert "5 of 48 trials did not bring a result" in outputs_of(notebook, ":why")
     assert outputs_of(notebook, "let failed").count("the network is dead") == 5
     assert "learning_rate +0.98" in outputs_of(notebook, ":plot --from data/digits-random slice")
     assert "16 trials over" in outputs_of(notebook, "use katlab::Plot")

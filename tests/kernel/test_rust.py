@@ -239,10 +239,18 @@ def test_the_crate_is_completed_and_explained_before_any_engine_runs(katlab_bin,
         kernel.client.inspect("katlab::trials_from", 10)
         page = kernel.client.get_shell_msg(timeout=10)["content"]["data"]["text/plain"]
         assert page.startswith("pub fn trials_from(folder: &str) -> Result<Trials>") and "export" in page
-        # Each is what it says: the compiler finds them all. The cell waits for the engine that the
-        # question has started.
+        # The question has started the engine, which answers what the sources alone do not tell.
+        def kinds():
+            kernel.client.complete("katlab::Plot::", len("katlab::Plot::"))
+            return kernel.client.get_shell_msg(timeout=120)["content"]["matches"]
+        wait_for(lambda: "history()" in kinds(), 120)
+        # Each name is what it says: the compiler finds them all.
         names = [name.split("(")[0].removesuffix("::") for name in content["matches"] if name != "table!()"]
         assert kernel.run("use katlab::{%s}; 1 + 1" % ", ".join(names)).result == "2"
+        # The engine knows as much of the kernel as one that a cell has started.
+        outcome = kernel.run('println!("a");\nkatlab::display(&[("text/plain", "shown")])?;\nprintln!("b");')
+        order = [message["msg_type"] for message in outcome.messages if message["msg_type"] in ("stream", "display_data")]
+        assert order == ["stream", "display_data", "stream"]
 
 
 def test_an_engine_uses_what_an_earlier_one_built_of_the_crate(katlab_bin, tmp_path):
@@ -260,7 +268,9 @@ def test_an_engine_uses_what_an_earlier_one_built_of_the_crate(katlab_bin, tmp_p
     for library in built.glob("*/built/katlab-*/*/debug/deps/*.rlib"):
         library.unlink()
     with Kernel(tmp_path / "home", cwd=tmp_path) as third:
-        assert third.run(code).result == "true"
+        outcome = third.run(code)
+        assert outcome.result == "true" and "1 crate in" in outcome.shown
+        wait_for(lambda: list(built.glob("*/built/katlab-*/*/debug/deps/*.rlib")))
 
 
 def test_an_interrupted_compile_keeps_variables(warm):

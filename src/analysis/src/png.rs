@@ -78,16 +78,17 @@ fn drawn(svg: &str, fonts: &LazyLock<Arc<Database>>) -> Result<Picture, PngError
         .data_mut()
         .split_at_mut(middle as usize * width as usize * 4);
     let render = |band: &mut [u8], from: u32, to: u32| {
-        if let Some(mut band) = tiny_skia::PixmapMut::from_bytes(band, width, to - from) {
-            let place =
-                tiny_skia::Transform::from_scale(SCALE, SCALE).post_translate(0.0, -(from as f32));
-            resvg::render(&tree, place, &mut band);
-        }
+        let mut band = tiny_skia::PixmapMut::from_bytes(band, width, to - from)?;
+        let place =
+            tiny_skia::Transform::from_scale(SCALE, SCALE).post_translate(0.0, -(from as f32));
+        resvg::render(&tree, place, &mut band);
+        Some(())
     };
-    std::thread::scope(|scope| {
-        scope.spawn(|| render(upper, 0, middle));
-        render(lower, middle, height);
-    });
+    let bands = rayon::join(
+        || render(upper, 0, middle),
+        || render(lower, middle, height),
+    );
+    bands.0.and(bands.1).ok_or_else(failed)?;
     Ok(Picture {
         png: encoded(&pixels).map_err(|_| failed())?,
         width: size.width(),

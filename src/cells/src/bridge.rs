@@ -7,11 +7,9 @@ use std::os::unix::net::UnixStream;
 use crate::Json;
 
 /// Environment variable that names the kernel's socket.
-#[doc(hidden)]
 pub const SOCKET_VARIABLE: &str = "KATLAB_BRIDGE";
 
 /// Environment variable with the token that the kernel asks for.
-#[doc(hidden)]
 pub const TOKEN_VARIABLE: &str = "KATLAB_BRIDGE_TOKEN";
 
 /// Why a call to the kernel failed; reads like the message of the magic that does the same.

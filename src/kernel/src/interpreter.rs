@@ -19,7 +19,6 @@ use crate::engine::{Engine, WhenBusy, commands};
 use crate::event::{Bundle, Sink};
 use crate::failure::Failure;
 use crate::magics::{self, Context, MagicError, completion};
-use crate::output::Output;
 use crate::render::error;
 use crate::session::Session;
 use crate::shell;
@@ -28,7 +27,7 @@ use crate::shell;
 pub struct Interpreter {
     session: Arc<Session>,
     engine: Engine,
-    bridge: tokio::sync::OnceCell<Option<Arc<Bridge>>>,
+    bridge: tokio::sync::OnceCell<Arc<Bridge>>,
     /// Said once, before the first cell.
     notice: Mutex<Option<String>>,
 }
@@ -206,7 +205,7 @@ impl Interpreter {
         // `--help` and `--explain` find nothing, and have shown what they are for.
         let Some(given) = given else { return Ok(()) };
         // Why there is none was said when it could not be opened.
-        let Some(bridge) = self.bridge(&context.output).await else {
+        let Ok(bridge) = self.bridge().await else {
             return Err(failure(
                 &MagicError::new(format!(
                     "`{name}` cannot be made: Rust cells cannot reach the kernel"
@@ -225,11 +224,25 @@ impl Interpreter {
         Ok(())
     }
 
-    async fn bridge(&self, output: &Output) -> Option<&Arc<Bridge>> {
-        let open = self
-            .bridge
-            .get_or_init(|| async { self.open_bridge(output) });
-        open.await.as_ref()
+    async fn bridge(&self) -> std::io::Result<&Arc<Bridge>> {
+        let open = || async {
+            let bridge = Bridge::open()?;
+            self.engine.set_held(bridge.clone());
+            Ok(bridge)
+        };
+        self.bridge.get_or_try_init(open).await
+    }
+
+    /// Tells the engine what it starts with and what its cells see.
+    async fn furnish(&self) -> std::io::Result<&Arc<Bridge>> {
+        let bridge = self.bridge().await;
+        let mut variables = self.variables();
+        if let Ok(bridge) = bridge {
+            variables.extend(bridge.variables());
+        }
+        self.engine.set_variables(variables);
+        self.engine.set_directory(self.session.directory());
+        bridge
     }
 
     async fn rust(
@@ -238,36 +251,22 @@ impl Interpreter {
         context: &Context,
         when_busy: WhenBusy,
     ) -> Result<(), Failure> {
-        let bridge = self.bridge(&context.output).await;
-        let mut variables = self.variables();
-        if let Some(bridge) = bridge {
-            variables.extend(bridge.variables());
-        }
-        self.engine.set_variables(variables);
-        self.engine.set_directory(self.session.directory());
+        let bridge = self.furnish().await;
         let turn = self.engine.turn(&context.cancel, when_busy).await?;
         let run = self
             .engine
             .execute(&turn, code, &context.output, &context.cancel);
         let outcome = match bridge {
-            Some(bridge) => bridge.serving(context.clone(), run).await,
-            None => run.await,
+            Ok(bridge) => bridge.serving(context.clone(), run).await,
+            Err(error) => {
+                context
+                    .output
+                    .warn(format!("Rust cells cannot reach the kernel: {error}"));
+                run.await
+            }
         };
         context.output.flush();
         outcome
-    }
-
-    fn open_bridge(&self, output: &Output) -> Option<Arc<Bridge>> {
-        match Bridge::open() {
-            Ok(bridge) => {
-                self.engine.set_held(bridge.clone());
-                Some(bridge)
-            }
-            Err(error) => {
-                output.warn(format!("Rust cells cannot reach the kernel: {error}"));
-                None
-            }
-        }
     }
 
     /// What programs that a cell starts find in their environment: settings that are no secrets,
@@ -317,7 +316,7 @@ impl Interpreter {
                 "{name}: {text} (a command of the Rust engine)"
             )));
         }
-        self.engine.inspect(name, name.chars().count()).await
+        self.inspect_rust(name, name.chars().count()).await
     }
 }
 

@@ -136,26 +136,12 @@ impl Engine {
         }
     }
 
-    /// Gets ready for code that names the crate `katlab` and is being written: nothing is shown,
-    /// and what fails is said in the cell that comes.
+    /// Starts the engine before there is a cell for it; the cell that comes says how far it is.
     pub fn warm(&self) {
         // The loss of an engine is told in the cell that starts the next one.
-        if !matches!(&*self.slot(), Slot::Absent) {
-            return;
+        if matches!(&*self.slot(), Slot::Absent) {
+            self.starting();
         }
-        let engine = self.clone();
-        tokio::spawn(async move {
-            let Ok(_turn) = engine.shared.gate.try_lock() else {
-                return;
-            };
-            let mut starting = engine.starting();
-            if let Ok(process) = engine.started(settled(&mut starting).await) {
-                let cancel = CancellationToken::new();
-                let _ = engine
-                    .prepare(&process, "katlab", Shown::Nothing, &cancel)
-                    .await;
-            }
-        });
     }
 
     /// Runs Rust (with evcxr's commands before it).
@@ -275,7 +261,16 @@ impl Engine {
     }
 
     fn ready(&self) -> Option<Arc<Process>> {
-        match &*self.slot() {
+        let mut slot = self.slot();
+        // One that was started without a cell has nobody who waits for it.
+        let started = match &*slot {
+            Slot::Starting(starting) => starting.borrow().clone(),
+            _ => None,
+        };
+        if let Some(Ok(process)) = started {
+            *slot = Slot::Ready(process);
+        }
+        match &*slot {
             Slot::Ready(process) if process.is_alive() => Some(process.clone()),
             _ => None,
         }
@@ -385,7 +380,11 @@ impl Engine {
         if helper::is_named(code) && !process.equipped.load(Ordering::SeqCst) {
             match self.equip(process, shown, cancel).await {
                 Ok(()) => process.equipped.store(true, Ordering::SeqCst),
-                Err(failure) if failure.name == crate::failure::INTERRUPTED => return Err(failure),
+                Err(failure)
+                    if failure.name == crate::failure::INTERRUPTED || !process.is_alive() =>
+                {
+                    return Err(failure);
+                }
                 Err(failure) => {
                     if let Shown::Builds(output) = shown {
                         output.warn(format!(
@@ -437,7 +436,11 @@ impl Engine {
             )
         })?;
         let directory = directory.display().to_string();
-        let code = format!(":dep katlab = {{ path = {directory:?} }}\n{}", marks::HOOK);
+        let directory = directory.replace('\\', "\\\\").replace('"', "\\\"");
+        let code = format!(
+            ":dep katlab = {{ path = \"{directory}\" }}\n{}",
+            marks::HOOK
+        );
         let ended = request::run(process, &code, shown, cancel, &self.shared.hinted).await;
         self.settle(process, ended)?;
         process.hooked.store(true, Ordering::SeqCst);

@@ -52,7 +52,6 @@ pub struct Process {
     pub hooked: AtomicBool,
     /// Whether the crate `katlab` was added.
     pub equipped: AtomicBool,
-    kept: AtomicBool,
     helper: Helper,
     /// Variables the program of the cells was told of since it began.
     pub told: Mutex<BTreeMap<String, String>>,
@@ -93,7 +92,8 @@ impl Process {
 
         let build = directory.path().join("build");
         std::fs::create_dir(&build)?;
-        environment.helper.restore(&build);
+        let (helper, place) = (environment.helper.clone(), build.clone());
+        let _ = tokio::task::spawn_blocking(move || helper.restore(&place)).await;
         let mut child = launch::command(environment, toolchain, &file, &build).spawn()?;
         let pid = child
             .id()
@@ -139,7 +139,6 @@ impl Process {
             has_source: toolchain.has_source,
             hooked: AtomicBool::new(false),
             equipped: AtomicBool::new(false),
-            kept: AtomicBool::new(false),
             helper: environment.helper.clone(),
             told: Mutex::new(environment.variables.clone()),
             inherited: environment.variables.clone(),
@@ -365,9 +364,9 @@ impl Process {
         self.helper.unpack()
     }
 
-    /// Keeps what was built of the crate for engines to come, once.
+    /// Keeps what was built of the crate for engines to come.
     pub fn keep_helper(&self) {
-        if !self.equipped.load(Ordering::SeqCst) || !first_time(&self.kept) {
+        if !self.equipped.load(Ordering::SeqCst) {
             return;
         }
         let (helper, build) = (self.helper.clone(), self.directory.path().join("build"));

@@ -5,8 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::Engine;
+use tokio_util::sync::CancellationToken;
+
 use super::link::Incoming;
+use super::request::Shown;
+use super::{Engine, helper};
 use crate::event::Bundle;
 
 impl Engine {
@@ -51,6 +54,13 @@ impl Engine {
     async fn consult(&self, kind: &str, code: &str, cursor: usize) -> Option<Value> {
         let process = self.ready()?;
         let _turn = self.shared.gate.try_lock().ok()?;
+        if helper::is_named(code) {
+            // Else its names are not known to the analyser before a cell with them has run.
+            let cancel = CancellationToken::new();
+            self.prepare(&process, code, Shown::Nothing, &cancel)
+                .await
+                .ok()?;
+        }
         let content =
             json!({ "code": code, "cursor_pos": graphemes(code, cursor), "detail_level": 0 });
         let mut conversation = process.ask(kind, content);

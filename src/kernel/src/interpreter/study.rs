@@ -42,9 +42,13 @@ impl Interpreter {
             return nothing;
         };
         if let Some((names, typed)) = helper::behind(rust, cursor - start) {
+            // What fails is said by the cell that comes.
+            let _ = self.furnish().await;
             self.engine.warm();
-            let types = names.iter().map(|name| (name.text.as_str(), name.kind, ""));
-            return completions(types, cursor - typed, cursor);
+            let names = names
+                .iter()
+                .map(|name| (name.text.as_str(), name.kind, name.declaration.as_str()));
+            return completions(names, cursor - typed, cursor);
         }
         let Some(mut answer) = self.engine.complete(rust, cursor - start).await else {
             return nothing;
@@ -63,6 +67,14 @@ impl Interpreter {
         answer
     }
 
+    /// What is known of a name in Rust.
+    pub(super) async fn inspect_rust(&self, code: &str, cursor: usize) -> Option<Bundle> {
+        match helper::at(code, cursor) {
+            Some(name) => Some(Bundle::text(name.page())),
+            None => self.engine.inspect(code, cursor).await,
+        }
+    }
+
     /// Answers an `inspect_request`.
     pub async fn inspect(&self, code: &str, cursor: usize) -> Value {
         let place = Place::of(code, cursor);
@@ -78,10 +90,7 @@ impl Interpreter {
             }
         } else {
             match rust_at(code, cursor) {
-                Some((rust, start)) => match helper::at(rust, cursor - start) {
-                    Some(name) => Some(Bundle::text(name.page())),
-                    None => self.engine.inspect(rust, cursor - start).await,
-                },
+                Some((rust, start)) => self.inspect_rust(rust, cursor - start).await,
                 None => None,
             }
         };

@@ -2,7 +2,7 @@
 //! copy of it milliseconds.
 //!
 //! cargo names a build by all that it depends on (compiler, flags, profile, path of the
-//! sources), so a copy in a place where cargo looks is either right or not looked at.
+//! sources), so one that does not fit is not looked at.
 
 use std::fs::File;
 use std::io;
@@ -12,6 +12,8 @@ use super::{DIGEST, Helper};
 
 /// Builds kept at once: compilers and levels of optimisation that take turns.
 const BUILDS: usize = 4;
+/// A copy takes no longer than this.
+const ROOM: std::time::Duration = std::time::Duration::from_secs(3600);
 const FINGERPRINTS: &str = ".fingerprint";
 
 impl Helper {
@@ -22,8 +24,13 @@ impl Helper {
     /// Copies what was built before into an engine's build directory, before the engine starts.
     /// What cannot be copied is built again.
     pub fn restore(&self, build: &Path) {
+        let target = build.join("target");
         for kept in entries(&self.built()) {
-            let _ = copy(&kept, &build.join("target"));
+            if copy(&kept, &target).is_err() {
+                // Half a library would be taken for a whole one.
+                let _ = std::fs::remove_dir_all(&target);
+                return;
+            }
         }
     }
 
@@ -45,12 +52,16 @@ impl Helper {
                 let is_whole =
                     unit.starts_with("katlab-") && fingerprint.join("lib-katlab").is_file();
                 let kept = built.join(unit);
-                if !is_whole || kept.exists() {
+                let debug = Path::new(triple).join("debug");
+                let library = debug.join("deps").join(format!("lib{unit}.rlib"));
+                if !is_whole || kept.join(&library).is_file() {
                     continue;
                 }
+                // It was damaged; that is why it was built again.
+                let _ = std::fs::remove_dir_all(&kept);
                 std::fs::create_dir_all(&built)?;
                 let room = tempfile::Builder::new().prefix(".").tempdir_in(&built)?;
-                let debug = room.path().join(triple).join("debug");
+                let debug = room.path().join(debug);
                 copy(&fingerprint, &debug.join(FINGERPRINTS).join(unit))?;
                 let libraries = debug.join("deps");
                 std::fs::create_dir_all(&libraries)?;
@@ -64,6 +75,7 @@ impl Helper {
                         &libraries.join(&name),
                     )?;
                 }
+                synchronise(room.path())?;
                 match std::fs::rename(room.path(), &kept) {
                     // Another kernel was as quick.
                     Err(_) if kept.exists() => {}
@@ -84,7 +96,18 @@ impl Helper {
             .into_iter()
             .filter(|path| path.file_name().is_some_and(|name| *name != **DIGEST))
             .map(|path| path.join("built"));
-        for path in builds.into_iter().take(too_many).chain(others) {
+        // Rooms of kernels that did not live to see their copy done.
+        let is_old = |path: &PathBuf| {
+            let changed = path.metadata().and_then(|found| found.modified()).ok();
+            changed
+                .and_then(|time| time.elapsed().ok())
+                .is_some_and(|age| age > ROOM)
+        };
+        let rooms = all_entries(&self.built())
+            .filter(|path| !is_named(path) && is_old(path))
+            .collect::<Vec<_>>();
+        let old = builds.into_iter().take(too_many);
+        for path in old.chain(others).chain(rooms) {
             // It is in nobody's way, and the next time comes.
             let _ = std::fs::remove_dir_all(path);
         }
@@ -93,18 +116,21 @@ impl Helper {
 
 /// What a directory holds but for rooms of copies under way; nothing when it is not there.
 fn entries(directory: &Path) -> Vec<PathBuf> {
+    all_entries(directory).filter(is_named).collect()
+}
+
+fn all_entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let found = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    found
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| !name.starts_with('.'))
-        })
-        .collect()
+    found.map(|entry| entry.path())
+}
+
+fn is_named(path: &PathBuf) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| !name.starts_with('.'))
 }
 
 /// Copies a file, or a directory with all in it. Copies are newer than the sources, as what cargo
-/// builds is, and on disk when this returns: half a library would be taken for a whole one.
+/// builds is.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry?;
@@ -118,8 +144,15 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
             std::fs::create_dir_all(&to)?;
         } else {
             std::fs::copy(entry.path(), &to)?;
-            File::open(&to)?.sync_all()?;
         }
+    }
+    Ok(())
+}
+
+/// Has all files of a directory on disk before they are taken for whole.
+fn synchronise(directory: &Path) -> io::Result<()> {
+    for entry in walkdir::WalkDir::new(directory) {
+        File::open(entry?.path())?.sync_all()?;
     }
     Ok(())
 }
@@ -190,9 +223,30 @@ mod tests {
             let engine = home.path().join(format!("engine-{number}"));
             build(&engine, &format!("katlab-{number}"), true);
             helper.keep(&engine).expect("kept");
+            let time =
+                std::time::SystemTime::now() - std::time::Duration::from_secs(60 - number as u64);
+            let kept = File::open(helper.built().join(format!("katlab-{number}"))).expect("there");
+            kept.set_modified(time).expect("set");
         }
+        let kept = |number: usize| helper.built().join(format!("katlab-{number}")).exists();
         assert_eq!(entries(&helper.built()).len(), BUILDS);
+        assert!(!kept(0) && kept(BUILDS + 1));
         assert!(!other.exists());
+    }
+
+    #[test]
+    fn a_damaged_build_is_replaced() {
+        let home = tempfile::tempdir().expect("a directory");
+        let helper = Helper::new(home.path());
+        let engine = home.path().join("engine");
+        build(&engine, "katlab-1", true);
+        helper.keep(&engine).expect("kept");
+        let library = helper
+            .built()
+            .join("katlab-1/x86/debug/deps/libkatlab-1.rlib");
+        std::fs::remove_file(&library).expect("removed");
+        helper.keep(&engine).expect("kept again");
+        assert!(library.is_file());
     }
 
     #[test]

@@ -209,16 +209,13 @@ mod tests {
         assert_eq!(texts("katlab::tab"), ["table!()"]);
         assert_eq!(texts("katlab::Plo"), ["Plot"]);
         assert_eq!(texts("katlab::js"), ["json::"]);
-        let all = texts("(katlab::");
+        let all: Vec<&str> = NAMES.iter().map(|name| name.name.as_str()).collect();
         for hidden in [
-            "bound(ticket)",
-            "Request",
-            "Duration",
-            "bridge",
-            "SOCKET_VARIABLE",
+            "bound", "Request", "Response", "Duration", "bridge", "source",
         ] {
             assert!(!all.contains(&hidden), "{all:?}");
         }
+        assert_eq!(texts("(katlab::").len(), all.len());
         let (names, typed) = behind("한 katlab::trials_from").expect("a path");
         assert_eq!(typed, "trials_from".len());
         let page = names[0].page();

@@ -274,7 +274,10 @@ impl Source {
             let known = self.trials.iter().map(|one| one.metadata.name());
             match nearest::to(name, known).first() {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("`:trials --from {}` lists them", folder.display())),
+                None => {
+                    let folder = quoted(&folder.display().to_string());
+                    error.hint(format!("`:trials --from {folder}` lists them"))
+                }
             }
         })
     }

@@ -34,8 +34,13 @@ impl Magic for Why {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         if self.name.is_none() && self.source.from.is_none() {
-            return Err(MagicError::usage("which trial or experiment?")
-                .hint("write its name, or --from and the folder of an export; `:experiments` and `:trials` list those there are"));
+            let hint = match self.source.deleted {
+                true => "write its name; `:trials --deleted` lists what is kept",
+                false => {
+                    "write its name, or --from and the folder of an export; `:experiments` and `:trials` list those there are"
+                }
+            };
+            return Err(MagicError::usage("which trial or experiment?").hint(hint));
         }
         let name = self.name.as_deref().unwrap_or_default();
         let found = if self.source.from.is_some() || self.source.deleted || name.contains('@') {
@@ -55,7 +60,7 @@ impl Magic for Why {
 
     fn explain(&self) -> Vec<String> {
         let name = self.name.as_deref().unwrap_or_default();
-        if self.source.deleted {
+        if self.source.deleted || name.contains('@') {
             return vec![format!(
                 "grep {} {}",
                 quoted(name),
@@ -94,7 +99,7 @@ impl Why {
         };
         let from = match &self.source.from {
             Some(folder) => format!("--from {}", quoted(&folder.display().to_string())),
-            None => "--deleted".to_owned(),
+            None => format!("--deleted{}", self.source.place.kubectl()),
         };
         Ok(why::explain_archived(
             &source.experiment,
@@ -111,12 +116,23 @@ impl Why {
         ctx: &Context,
         name: &str,
     ) -> Result<(PathBuf, Option<String>), MagicError> {
-        if let Ok((entry, trial)) = deleted_trial(ctx, &self.source.place, name).await {
+        let of_trial = deleted_trial(ctx, &self.source.place, name).await;
+        if let Ok((entry, trial)) = of_trial {
             return Ok((entry.folder, Some(trial)));
         }
-        let entry = deleted(ctx, &self.source.place, Some(name)).await?;
-        Ok((entry.folder, None))
+        match deleted(ctx, &self.source.place, Some(name)).await {
+            Ok(entry) => Ok((entry.folder, None)),
+            // Whichever knows a name that is nearly right.
+            Err(error) if is_near(&error) => Err(error),
+            Err(error) => Err(of_trial.err().filter(is_near).unwrap_or(error)),
+        }
     }
+}
+
+/// Whether an error proposes a name.
+fn is_near(error: &MagicError) -> bool {
+    let hint = error.hint.as_deref().unwrap_or_default();
+    hint.to_lowercase().contains("did you mean")
 }
 
 fn bundle(found: &Diagnosis) -> Bundle {

@@ -6,7 +6,7 @@ use std::path::Path;
 use katlab_katib::types::{Experiment, Trial};
 
 use super::experiment::{completed, trouble, unhappy};
-use super::trial::{conclude_trial, state};
+use super::trial::{READ, conclude_trial, state};
 use super::{Diagnosis, Mood};
 use crate::katib::archive;
 use crate::katib::experiments::Summary;
@@ -37,9 +37,18 @@ fn of_trial(trial: &Trial, folder: &Path, from: &str) -> Diagnosis {
         found.conclude(Mood::Waiting, "it was under way when this was written down");
     }
     if found.mood == Mood::Trouble {
-        let log = std::fs::read(archive::log_file(folder, &row.name)).unwrap_or_default();
+        // Whoever made the export may have named a trial so that its log lies elsewhere.
+        let name = Path::new(&row.name).file_name().unwrap_or_default();
+        let log = std::fs::read(archive::log_file(folder, &name.to_string_lossy()));
+        let log = log.unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        let lines: Vec<String> = log.lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> = log
+            .lines()
+            .rev()
+            .take(READ as usize)
+            .map(str::to_owned)
+            .collect();
+        lines.reverse();
         if !lines.is_empty() {
             let whose = format!("trial {}", row.name);
             found.read_log(trial, &row.status, (whose, &lines), &format!(" {from}"));

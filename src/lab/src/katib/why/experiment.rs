@@ -162,6 +162,9 @@ pub(super) fn trouble(
     list: &str,
     from: &str,
 ) {
+    if unhappy.is_empty() {
+        return found.conclude(Mood::Trouble, format!("it failed: {}", summary.message));
+    }
     let failed = unhappy.len();
     let whole = if summary.is_failed() {
         "it failed: "

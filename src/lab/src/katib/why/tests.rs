@@ -4,7 +4,7 @@ use super::{Diagnosis, Mood, explain_archived};
 use crate::katib::trials::TrialRow;
 use crate::kubernetes::events::EventRow;
 use crate::kubernetes::pods::{ContainerState, PodRow, State};
-use katlab_katib::types::{MetricsCollectorSpec, Trial};
+use katlab_katib::types::{Experiment, MetricsCollectorSpec, Trial};
 use serde_json::json;
 
 fn trial(status: &str) -> Trial {
@@ -157,7 +157,7 @@ fn what_was_written_down_explains_without_a_cluster() {
     let path = crate::katib::archive::log_file(folder.path(), "t");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "epoch 1 accuracy: 0.5\nepoch 2 accuracy: 0.7\n").unwrap();
-    let experiment = serde_json::from_value(json!({
+    let experiment: Experiment = serde_json::from_value(json!({
         "metadata": {"name": "e"},
         "spec": {"objective": {"type": "maximize", "objectiveMetricName": "accuracy"}},
         "status": {"conditions": [{"type": "Succeeded", "status": "True", "message": "done"}]}
@@ -190,6 +190,24 @@ fn what_was_written_down_explains_without_a_cluster() {
         "{found:?}"
     );
     assert!(found.log.is_some());
-    let well = explain_archived(&experiment, &[], None, folder.path(), "--from d");
-    assert_eq!(well.verdict, "it ended without a best trial");
+    let killed = explain_archived(
+        &experiment,
+        &[],
+        Some(&trial("Killed")),
+        folder.path(),
+        "--from d",
+    );
+    assert_eq!(
+        (killed.mood, killed.verdict.as_str()),
+        (Mood::Trouble, "it was killed: said so")
+    );
+    let empty = explain_archived(&experiment, &[], None, folder.path(), "--from d");
+    assert_eq!(
+        (empty.mood, empty.verdict.as_str()),
+        (Mood::Trouble, "it ended without a best trial")
+    );
+    let mut refused = experiment.clone();
+    refused.status.as_mut().unwrap().conditions[0].kind = "Failed".into();
+    let refused = explain_archived(&refused, &[], None, folder.path(), "--from d");
+    assert_eq!(refused.verdict, "it failed: done");
 }

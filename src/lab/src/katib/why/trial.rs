@@ -15,7 +15,10 @@ use crate::kubernetes::logs::{self, Extent};
 use crate::kubernetes::pods::{self, ContainerState, PodRow, State, TRIAL_LABEL};
 
 /// How much of the end of a log is looked through.
-const READ: u32 = 1000;
+pub(super) const READ: u32 = 1000;
+
+/// The Job controller's word for a Job that ran too long, whose pods it removes.
+const OVERDUE: &str = "DeadlineExceeded";
 
 pub(super) async fn of_trial(
     cluster: &Cluster,
@@ -74,7 +77,10 @@ pub(super) async fn of_trial(
         &warnings,
     );
 
-    if row.status == kinds::FAILED && youngest.is_none() {
+    let is_overdue = job
+        .as_ref()
+        .is_some_and(|job| job.reason.as_deref() == Some(OVERDUE));
+    if row.status == kinds::FAILED && youngest.is_none() && !is_overdue {
         found.advise("its pods are gone; set retain: true in the trial template to keep them");
     }
     let wants_log = found.mood == Mood::Trouble
@@ -241,12 +247,16 @@ pub(super) fn conclude_trial(
         }
         return;
     }
-    if let Some(job) = job.filter(|job| job.reason.as_deref() == Some("DeadlineExceeded")) {
+    if let Some(job) = job.filter(|job| job.reason.as_deref() == Some(OVERDUE)) {
         found.conclude(
             Mood::Trouble,
             format!("job {} ran longer than its activeDeadlineSeconds", job.name),
         );
         found.advise("raise activeDeadlineSeconds in the trial template, or make a trial shorter");
+        return;
+    }
+    if row.status == kinds::KILLED {
+        found.conclude(Mood::Trouble, format!("it was killed: {}", row.message));
         return;
     }
     if row.status == kinds::FAILED {

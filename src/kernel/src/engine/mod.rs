@@ -179,7 +179,7 @@ impl Engine {
             // next one, which says what is gone.
             if !matches!(ended, Ended::EngineAbsent) {
                 if matches!(ended, Ended::Well) {
-                    process.keep_helper();
+                    process.keep_helper().await;
                 }
                 return self.settle(&process, ended);
             }

@@ -365,13 +365,13 @@ impl Process {
     }
 
     /// Keeps what was built of the crate for engines to come.
-    pub fn keep_helper(&self) {
+    pub async fn keep_helper(&self) {
         if !self.equipped.load(Ordering::SeqCst) {
             return;
         }
         let (helper, build) = (self.helper.clone(), self.directory.path().join("build"));
         // Without it they build it themselves.
-        tokio::task::spawn_blocking(move || helper.keep(&build));
+        let _ = tokio::task::spawn_blocking(move || helper.keep(&build)).await;
     }
 
     /// The place of a held output came by.

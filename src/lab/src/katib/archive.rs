@@ -18,10 +18,7 @@ use std::path::{Path, PathBuf};
 use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
 use katlab_katib::types::{self, Experiment, Trial};
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::observations::{self, Point};
 use super::provenance::{self, Provenance};
@@ -367,7 +364,9 @@ pub fn read(folder: &Path) -> Result<Archive, Error> {
     let experiment = serde_saphyr::from_str(&experiment)
         .map_err(|error| wrong(EXPERIMENT, error.to_string()))?;
     let trials = match text(TRIALS)? {
-        Some(text) => many(&text).map_err(|error| wrong(TRIALS, error.to_string()))?,
+        Some(text) => {
+            serde_json::from_str(&text).map_err(|error| wrong(TRIALS, error.to_string()))?
+        }
         None => return Err(wrong(TRIALS, "the file is missing".to_owned())),
     };
     let work = match text(JOBS)? {
@@ -389,17 +388,6 @@ pub fn read(folder: &Path) -> Result<Archive, Error> {
         provenance,
         ..Archive::default()
     })
-}
-
-/// Reads a list on all processors: of ten thousand trials it is most of what a list or a chart costs.
-fn many<T: DeserializeOwned + Send>(text: &str) -> serde_json::Result<Vec<T>> {
-    let parts: Vec<&RawValue> = serde_json::from_str(text)?;
-    let read = parts
-        .par_iter()
-        .map(|part| serde_json::from_str(part.get()))
-        .collect::<Result<_, _>>();
-    // Of a part alone nobody knows in which line of the file it stands.
-    read.or_else(|_| serde_json::from_str(text))
 }
 
 #[cfg(test)]

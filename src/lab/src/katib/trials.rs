@@ -7,7 +7,6 @@ use k8s_openapi::jiff::Timestamp;
 use katlab_katib::condition::Conditioned as _;
 use katlab_katib::names::{LABEL_EXPERIMENT, condition as kinds};
 use katlab_katib::types::{ObjectiveSpec, Trial, TrialStatus};
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::experiments::{self, MetricValue, Objective, Summary};
 use super::held;
@@ -209,7 +208,7 @@ impl TrialTable {
             .cloned()
             .collect();
         let mut rows: Vec<TrialRow> = trials
-            .par_iter()
+            .iter()
             .map(|trial| TrialRow::of(trial, &parameters))
             .collect();
         for metric in rows.iter().flat_map(|row| &row.metrics) {

@@ -7,7 +7,6 @@ use clap::Parser;
 use katlab_lab::katib::kept::Entry;
 use katlab_lab::katib::trials::{self, TrialRow, TrialTable};
 use katlab_lab::katib::value::Value;
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde_json::{Map, Value as Json, json};
 
 use super::{assignment, cell, metric_cell};
@@ -337,7 +336,7 @@ pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
             object: None,
         }
     };
-    table.rows = found.rows.par_iter().map(row).collect();
+    table.rows = found.rows.iter().map(row).collect();
     table
 }
 

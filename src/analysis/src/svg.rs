@@ -123,21 +123,23 @@ impl Drawing {
     }
 
     pub(crate) fn small(&mut self, at: (f64, f64), anchor: Anchor, colour: &str, words: &str) {
-        let anchor = match anchor {
-            Anchor::Start => "start",
-            Anchor::Middle => "middle",
-            Anchor::End => "end",
-        };
-        let _ = write!(
-            self.text,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\" font-size=\"10\">{}</text>",
-            at.0,
-            at.1,
-            escape(words)
-        );
+        let looks = format!("fill=\"{colour}\" font-size=\"10\"");
+        self.text(at, anchor, &looks, words);
     }
 
     pub(crate) fn words(&mut self, at: (f64, f64), anchor: Anchor, words: &str) {
+        self.text(at, anchor, &format!("fill=\"{INK}\""), words);
+    }
+
+    /// Words with paper around each letter, where lines may run below them.
+    pub(crate) fn words_on_lines(&mut self, at: (f64, f64), anchor: Anchor, words: &str) {
+        let looks = format!(
+            "fill=\"{INK}\" stroke=\"{PAPER}\" stroke-width=\"4\" stroke-linejoin=\"round\" paint-order=\"stroke\""
+        );
+        self.text(at, anchor, &looks, words);
+    }
+
+    fn text(&mut self, at: (f64, f64), anchor: Anchor, looks: &str, words: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -145,7 +147,7 @@ impl Drawing {
         };
         let _ = write!(
             self.text,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"{INK}\">{}</text>",
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" {looks}>{}</text>",
             at.0,
             at.1,
             escape(words)

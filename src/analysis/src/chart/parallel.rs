@@ -253,7 +253,7 @@ fn draw(
                 INK,
                 false,
             );
-            drawing.words(
+            drawing.words_on_lines(
                 (x(index) - 7.0, y(*place) + 4.0),
                 Anchor::End,
                 &shorten(text, 12),

@@ -39,12 +39,11 @@ pub(crate) enum Axis {
     Number {
         title: String,
         scale: Scale,
+        /// Whether there is nothing between whole numbers: steps, trials.
+        whole: bool,
     },
     /// Values are positions in the list.
-    Choices {
-        title: String,
-        names: Vec<String>,
-    },
+    Choices { title: String, names: Vec<String> },
 }
 
 /// Marks of one sort.
@@ -105,6 +104,7 @@ impl Axis {
         Self::Number {
             title: title.into(),
             scale: Scale::over(values, logarithmic).padded(),
+            whole: false,
         }
     }
 
@@ -116,6 +116,7 @@ impl Axis {
                 low: 0.5,
                 high: count as f64 + 0.5,
             },
+            whole: true,
         }
     }
 
@@ -143,9 +144,10 @@ impl Axis {
 
     fn ticks(&self, count: usize) -> Vec<(f64, String)> {
         match self {
-            Self::Number { scale, .. } => scale
+            Self::Number { scale, whole, .. } => scale
                 .ticks(count)
                 .into_iter()
+                .filter(|tick| !whole || tick.fract() == 0.0)
                 .map(|tick| (scale.place(tick), label(tick)))
                 .collect(),
             Self::Choices { names, .. } => {

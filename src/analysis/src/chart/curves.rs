@@ -115,6 +115,7 @@ pub fn curves(table: &TrialTable, metric: &str, logs: &[Log]) -> Result<Chart, C
                     low: 1.0,
                     high: (longest as f64).max(2.0),
                 },
+                whole: true,
             },
             y,
             layers: vec![Layer::Curves(curves)],

@@ -92,6 +92,7 @@ pub fn importance(table: &TrialTable) -> Result<Chart, ChartError> {
                     low: 0.0,
                     high: 1.0,
                 },
+                whole: false,
             },
             y: Axis::Choices {
                 title: "parameter".to_owned(),

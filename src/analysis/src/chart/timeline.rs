@@ -53,6 +53,7 @@ pub fn timeline(table: &TrialTable, now: f64) -> Result<Chart, ChartError> {
             low: 0.0,
             high: at(end).max(1e-3),
         },
+        whole: false,
     };
     let known = rows
         .iter()

@@ -66,17 +66,25 @@ fn panel(panel: &Panel, number: usize) -> Json {
 
 fn axis(axis: &Axis, field: &str) -> Json {
     match axis {
-        Axis::Number { title, scale } => {
+        Axis::Number {
+            title,
+            scale,
+            whole,
+        } => {
             let (low, high) = scale.ends();
             let kind = if scale.is_logarithmic() {
                 "log"
             } else {
                 "linear"
             };
-            json!({
+            let mut axis = json!({
                 "field": field, "type": "quantitative", "title": title,
                 "scale": {"type": kind, "domain": [low, high], "nice": false, "zero": false},
-            })
+            });
+            if *whole {
+                axis["axis"] = json!({"tickMinStep": 1});
+            }
+            axis
         }
         Axis::Choices { title, names } => json!({
             "field": field, "type": "ordinal", "title": title,

@@ -116,7 +116,9 @@ impl Helper {
 
 /// What a directory holds but for rooms of copies under way; nothing when it is not there.
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    all_entries(directory).filter(is_named).collect()
+    all_entries(directory)
+        .filter(|path| is_named(path))
+        .collect()
 }
 
 fn all_entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
@@ -124,7 +126,7 @@ fn all_entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     found.map(|entry| entry.path())
 }
 
-fn is_named(path: &PathBuf) -> bool {
+fn is_named(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| !name.starts_with('.'))
 }

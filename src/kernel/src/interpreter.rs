@@ -204,15 +204,14 @@ impl Interpreter {
         let given = taker.lock().unwrap_or_else(PoisonError::into_inner).take();
         // `--help` and `--explain` find nothing, and have shown what they are for.
         let Some(given) = given else { return Ok(()) };
-        // Why there is none was said when it could not be opened.
-        let Ok(bridge) = self.bridge().await else {
-            return Err(failure(
+        let bridge = self.bridge().await.map_err(|error| {
+            failure(
                 &MagicError::new(format!(
-                    "`{name}` cannot be made: Rust cells cannot reach the kernel"
+                    "`{name}` cannot be made: Rust cells cannot reach the kernel: {error}"
                 ))
                 .hint("make room in the temporary directory and restart the kernel"),
-            ));
-        };
+            )
+        })?;
         let ticket = bridge.keep(given.value);
         let code = format!("let {name}: katlab::Trials = katlab::bound(\"{ticket}\")?;");
         let outcome = self.rust(&code, context, when_busy).await;

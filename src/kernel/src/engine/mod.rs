@@ -139,8 +139,9 @@ impl Engine {
     /// Starts the engine before there is a cell for it; the cell that comes says how far it is.
     pub fn warm(&self) {
         // The loss of an engine is told in the cell that starts the next one.
-        if matches!(&*self.slot(), Slot::Absent) {
-            self.starting();
+        let mut slot = self.slot();
+        if matches!(&*slot, Slot::Absent) {
+            self.starting(&mut slot);
         }
     }
 
@@ -164,22 +165,15 @@ impl Engine {
             {
                 Err(_) if !process.is_alive() && !cancel.is_cancelled() => Ended::EngineAbsent,
                 Err(failure) => return Err(failure),
-                Ok(()) => {
-                    request::run(
-                        &process,
-                        code,
-                        Shown::Cell(output),
-                        cancel,
-                        &self.shared.hinted,
-                    )
-                    .await
-                }
+                Ok(()) => self.run(&process, code, Shown::Cell(output), cancel).await,
             };
             // An engine that ended before it saw the cell costs the cell nothing: it runs on the
             // next one, which says what is gone.
             if !matches!(ended, Ended::EngineAbsent) {
-                if matches!(ended, Ended::Well) {
-                    process.keep_helper().await;
+                if matches!(ended, Ended::Well) && process.equipped.load(Ordering::SeqCst) {
+                    let (helper, build) = (self.environment().helper.clone(), process.build());
+                    // Without it engines to come build the crate themselves.
+                    let _ = tokio::task::spawn_blocking(move || helper.keep(&build)).await;
                 }
                 return self.settle(&process, ended);
             }
@@ -210,14 +204,9 @@ impl Engine {
         // evcxr's own `:restart` remembers variables that are gone, and the next cell aborts over
         // them. A program that is killed is noticed by the cell after it, which forgets them.
         process.interrupt().await;
-        let ended = request::run(
-            &process,
-            marks::HOOK,
-            Shown::Nothing,
-            cancel,
-            &self.shared.hinted,
-        )
-        .await;
+        let ended = self
+            .run(&process, marks::HOOK, Shown::Nothing, cancel)
+            .await;
         match ended {
             Ended::ProgramLost(_) | Ended::Well => process.program_is_new(),
             ended => self.settle(&process, ended)?,
@@ -282,12 +271,15 @@ impl Engine {
         output: &Output,
         cancel: &CancellationToken,
     ) -> Result<Arc<Process>, Failure> {
-        let lost = match &*self.slot() {
-            Slot::Ready(process) if process.is_alive() => return Ok(process.clone()),
-            Slot::Ready(process) => process.post_mortem(),
-            Slot::Starting(_) | Slot::Absent => None,
+        let (lost, mut starting) = {
+            let mut slot = self.slot();
+            let lost = match &*slot {
+                Slot::Ready(process) if process.is_alive() => return Ok(process.clone()),
+                Slot::Ready(process) => process.post_mortem(),
+                Slot::Starting(_) | Slot::Absent => None,
+            };
+            (lost, self.starting(&mut slot))
         };
-        let mut starting = self.starting();
         let lost = lost.map(|how| {
             format!(
                 "The Rust engine had ended ({}): variables, items and dependencies are gone. ",
@@ -334,9 +326,8 @@ impl Engine {
     }
 
     /// The start under way, or a new one.
-    fn starting(&self) -> Starting {
-        let mut slot = self.slot();
-        if let Slot::Starting(starting) = &*slot {
+    fn starting(&self, slot: &mut Slot) -> Starting {
+        if let Slot::Starting(starting) = slot {
             return starting.clone();
         }
         let starting = self.begin();
@@ -396,14 +387,7 @@ impl Engine {
             }
         }
         if !process.hooked.load(Ordering::SeqCst) {
-            let ended = request::run(
-                process,
-                marks::HOOK,
-                Shown::Nothing,
-                cancel,
-                &self.shared.hinted,
-            )
-            .await;
+            let ended = self.run(process, marks::HOOK, Shown::Nothing, cancel).await;
             self.settle(process, ended)?;
             process.hooked.store(true, Ordering::SeqCst);
         }
@@ -413,8 +397,7 @@ impl Engine {
             news(&told, &variables)
         };
         if let Some(news) = news {
-            let ended =
-                request::run(process, &news, Shown::Nothing, cancel, &self.shared.hinted).await;
+            let ended = self.run(process, &news, Shown::Nothing, cancel).await;
             self.settle(process, ended)?;
             *process.told.lock().unwrap_or_else(PoisonError::into_inner) = variables;
         }
@@ -429,7 +412,8 @@ impl Engine {
         shown: Shown<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
-        let directory = process.unpack_helper().map_err(|error| {
+        let helper = self.environment().helper.clone();
+        let directory = helper.unpack().map_err(|error| {
             Failure::new(
                 "EngineError",
                 format!("the crate `katlab` could not be unpacked: {error}"),
@@ -437,14 +421,26 @@ impl Engine {
         })?;
         let directory = directory.display().to_string();
         let directory = directory.replace('\\', "\\\\").replace('"', "\\\"");
-        let code = format!(
-            ":dep katlab = {{ path = \"{directory}\" }}\n{}",
-            marks::HOOK
-        );
-        let ended = request::run(process, &code, shown, cancel, &self.shared.hinted).await;
+        // A hook of the person's own, set since, stays.
+        let hook = match process.hooked.load(Ordering::SeqCst) {
+            true => "",
+            false => marks::HOOK,
+        };
+        let code = format!(":dep katlab = {{ path = \"{directory}\" }}\n{hook}");
+        let ended = self.run(process, &code, shown, cancel).await;
         self.settle(process, ended)?;
         process.hooked.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    async fn run(
+        &self,
+        process: &Arc<Process>,
+        code: &str,
+        shown: Shown<'_>,
+        cancel: &CancellationToken,
+    ) -> Ended {
+        request::run(process, code, shown, cancel, &self.shared.hinted).await
     }
 
     fn settle(&self, process: &Arc<Process>, ended: Ended) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,6 @@ use zeromq::util::PeerIdentity;
 use zeromq::{DealerSocket, Socket, SocketOptions, SubSocket};
 
 use super::descendants::{self, Snapshot};
-use super::helper::Helper;
 use super::launch::{self, Environment, START_LIMIT, StartError};
 use super::link::{self, Conversation, Incoming, Routes, is_idle};
 use super::log::{self, Log};
@@ -52,7 +52,6 @@ pub struct Process {
     pub hooked: AtomicBool,
     /// Whether the crate `katlab` was added.
     pub equipped: AtomicBool,
-    helper: Helper,
     /// Variables the program of the cells was told of since it began.
     pub told: Mutex<BTreeMap<String, String>>,
     /// Variables the engine was started with, which every new program of the cells inherits.
@@ -139,7 +138,6 @@ impl Process {
             has_source: toolchain.has_source,
             hooked: AtomicBool::new(false),
             equipped: AtomicBool::new(false),
-            helper: environment.helper.clone(),
             told: Mutex::new(environment.variables.clone()),
             inherited: environment.variables.clone(),
             lingering: Mutex::default(),
@@ -356,22 +354,9 @@ impl Process {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = self.inherited.clone();
     }
 
-    /// Unpacks the crate `katlab` and returns the directory of its sources.
-    ///
-    /// # Errors
-    /// When katlab's directory cannot be written.
-    pub fn unpack_helper(&self) -> std::io::Result<std::path::PathBuf> {
-        self.helper.unpack()
-    }
-
-    /// Keeps what was built of the crate for engines to come.
-    pub async fn keep_helper(&self) {
-        if !self.equipped.load(Ordering::SeqCst) {
-            return;
-        }
-        let (helper, build) = (self.helper.clone(), self.directory.path().join("build"));
-        // Without it they build it themselves.
-        let _ = tokio::task::spawn_blocking(move || helper.keep(&build)).await;
+    /// Where the engine builds the crate of each cell.
+    pub fn build(&self) -> PathBuf {
+        self.directory.path().join("build")
     }
 
     /// The place of a held output came by.
@@ -403,8 +388,7 @@ impl Process {
         if file != "src/lib.rs" {
             return None;
         }
-        let source =
-            std::fs::read_to_string(self.directory.path().join("build").join(file)).ok()?;
+        let source = std::fs::read_to_string(self.build().join(file)).ok()?;
         let line: usize = line.parse().ok()?;
         Some(source.lines().nth(line.checked_sub(1)?)?.trim().to_owned())
     }

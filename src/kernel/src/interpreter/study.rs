@@ -42,9 +42,11 @@ impl Interpreter {
             return nothing;
         };
         if let Some((names, typed)) = helper::behind(rust, cursor - start) {
-            // What fails is said by the cell that comes.
-            let _ = self.furnish().await;
-            self.engine.warm();
+            if !self.engine.is_running() {
+                // What fails is said by the cell that comes.
+                let _ = self.furnish().await;
+                self.engine.warm();
+            }
             let names = names
                 .iter()
                 .map(|name| (name.text.as_str(), name.kind, name.declaration.as_str()));

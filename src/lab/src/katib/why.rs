@@ -12,7 +12,7 @@ use katlab_katib::names::condition as kinds;
 use katlab_katib::types::Trial;
 
 use super::experiments::{self, Summary};
-use super::trials;
+use super::trials::{self, TrialRow};
 use crate::cluster::{Action, Cluster, Error, Result, near_misses};
 pub use archived::explain_archived;
 use experiment::of_experiment;
@@ -74,6 +74,27 @@ impl Diagnosis {
             advice: Vec::new(),
             log: None,
         }
+    }
+
+    /// One of a trial, with its condition.
+    fn of_trial(row: &TrialRow) -> Self {
+        let mut found = Self::new(format!("trial {}", row.name));
+        let seen = match row.message.as_str() {
+            "" => row.status.clone(),
+            message => format!("{}: {message}", row.status),
+        };
+        found.fact(format!("trial {}", row.name), seen);
+        found
+    }
+
+    /// One of an experiment, with its condition.
+    fn of_experiment(summary: &Summary) -> Self {
+        let mut found = Self::new(format!("experiment {}", summary.name));
+        found.fact(
+            format!("experiment {}", summary.name),
+            format!("{}: {}", summary.status, summary.message),
+        );
+        found
     }
 
     fn fact(&mut self, about: impl Into<String>, seen: impl Into<String>) {

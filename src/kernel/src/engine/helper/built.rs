@@ -39,51 +39,54 @@ impl Helper {
     /// # Errors
     /// When it cannot be read, or katlab's directory cannot be written; nothing half-kept stays.
     pub fn keep(&self, build: &Path) -> io::Result<()> {
-        let built = self.built();
-        for target in entries(&build.join("target")) {
-            let Some(triple) = target.file_name() else {
+        let target = build.join("target");
+        for platform in entries(&target) {
+            let Some(triple) = platform.file_name() else {
                 continue;
             };
-            for fingerprint in entries(&target.join("debug").join(FINGERPRINTS)) {
-                let Some(unit) = fingerprint.file_name().and_then(|name| name.to_str()) else {
-                    continue;
-                };
+            let debug = Path::new(triple).join("debug");
+            for fingerprint in entries(&target.join(&debug).join(FINGERPRINTS)) {
+                let unit = fingerprint.file_name().and_then(|name| name.to_str());
                 // The file named so is written when a build has ended well.
-                let is_whole =
-                    unit.starts_with("katlab-") && fingerprint.join("lib-katlab").is_file();
-                let kept = built.join(unit);
-                let debug = Path::new(triple).join("debug");
-                let library = debug.join("deps").join(format!("lib{unit}.rlib"));
-                if !is_whole || kept.join(&library).is_file() {
-                    continue;
+                if let Some(unit) = unit.filter(|unit| unit.starts_with("katlab-"))
+                    && fingerprint.join("lib-katlab").is_file()
+                {
+                    self.keep_unit(&target, &debug, unit)?;
                 }
-                // It was damaged; that is why it was built again.
-                let _ = std::fs::remove_dir_all(&kept);
-                std::fs::create_dir_all(&built)?;
-                let room = tempfile::Builder::new().prefix(".").tempdir_in(&built)?;
-                let debug = room.path().join(debug);
-                copy(&fingerprint, &debug.join(FINGERPRINTS).join(unit))?;
-                let libraries = debug.join("deps");
-                std::fs::create_dir_all(&libraries)?;
-                for name in [
-                    format!("lib{unit}.rlib"),
-                    format!("lib{unit}.rmeta"),
-                    format!("{unit}.d"),
-                ] {
-                    copy(
-                        &target.join("debug").join("deps").join(&name),
-                        &libraries.join(&name),
-                    )?;
-                }
-                synchronise(room.path())?;
-                match std::fs::rename(room.path(), &kept) {
-                    // Another kernel was as quick.
-                    Err(_) if kept.exists() => {}
-                    renamed => renamed?,
-                }
-                self.forget();
             }
         }
+        Ok(())
+    }
+
+    /// Keeps one build of those below `target`, in whose directory `debug` it is.
+    fn keep_unit(&self, target: &Path, debug: &Path, unit: &str) -> io::Result<()> {
+        let built = self.built();
+        let kept = built.join(unit);
+        let libraries = debug.join("deps");
+        let library = libraries.join(format!("lib{unit}.rlib"));
+        if kept.join(&library).is_file() {
+            return Ok(());
+        }
+        // It was damaged; that is why it was built again.
+        let _ = std::fs::remove_dir_all(&kept);
+        std::fs::create_dir_all(&built)?;
+        let room = tempfile::Builder::new().prefix(".").tempdir_in(&built)?;
+        std::fs::create_dir_all(room.path().join(&libraries))?;
+        for part in [
+            debug.join(FINGERPRINTS).join(unit),
+            library,
+            libraries.join(format!("lib{unit}.rmeta")),
+            libraries.join(format!("{unit}.d")),
+        ] {
+            copy(&target.join(&part), &room.path().join(&part))?;
+        }
+        synchronise(room.path())?;
+        match std::fs::rename(room.path(), &kept) {
+            // Another kernel was as quick.
+            Err(_) if kept.exists() => {}
+            renamed => renamed?,
+        }
+        self.forget();
         Ok(())
     }
 
@@ -192,6 +195,14 @@ mod tests {
         }
     }
 
+    fn engine_with_a_build() -> (tempfile::TempDir, Helper, PathBuf) {
+        let home = tempfile::tempdir().expect("a directory");
+        let helper = Helper::new(home.path());
+        let engine = home.path().join("engine");
+        build(&engine, "katlab-1", true);
+        (home, helper, engine)
+    }
+
     #[test]
     fn what_one_engine_built_is_there_for_the_next() {
         let home = tempfile::tempdir().expect("a directory");
@@ -238,10 +249,7 @@ mod tests {
 
     #[test]
     fn a_damaged_build_is_replaced() {
-        let home = tempfile::tempdir().expect("a directory");
-        let helper = Helper::new(home.path());
-        let engine = home.path().join("engine");
-        build(&engine, "katlab-1", true);
+        let (_home, helper, engine) = engine_with_a_build();
         helper.keep(&engine).expect("kept");
         let library = helper
             .built()
@@ -253,10 +261,7 @@ mod tests {
 
     #[test]
     fn a_build_without_its_library_is_not_kept() {
-        let home = tempfile::tempdir().expect("a directory");
-        let helper = Helper::new(home.path());
-        let engine = home.path().join("engine");
-        build(&engine, "katlab-1", true);
+        let (_home, helper, engine) = engine_with_a_build();
         std::fs::remove_file(engine.join("target/x86/debug/deps/libkatlab-1.rlib"))
             .expect("removed");
         helper.keep(&engine).expect_err("half of it is there");

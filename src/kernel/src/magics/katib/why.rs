@@ -98,8 +98,8 @@ impl Why {
             None => None,
         };
         let from = match &self.source.from {
-            Some(folder) => format!("--from {}", quoted(&folder.display().to_string())),
-            None => format!("--deleted{}", self.source.place.kubectl()),
+            Some(folder) => format!(" --from {}", quoted(&folder.display().to_string())),
+            None => format!(" --deleted{}", self.source.place.kubectl()),
         };
         Ok(why::explain_archived(
             &source.experiment,

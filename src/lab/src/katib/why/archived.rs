@@ -6,14 +6,14 @@ use std::path::Path;
 use katlab_katib::types::{Experiment, Trial};
 
 use super::experiment::{completed, trouble, unhappy};
-use super::trial::{READ, conclude_trial, state};
+use super::trial::{READ, conclude_trial};
 use super::{Diagnosis, Mood};
 use crate::katib::archive;
 use crate::katib::experiments::Summary;
 use crate::katib::trials::{TrialRow, TrialTable};
 
-/// Explains an archived experiment, or one trial of it. `folder` holds the logs; `from` is how the
-/// magics are told to read it, for instance `--from DIR`.
+/// Explains an archived experiment, or one trial of it. `folder` holds the logs; `from` is what
+/// the magics need to read it, with a blank before: ` --from DIR`.
 pub fn explain_archived(
     experiment: &Experiment,
     trials: &[Trial],
@@ -29,8 +29,7 @@ pub fn explain_archived(
 
 fn of_trial(trial: &Trial, folder: &Path, from: &str) -> Diagnosis {
     let row = TrialRow::of(trial, &[]);
-    let mut found = Diagnosis::new(format!("trial {}", row.name));
-    state(&mut found, &row);
+    let mut found = Diagnosis::of_trial(&row);
     if row.is_ended() {
         conclude_trial(&mut found, trial, &row, None, None, None, &[]);
     } else {
@@ -51,7 +50,7 @@ fn of_trial(trial: &Trial, folder: &Path, from: &str) -> Diagnosis {
         lines.reverse();
         if !lines.is_empty() {
             let whose = format!("trial {}", row.name);
-            found.read_log(trial, &row.status, (whose, &lines), &format!(" {from}"));
+            found.read_log(trial, &row.status, (whose, &lines), from);
         }
     }
     found
@@ -65,20 +64,14 @@ fn of_experiment(
 ) -> Diagnosis {
     let summary = Summary::of(experiment);
     let table = TrialTable::of(Some(summary.clone()), trials);
-    let mut found = Diagnosis::new(format!("experiment {}", summary.name));
-    found.fact(
-        format!("experiment {}", summary.name),
-        format!("{}: {}", summary.status, summary.message),
-    );
+    let mut found = Diagnosis::of_experiment(&summary);
     let unhappy = unhappy(&table);
     if summary.is_failed() || !unhappy.is_empty() {
         let first = unhappy
             .first()
             .and_then(|row| trials.iter().find(|one| one.metadata.name() == row.name));
         let inner = first.map(|trial| of_trial(trial, folder, from));
-        let list = format!("{} {from}", summary.name);
-        let from = format!(" {from}");
-        trouble(&mut found, &summary, &table, &unhappy, inner, &list, &from);
+        trouble(&mut found, &summary, &table, &unhappy, inner, from);
     } else if summary.is_completed() {
         completed(&mut found, &summary);
     } else {

@@ -17,11 +17,7 @@ pub(super) async fn of_experiment(
     summary: &Summary,
 ) -> Result<Diagnosis> {
     let name = &summary.name;
-    let mut found = Diagnosis::new(format!("experiment {name}"));
-    found.fact(
-        format!("experiment {name}"),
-        format!("{}: {}", summary.status, summary.message),
-    );
+    let mut found = Diagnosis::of_experiment(summary);
 
     let table = trials::of_experiment(cluster, namespace, name).await?;
     let unhappy = unhappy(&table);
@@ -80,7 +76,7 @@ pub(super) async fn of_experiment(
         {
             inner = Some(of_trial(cluster, namespace, &trial).await?);
         }
-        trouble(&mut found, summary, &table, &unhappy, inner, name, "");
+        trouble(&mut found, summary, &table, &unhappy, inner, "");
         return Ok(found);
     }
     if summary.is_completed() {
@@ -152,14 +148,14 @@ pub(super) fn unhappy(table: &TrialTable) -> Vec<&TrialRow> {
 }
 
 /// Concludes that it failed, or that trials of it did. `inner` explains the first of them: trials of one
-/// experiment fail alike, and the rest are one question away. `list` and `from` are how the magics name it.
+/// experiment fail alike, and the rest are one question away. `from` is what the magics need to read it
+/// where it is no more on the cluster.
 pub(super) fn trouble(
     found: &mut Diagnosis,
     summary: &Summary,
     table: &TrialTable,
     unhappy: &[&TrialRow],
     inner: Option<Diagnosis>,
-    list: &str,
     from: &str,
 ) {
     if unhappy.is_empty() {
@@ -182,7 +178,8 @@ pub(super) fn trouble(
     found.conclude(Mood::Trouble, verdict);
     if failed > 1 {
         found.advise(format!(
-            ":trials {list} --where status!=Succeeded lists them; :why TRIAL{from} explains each"
+            ":trials {}{from} --where status!=Succeeded lists them; :why TRIAL{from} explains each",
+            summary.name
         ));
     }
 }

@@ -166,7 +166,7 @@ fn what_was_written_down_explains_without_a_cluster() {
     let mut trials = [trial("MetricsUnavailable"), trial("Running")];
     trials[0].spec.metrics_collector = MetricsCollectorSpec::default();
     let explain = |one: Option<&Trial>| {
-        explain_archived(&experiment, &trials, one, folder.path(), "--from d")
+        explain_archived(&experiment, &trials, one, folder.path(), " --from d")
     };
     let found = explain(trials.first());
     assert_eq!(found.mood, Mood::Trouble);
@@ -195,19 +195,19 @@ fn what_was_written_down_explains_without_a_cluster() {
         &[],
         Some(&trial("Killed")),
         folder.path(),
-        "--from d",
+        " --from d",
     );
     assert_eq!(
         (killed.mood, killed.verdict.as_str()),
         (Mood::Trouble, "it was killed: said so")
     );
-    let empty = explain_archived(&experiment, &[], None, folder.path(), "--from d");
+    let empty = explain_archived(&experiment, &[], None, folder.path(), " --from d");
     assert_eq!(
         (empty.mood, empty.verdict.as_str()),
         (Mood::Trouble, "it ended without a best trial")
     );
     let mut refused = experiment.clone();
     refused.status.as_mut().unwrap().conditions[0].kind = "Failed".into();
-    let refused = explain_archived(&refused, &[], None, folder.path(), "--from d");
+    let refused = explain_archived(&refused, &[], None, folder.path(), " --from d");
     assert_eq!(refused.verdict, "it failed: done");
 }

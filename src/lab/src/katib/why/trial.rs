@@ -28,8 +28,7 @@ pub(super) async fn of_trial(
     let row = TrialRow::of(trial, &[]);
     let name = row.name.clone();
     let scope = Scope::from(namespace);
-    let mut found = Diagnosis::new(format!("trial {name}"));
-    state(&mut found, &row);
+    let mut found = Diagnosis::of_trial(&row);
 
     let job = jobs::list(cluster, &scope, None)
         .await
@@ -104,18 +103,6 @@ pub(super) async fn of_trial(
         }
     }
     Ok(found)
-}
-
-/// Notes a trial's condition.
-pub(super) fn state(found: &mut Diagnosis, row: &TrialRow) {
-    found.fact(
-        format!("trial {}", row.name),
-        if row.message.is_empty() {
-            row.status.clone()
-        } else {
-            format!("{}: {}", row.status, row.message)
-        },
-    );
 }
 
 pub(super) fn pods_text(count: i32) -> String {

@@ -10,15 +10,17 @@
 //! by its own words. The order of an observation's entries, random in Katib, is that of
 //! the strategies.
 
-use crate::names::{DEFAULT_FILTER, UNAVAILABLE, ZERO_TIME};
-use crate::re2::{self, PatternError};
+use crate::names::{UNAVAILABLE, ZERO_TIME};
+use crate::re2::PatternError;
 use crate::time::{self, Instant};
 use crate::types::{
     FileFormat, Metric, MetricsCollectorSpec, ObjectiveSpec, Observation, StrategyType,
 };
-use memchr::memmem::Finder;
-use regex::Regex;
 use serde_json::Value;
+
+mod text;
+
+pub use text::TextReader;
 
 /// One reported value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,84 +86,6 @@ impl MetricsError {
                 Some("write times like 2024-03-04T17:55:08Z, or leave them out".to_owned())
             }
         }
-    }
-}
-
-/// Reads lines of the TEXT form.
-#[derive(Clone, Debug)]
-pub struct TextReader {
-    filters: Vec<Regex>,
-    /// The metrics, each ready to be looked for: most lines of a log have none of them, and that
-    /// costs much less than a filter.
-    names: Vec<Finder<'static>>,
-}
-
-impl TextReader {
-    /// A reader of the objective's metrics. Filters replace the default one (`name=value`).
-    ///
-    /// # Errors
-    /// When a filter is no regular expression.
-    pub fn new(objective: &ObjectiveSpec, filters: &[String]) -> Result<Self, MetricsError> {
-        let compiled = |filter: &str| {
-            re2::compile(filter).map_err(|source| MetricsError::Filter {
-                filter: filter.to_owned(),
-                source,
-            })
-        };
-        let filters = if filters.is_empty() {
-            vec![compiled(DEFAULT_FILTER)?]
-        } else {
-            filters
-                .iter()
-                .map(|filter| compiled(filter))
-                .collect::<Result<_, _>>()?
-        };
-        let names = objective.metric_names().map(Finder::new);
-        Ok(Self {
-            filters,
-            names: names.map(Finder::into_owned).collect(),
-        })
-    }
-
-    /// The values on one line, given without its end. Bytes that are no UTF-8 are read as
-    /// U+FFFD.
-    pub fn line(&self, line: &[u8]) -> Vec<MetricRow> {
-        if !self.names.iter().any(|name| name.find(line).is_some()) {
-            return Vec::new();
-        }
-        let line = &*String::from_utf8_lossy(line);
-        let time = line
-            .split_once(' ')
-            .map(|(first, _)| first)
-            .filter(|first| time::parse(first).is_some())
-            .unwrap_or(ZERO_TIME);
-        let mut rows = Vec::new();
-        for found in self
-            .filters
-            .iter()
-            .flat_map(|filter| filter.captures_iter(line))
-        {
-            if found.len() < 3 {
-                continue;
-            }
-            let group = |index: usize| found.get(index).map_or("", |text| text.as_str().trim());
-            let name = group(1);
-            if self
-                .names
-                .iter()
-                .any(|wanted| wanted.needle() == name.as_bytes())
-            {
-                rows.push(MetricRow::new(time, name, group(2)));
-            }
-        }
-        rows
-    }
-
-    /// The values of a whole text.
-    pub fn text(&self, text: &str) -> Vec<MetricRow> {
-        text.split('\n')
-            .flat_map(|line| self.line(line.as_bytes()))
-            .collect()
     }
 }
 
@@ -244,7 +168,7 @@ pub fn collect(
             .and_then(|source| source.filter.as_ref())
             .map(|filter| filter.metrics_format.as_slice())
             .unwrap_or_default();
-        TextReader::new(objective, filters)?.text(text)
+        TextReader::new(objective, filters)?.text(text.as_bytes())
     };
     Ok(or_unavailable(rows, objective))
 }
@@ -392,7 +316,9 @@ mod tests {
 
     fn text(filters: &[&str], text: &str) -> Vec<MetricRow> {
         let filters: Vec<String> = filters.iter().map(|f| (*f).to_owned()).collect();
-        TextReader::new(&objective(), &filters).unwrap().text(text)
+        TextReader::new(&objective(), &filters)
+            .unwrap()
+            .text(text.as_bytes())
     }
 
     fn row(time: &str, name: &str, value: &str) -> MetricRow {

@@ -18,8 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Sink;
 use crate::output::Output;
 use crate::render::counted;
-use crate::render::list::ListArgs;
-use crate::render::table::Table;
+use crate::render::list::{ListArgs, Rows};
 use crate::session::Session;
 
 pub mod analysis;
@@ -130,12 +129,12 @@ impl Context {
     /// # Errors
     /// When a flag names a column that is not there, a condition makes no sense, or the file cannot be
     /// written.
-    pub fn list(&self, table: Table, list: &ListArgs) -> Result<(), MagicError> {
+    pub fn list(&self, rows: impl Rows, list: &ListArgs) -> Result<(), MagicError> {
         let Some(path) = &list.save else {
-            self.output.show(list.render(table)?);
+            self.output.show(list.render(rows)?);
             return Ok(());
         };
-        let (content, rows) = list.file(table, &self.session.redactor())?;
+        let (content, rows) = list.file(rows, &self.session.redactor())?;
         file::replace(&self.session.resolve(path), &content, 0o644).map_err(|error| {
             MagicError::new(format!("{} cannot be written: {error}", path.display()))
                 .hint("choose another file with --save")

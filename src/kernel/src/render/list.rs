@@ -6,13 +6,17 @@ use clap::ValueEnum;
 use katlab_analysis::condition::{Complaint, Condition};
 use serde_json::Value;
 
-use super::table::{Cell, Table};
+use super::table::{Cell, Column, Row, Table};
 use crate::event::Bundle;
 use crate::magics::{MagicError, line};
 use crate::redaction::Redactor;
 
 mod columns;
 mod order;
+mod rows;
+
+use columns::Named;
+pub use rows::Rows;
 
 /// A table of more than twice as many rows shows this many from each of its ends.
 const END: usize = 100;
@@ -123,73 +127,122 @@ impl ListArgs {
         })
     }
 
-    /// The rows for which every condition holds.
+    /// The rows for which every condition holds, by their numbers.
     ///
     /// # Errors
-    /// When a condition makes no sense for this table.
-    pub fn filter(&self, mut table: Table) -> Result<Table, MagicError> {
+    /// When a condition makes no sense for these rows.
+    pub fn filter(&self, rows: &impl Rows) -> Result<Vec<usize>, MagicError> {
+        let mut kept: Vec<usize> = (0..rows.count()).collect();
         for text in &self.conditions {
             let filter = Condition::parse(text)
-                .and_then(|condition| condition.bind(&table))
+                .and_then(|condition| condition.bind(&Named(rows)))
                 .map_err(|complaint| refused(text, complaint))?;
-            table
-                .rows
-                .retain(|row| filter.holds(&|column| columns::datum(&row.cells[column])));
+            kept.retain(|row| filter.holds(&|column| columns::datum(rows.cell(*row, column))));
+        }
+        Ok(kept)
+    }
+
+    /// The rows that these flags want, in their order, by their numbers: filtered and sorted.
+    ///
+    /// # Errors
+    /// When a column is not there, or a condition makes no sense.
+    fn ordered(&self, rows: &impl Rows) -> Result<Vec<usize>, MagicError> {
+        let mut keys = Vec::new();
+        for key in &self.sort {
+            // A column may begin with a minus sign itself, as Katib's parameters do.
+            let (column, descending) = match columns::find(rows.columns(), key) {
+                Ok(column) => (column, false),
+                Err(error) => match key.strip_prefix('-') {
+                    Some(key) => (columns::find(rows.columns(), key)?, true),
+                    None => return Err(error),
+                },
+            };
+            keys.push((column, descending));
+        }
+        let mut kept = self.filter(rows)?;
+        for (column, descending) in keys.into_iter().rev() {
+            let mut cells: Vec<_> = kept
+                .into_iter()
+                .map(|row| (rows.cell(row, column), row))
+                .collect();
+            cells.sort_by(|(a, _), (b, _)| order::compare(a, b, descending));
+            kept = cells.into_iter().map(|(_, row)| row).collect();
+        }
+        Ok(kept)
+    }
+
+    /// The rows that these flags show, in their order, by their numbers.
+    ///
+    /// # Errors
+    /// When a column is not there, or a condition makes no sense.
+    pub fn choose(&self, rows: &impl Rows) -> Result<Vec<usize>, MagicError> {
+        let mut chosen = self.ordered(rows)?;
+        chosen.truncate(self.limit.unwrap_or(usize::MAX));
+        Ok(chosen)
+    }
+
+    /// The table as these flags want it: filtered, sorted, cut, its columns chosen. What is `for_reading`
+    /// has of a long table the two ends only.
+    fn arrange(&self, rows: impl Rows, for_reading: bool) -> Result<Table, MagicError> {
+        let format = self.format()?;
+        let mut chosen = self.ordered(&rows)?;
+        let all = chosen.len();
+        let columns = self.columns_of(rows.columns(), format)?;
+        let mut gaps = Vec::new();
+        let footer = if let Some(limit) = self.limit {
+            chosen.truncate(limit);
+            (limit < all).then(|| format!("{limit} of {all} shown"))
+        } else if for_reading && all > 2 * END {
+            (chosen, gaps) = abridged(&chosen, &rows);
+            Some(format!(
+                "the first and last {END} of {all} rows; --sort and --where choose, --limit {all} shows all, -o csv gives the numbers"
+            ))
+        } else {
+            None
+        };
+        let mut table = rows.into_table(&chosen, format.shows_objects());
+        table.footer.extend(footer);
+        if let Some(columns) = columns {
+            table.select(&columns);
+        }
+        for gap in gaps.into_iter().rev() {
+            let cells = vec![Cell::of(Value::Null, "…"); table.columns.len()];
+            let row = Row {
+                cells,
+                ..Row::default()
+            };
+            table.rows.insert(gap, row);
         }
         Ok(table)
     }
 
-    /// The table as these flags want it: filtered, sorted, cut, its columns chosen.
-    ///
-    /// # Errors
-    /// When a column is not there, or a condition makes no sense.
-    pub fn arrange(&self, table: Table) -> Result<Table, MagicError> {
-        let format = self.format()?;
-        let mut table = self.filter(table)?;
-        for key in self.sort.iter().rev() {
-            // A column may begin with a minus sign itself, as Katib's parameters do.
-            let (column, descending) = match columns::find(&table, key) {
-                Ok(column) => (column, false),
-                Err(error) => match key.strip_prefix('-') {
-                    Some(key) => (columns::find(&table, key)?, true),
-                    None => return Err(error),
-                },
-            };
-            table
-                .rows
-                .sort_by(|a, b| order::compare(&a.cells[column], &b.cells[column], descending));
-        }
-        let all = table.rows.len();
-        if let Some(limit) = self.limit.filter(|limit| *limit < all) {
-            table.rows.truncate(limit);
-            table.footer.push(format!("{limit} of {all} shown"));
-        }
+    /// The columns that are shown, by their numbers, where that is not all of them.
+    fn columns_of(
+        &self,
+        columns: &[Column],
+        format: Format,
+    ) -> Result<Option<Vec<usize>>, MagicError> {
         if !self.columns.is_empty() {
-            let mut columns = Vec::new();
-            for name in &self.columns {
-                columns.push(columns::find(&table, name)?);
-            }
-            table.select(&columns);
-        } else if matches!(format, Format::Table | Format::Name) {
-            let narrow: Vec<usize> = (0..table.columns.len())
-                .filter(|at| !table.columns[*at].wide)
-                .collect();
-            table.select(&narrow);
+            let found = self.columns.iter().map(|name| columns::find(columns, name));
+            return found.collect::<Result<_, _>>().map(Some);
         }
-        Ok(table)
+        let narrow = (0..columns.len()).filter(|at| !columns[*at].wide);
+        let is_narrow = matches!(format, Format::Table | Format::Name);
+        Ok(is_narrow.then(|| narrow.collect()))
     }
 
     /// The table as these flags want it, in the representations that go with them.
     ///
     /// # Errors
     /// When a column is not there, a condition makes no sense, or the format is for files only.
-    pub fn render(&self, table: Table) -> Result<Bundle, MagicError> {
+    pub fn render(&self, rows: impl Rows) -> Result<Bundle, MagicError> {
         let format = self.format()?;
-        let table = self.arrange(table)?;
-        Ok(match format {
-            Format::Table | Format::Wide if self.limit.is_none() => abridged(table).bundle(),
-            Format::Table | Format::Wide => table.bundle(),
-            _ => Bundle::text(self.text(&table, format)?),
+        let is_table = matches!(format, Format::Table | Format::Wide);
+        let table = self.arrange(rows, is_table)?;
+        Ok(if is_table {
+            table.bundle()
+        } else {
+            Bundle::text(self.text(&table, format)?)
         })
     }
 
@@ -197,9 +250,13 @@ impl ListArgs {
     ///
     /// # Errors
     /// When a column is not there, a condition makes no sense, or a name does not fit the format.
-    pub fn file(&self, table: Table, redactor: &Redactor) -> Result<(Vec<u8>, usize), MagicError> {
+    pub fn file(
+        &self,
+        rows: impl Rows,
+        redactor: &Redactor,
+    ) -> Result<(Vec<u8>, usize), MagicError> {
         let format = self.format()?;
-        let mut table = self.arrange(table)?;
+        let mut table = self.arrange(rows, false)?;
         table.footer.clear();
         if format == Format::Parquet {
             return Ok((table.parquet(redactor)?, table.rows.len()));
@@ -239,30 +296,25 @@ fn refused(text: &str, complaint: Complaint) -> MagicError {
     error.detail(line::caret(text, complaint.span))
 }
 
-/// A table is for reading, and stays in the notebook: of a long one its two ends and what stands out.
-fn abridged(mut table: Table) -> Table {
-    let all = table.rows.len();
-    if all <= 2 * END {
-        return table;
-    }
-    let marked = table.rows.iter().filter(|row| row.marked).count();
-    let mut left_out = 0;
-    let rows = std::mem::take(&mut table.rows);
-    for (at, row) in rows.into_iter().enumerate() {
+/// A table is for reading, and stays in the notebook: of a long one its two ends and what stands out;
+/// and where among these some are left out.
+fn abridged(chosen: &[usize], rows: &impl Rows) -> (Vec<usize>, Vec<usize>) {
+    let marked = chosen.iter().filter(|row| rows.is_marked(**row)).count();
+    let (mut shown, mut gaps) = (Vec::new(), Vec::new());
+    let mut left_out = false;
+    for (at, row) in chosen.iter().enumerate() {
         // In a list of many experiments each has a best trial, and they would be a long table again.
-        let stands_out = row.marked && marked <= MARKED;
-        if (END..all - END).contains(&at) && !stands_out {
-            left_out += 1;
+        let stands_out = marked <= MARKED && rows.is_marked(*row);
+        if (END..chosen.len() - END).contains(&at) && !stands_out {
+            left_out = true;
             continue;
         }
-        if std::mem::take(&mut left_out) > 0 {
-            table.row(vec![Cell::of(Value::Null, "…"); table.columns.len()]);
+        if std::mem::take(&mut left_out) {
+            gaps.push(shown.len());
         }
-        table.rows.push(row);
+        shown.push(*row);
     }
-    table.footer(format!(
-        "the first and last {END} of {all} rows; --sort and --where choose, --limit {all} shows all, -o csv gives the numbers"
-    ))
+    (shown, gaps)
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Magic for Export {
             .map(|(path, text)| (path, redactor.text(&text).into_bytes()))
             .collect();
         let listed = TrialTable::of(Some(Summary::of(&found.experiment)), &found.trials);
-        let table = katib::trials::table(&listed, jiff::Timestamp::now());
+        let table = katib::trials::Listing::new(&listed, jiff::Timestamp::now()).whole();
         files.push(("trials.parquet".into(), table.parquet(&redactor)?));
         let list = ListArgs {
             save: Some("trials.csv".into()),

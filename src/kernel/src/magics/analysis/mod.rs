@@ -1,6 +1,6 @@
 //! Magics about what the trials of an experiment taught.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use katlab_analysis::TrialTable;
@@ -305,9 +305,15 @@ impl Source {
             conditions: conditions.to_vec(),
             ..ListArgs::default()
         };
-        let kept = list.filter(katib::trials::table(&self.listed(), jiff::Timestamp::now()))?;
-        let names: std::collections::HashSet<&str> =
-            kept.rows.iter().map(|row| row.name.as_str()).collect();
+        let listed = self.listed();
+        let kept = list.filter(&katib::trials::Listing::new(
+            &listed,
+            jiff::Timestamp::now(),
+        ))?;
+        let names: HashSet<&str> = kept
+            .into_iter()
+            .map(|row| listed.rows[row].name.as_str())
+            .collect();
         if names.is_empty() && !table.rows.is_empty() {
             return Err(MagicError::new(format!(
                 "none of the {} trials of {} satisfies --where",

@@ -1,15 +1,13 @@
 //! `:trials`.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::Parser;
 use katlab_lab::katib::kept::Entry;
 use katlab_lab::katib::trials::{self, TrialRow, TrialTable};
-use katlab_lab::katib::value::Value;
 use serde_json::{Map, Value as Json, json};
 
-use super::{assignment, cell, metric_cell};
+use super::assignment;
 use crate::bridge::trials_json;
 use crate::magics::analysis::{SourceArgs, deleted, folder_source, gone, kept_files, kept_instead};
 use crate::magics::binding::Given;
@@ -18,7 +16,11 @@ use crate::magics::{Context, Magic, MagicError};
 use crate::render::counted;
 use crate::render::list::ListArgs;
 use crate::render::status::Status;
-use crate::render::table::{Align, Cell, Column, Row, Table};
+use crate::render::table::{Cell, Column, Table};
+
+mod listing;
+
+pub use listing::Listing;
 
 /// List trials with their parameters and metrics, the best one marked
 ///
@@ -67,13 +69,8 @@ impl Magic for Trials {
                 "experiment {} left no trials",
                 source.experiment.metadata.name()
             );
-            let found = source.listed();
-            let table = self.objects(table(&found, now), &found.rows)?.empty(empty);
-            if ctx.taker.is_some() {
-                let folder = folder.display().to_string();
-                return self.give(ctx, found, table, "", &folder);
-            }
-            return ctx.list(table, &self.list);
+            let folder = folder.display().to_string();
+            return self.show(ctx, source.listed(), now, empty, ("", &folder));
         }
         if self.deleted && self.experiment.is_none() && ctx.taker.is_none() {
             return self.gone(ctx, now).await;
@@ -93,13 +90,8 @@ impl Magic for Trials {
                     .map_err(|error| kept_instead(ctx, &cluster, experiment, error))
             };
             let found = ctx.or_interrupted(reading).await?;
-            let table = self
-                .objects(table(&found, now), &found.rows)?
-                .empty(format!("experiment {experiment} has no trials yet"));
-            if ctx.taker.is_some() {
-                return self.give(ctx, found, table, &cluster.namespace, "");
-            }
-            return ctx.list(table, &self.list);
+            let empty = format!("experiment {experiment} has no trials yet");
+            return self.show(ctx, found, now, empty, (&cluster.namespace, ""));
         }
         if ctx.taker.is_some() {
             return Err(
@@ -109,11 +101,15 @@ impl Magic for Trials {
         }
         let (cluster, scope) = self.scope.cluster(ctx).await?;
         let found = ctx.or_interrupted(trials::list(&cluster, &scope)).await?;
-        let table = overview(&found, self.scope.all_namespaces, now);
-        let table = self.objects(table, &found)?.empty(format!(
+        let mut table = overview(&found, self.scope.all_namespaces, now).empty(format!(
             "there are no trials {}; experiments make them",
             place(&scope)
         ));
+        if self.list.format()?.shows_objects() {
+            for (row, trial) in table.rows.iter_mut().zip(&found) {
+                row.object = Some(object(trial));
+            }
+        }
         ctx.list(table, &self.list)
     }
 
@@ -143,17 +139,6 @@ impl Magic for Trials {
 }
 
 impl Trials {
-    /// A table of trials, with the objects behind its rows where they will be shown: of ten thousand
-    /// they take longer to make than all the cells.
-    fn objects(&self, mut table: Table, trials: &[TrialRow]) -> Result<Table, MagicError> {
-        if self.list.format()?.shows_objects() {
-            for (row, trial) in table.rows.iter_mut().zip(trials) {
-                row.object = Some(object(trial));
-            }
-        }
-        Ok(table)
-    }
-
     /// The trials of an experiment that was deleted.
     async fn of_deleted(&self, ctx: &Context, experiment: &str) -> Result<(), MagicError> {
         let place = NamespaceArgs {
@@ -161,15 +146,10 @@ impl Trials {
         };
         let entry = deleted(ctx, &place, Some(experiment)).await?;
         let found = folder_source(ctx, &entry.folder)?.listed();
+        let empty = format!("experiment {experiment} left no trials");
+        let folder = entry.folder.display().to_string();
         // Those that were under way are so no more.
-        let table = self
-            .objects(table(&found, entry.index.kept), &found.rows)?
-            .empty(format!("experiment {experiment} left no trials"));
-        if ctx.taker.is_some() {
-            let folder = entry.folder.display().to_string();
-            return self.give(ctx, found, table, "", &folder);
-        }
-        ctx.list(table, &self.list)
+        self.show(ctx, found, entry.index.kept, empty, ("", &folder))
     }
 
     /// The experiments that were deleted and of which something is kept.
@@ -190,24 +170,27 @@ impl Trials {
         ctx.list(table, &self.list)
     }
 
-    /// The trials that the table would show, in its order, for a Rust variable.
-    fn give(
+    /// Shows the trials of one experiment, or gives those that would be shown to a Rust variable.
+    fn show(
         &self,
         ctx: &Context,
         mut found: TrialTable,
-        table: Table,
-        namespace: &str,
-        folder: &str,
+        now: jiff::Timestamp,
+        empty: String,
+        (namespace, folder): (&str, &str),
     ) -> Result<(), MagicError> {
-        let shown = self.list.arrange(table)?;
-        let mut rows: HashMap<String, TrialRow> = std::mem::take(&mut found.rows)
+        let listing = Listing::new(&found, now).empty(empty);
+        if ctx.taker.is_none() {
+            return ctx.list(listing, &self.list);
+        }
+        let chosen = self.list.choose(&listing)?;
+        let mut rows: Vec<_> = std::mem::take(&mut found.rows)
             .into_iter()
-            .map(|row| (row.name.clone(), row))
+            .map(Some)
             .collect();
-        found.rows = shown
-            .rows
-            .iter()
-            .filter_map(|row| rows.remove(&row.name))
+        found.rows = chosen
+            .into_iter()
+            .filter_map(|row| rows[row].take())
             .collect();
         ctx.give(Given {
             words: format!("{} of {}", counted(found.rows.len(), "trial"), found.name()),
@@ -255,202 +238,6 @@ fn kept_table(entries: &[Entry], namespaces: bool, now: jiff::Timestamp) -> Tabl
         table.row(cells).name.clone_from(&index.whose.name);
     }
     table
-}
-
-/// The trials of one experiment, parameters and metrics as columns.
-///
-/// Of a metric the value that stands for the trial is shown; the smallest, largest and last have
-/// columns of their own where they differ in any trial, beside the objective at once and beside the
-/// others with `-o wide`.
-pub fn table(found: &TrialTable, now: jiff::Timestamp) -> Table {
-    let mut columns = vec![Column::new("NAME"), Column::new("STATUS")];
-    for name in &found.parameters {
-        let values = found.rows.iter().filter_map(|row| row.parameter(name));
-        let column = named("parameter", name, &columns);
-        columns.push(Column {
-            align: align(values),
-            ..column.hover("parameter")
-        });
-    }
-    let metrics: Vec<(&String, Vec<Reading>)> = found
-        .metrics
-        .iter()
-        .map(|name| (name, readings(found, name)))
-        .collect();
-    for (name, readings) in &metrics {
-        let objective = **name == found.objective.metric;
-        for reading in readings {
-            let values = found.rows.iter().filter_map(|row| reading.of(row, name));
-            let column = named("metric", &reading.key(name), &columns);
-            let column = Column {
-                align: align(values),
-                title: reading.title(name),
-                wide: !objective && reading.is_extra(),
-                real: true,
-                ..column
-            };
-            let way = match (objective, found.objective.maximize) {
-                (true, true) => "; larger is better",
-                (true, false) => "; smaller is better",
-                (false, _) => "",
-            };
-            let what = if objective { "objective" } else { "metric" };
-            columns.push(column.hover(format!("{what}{}{way}", reading.hover())));
-        }
-    }
-    columns.extend([
-        Column::number("DURATION"),
-        Column::number("AGE").wide(),
-        Column::new("REASON").wide(),
-        Column::new("MESSAGE").wide(),
-    ]);
-    let mut table = Table::new(columns);
-    let row = |trial: &TrialRow| {
-        let mut cells = vec![Cell::text(&trial.name), status(trial)];
-        cells.extend(
-            found
-                .parameters
-                .iter()
-                .map(|name| trial.parameter(name).map(cell).unwrap_or_default()),
-        );
-        for (name, readings) in &metrics {
-            cells.extend(readings.iter().map(|reading| {
-                let value = reading.of(trial, name);
-                match reading {
-                    Reading::Chosen(_) => trial.of_metric(name).map(metric_cell),
-                    _ => value.map(cell),
-                }
-                .unwrap_or_default()
-            }));
-        }
-        cells.extend([
-            took(trial.started, trial.duration(now).and(trial.ended), now),
-            age(trial.created, now),
-            Cell::text(why(trial).0),
-            Cell::text(why(trial).1),
-        ]);
-        Row {
-            name: trial.name.clone(),
-            cells,
-            marked: trial.best,
-            object: None,
-        }
-    };
-    table.rows = found.rows.iter().map(row).collect();
-    table
-}
-
-/// A column that keeps its name in exports, also where another has taken it: a parameter may be called
-/// `status`, and a metric as a parameter.
-fn named(what: &str, name: &str, before: &[Column]) -> Column {
-    const LATER: [&str; 4] = ["duration", "age", "reason", "message"];
-    let taken = LATER.contains(&name) || before.iter().any(|column| column.key == name);
-    Column {
-        key: if taken {
-            format!("{what}.{name}")
-        } else {
-            name.to_owned()
-        },
-        ..Column::new(name)
-    }
-}
-
-/// Numbers stand at the right, also where some are not finite.
-fn align<'a>(values: impl Iterator<Item = &'a Value>) -> Align {
-    let mut values = values.peekable();
-    let none = values.peek().is_none();
-    let number = |value: &Value| match value {
-        Value::Text(text) => text.parse::<f64>().is_ok(),
-        _ => true,
-    };
-    if none || values.all(number) {
-        Align::Right
-    } else {
-        Align::Left
-    }
-}
-
-/// One of the values that Katib keeps of a metric.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Reading {
-    /// The one that stands for the trial; its name where the others are shown too.
-    Chosen(Option<String>),
-    Min,
-    Max,
-    Latest,
-}
-
-impl Reading {
-    fn of<'a>(&self, trial: &'a TrialRow, metric: &str) -> Option<&'a Value> {
-        let metric = trial.of_metric(metric)?;
-        match self {
-            Self::Chosen(_) => &metric.value,
-            Self::Min => &metric.min,
-            Self::Max => &metric.max,
-            Self::Latest => &metric.latest,
-        }
-        .as_ref()
-    }
-
-    fn is_extra(&self) -> bool {
-        !matches!(self, Self::Chosen(_))
-    }
-
-    fn word(&self) -> &str {
-        match self {
-            Self::Chosen(strategy) => strategy.as_deref().unwrap_or_default(),
-            Self::Min => "min",
-            Self::Max => "max",
-            Self::Latest => "latest",
-        }
-    }
-
-    fn key(&self, metric: &str) -> String {
-        if self.is_extra() {
-            format!("{metric}.{}", self.word())
-        } else {
-            metric.to_owned()
-        }
-    }
-
-    fn title(&self, metric: &str) -> String {
-        match self {
-            Self::Chosen(None) => metric.to_owned(),
-            _ => format!("{metric} ({})", self.word()),
-        }
-    }
-
-    fn hover(&self) -> String {
-        match self {
-            Self::Chosen(None) => String::new(),
-            Self::Chosen(Some(strategy)) => {
-                format!(": the {strategy} of each trial's values, by which the experiment chose")
-            }
-            _ => format!(": the {} of each trial's values", self.word()),
-        }
-    }
-}
-
-/// What is to be shown of a metric: one value where they agree, else each.
-fn readings(found: &TrialTable, name: &str) -> Vec<Reading> {
-    let of_metric = || found.rows.iter().filter_map(|row| row.of_metric(name));
-    let differ = of_metric().any(|metric| {
-        let mut values = [&metric.min, &metric.max, &metric.latest]
-            .into_iter()
-            .flatten();
-        let first = values.next();
-        values.any(|value| Some(value) != first)
-    });
-    let strategy = of_metric().next().map(|metric| metric.strategy.clone());
-    let (true, Some(strategy)) = (differ, strategy) else {
-        return vec![Reading::Chosen(None)];
-    };
-    let others = [Reading::Min, Reading::Max, Reading::Latest]
-        .into_iter()
-        .filter(|reading| reading.word() != strategy);
-    std::iter::once(Reading::Chosen(Some(strategy.clone())))
-        .chain(others)
-        .collect()
 }
 
 /// The trials of several experiments, what differs in one column.

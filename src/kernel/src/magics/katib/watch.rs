@@ -193,7 +193,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
         return details.bundle();
     }
     let (shown, hidden) = chosen(&snapshot.trials);
-    let mut table = super::trials::table(&shown, now);
+    let mut table = super::trials::Listing::new(&shown, now).whole();
     if hidden > 0 {
         table = table.footer(format!("{hidden} more: :trials {}", summary.name));
     }

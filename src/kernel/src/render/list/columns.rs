@@ -5,49 +5,34 @@ use std::borrow::Cow;
 use katlab_analysis::condition::{Columns, Datum, Kind};
 use serde_json::Value;
 
+use super::rows::Rows;
 use crate::magics::{MagicError, nearest};
-use crate::render::table::{Cell, Measure, Table};
+use crate::render::table::{Cell, Column, Measure};
 
 /// Where a column is.
 ///
 /// # Errors
 /// When it is not there, with those that are.
-pub(super) fn find(table: &Table, name: &str) -> Result<usize, MagicError> {
-    table.find(name).map_err(|hint| {
+pub(super) fn find(columns: &[Column], name: &str) -> Result<usize, MagicError> {
+    position(columns, name).map_err(|hint| {
         MagicError::usage(format!("there is no column `{name}` in this list")).hint(hint)
     })
 }
 
-impl Columns for Table {
+/// The columns of rows, for conditions.
+pub(super) struct Named<'r, R>(pub(super) &'r R);
+
+impl<R: Rows> Columns for Named<'_, R> {
     fn find(&self, name: &str) -> Result<usize, String> {
-        let position = |same: &dyn Fn(&str) -> bool| {
-            self.columns
-                .iter()
-                .position(|column| same(&column.key) || same(&column.title))
-        };
-        position(&|known| known == name)
-            .or_else(|| position(&|known| known.eq_ignore_ascii_case(name)))
-            // `learning_rate` finds the parameter `--learning_rate`.
-            .or_else(|| position(&|known| known.trim_start_matches('-').eq_ignore_ascii_case(name)))
-            .ok_or_else(|| {
-                let keys: Vec<&str> = self
-                    .columns
-                    .iter()
-                    .map(|column| column.key.as_str())
-                    .collect();
-                let all = format!("the columns are: {}", keys.join(", "));
-                match nearest::to(name.trim_start_matches('-'), keys.iter().copied()).first() {
-                    Some(near) => format!("did you mean `{near}`? T{}", &all[1..]),
-                    None => all,
-                }
-            })
+        position(self.0.columns(), name)
     }
 
     fn kind(&self, column: usize) -> Kind {
         let mut kind = Kind::Unknown;
-        let cells = self.rows.iter().map(|row| &row.cells[column]);
-        for cell in cells.filter(|cell| !cell.is_empty()) {
+        for row in 0..self.0.count() {
+            let cell = self.0.cell(row, column);
             let one = match (&cell.measure, &cell.value) {
+                (None, Value::Null) => continue,
                 (Some(Measure::Seconds(_)), _) => Kind::Duration,
                 (Some(Measure::Bytes(_)), _) => Kind::Size,
                 (None, Value::Number(_)) => Kind::Number,
@@ -65,18 +50,48 @@ impl Columns for Table {
     }
 }
 
+fn position(columns: &[Column], name: &str) -> Result<usize, String> {
+    let position = |same: &dyn Fn(&str) -> bool| {
+        let is_same = |column: &Column| same(&column.key) || same(&column.title);
+        columns.iter().position(is_same)
+    };
+    position(&|known| known == name)
+        .or_else(|| position(&|known| known.eq_ignore_ascii_case(name)))
+        // `learning_rate` finds the parameter `--learning_rate`.
+        .or_else(|| position(&|known| known.trim_start_matches('-').eq_ignore_ascii_case(name)))
+        .ok_or_else(|| {
+            let keys: Vec<&str> = columns.iter().map(|column| column.key.as_str()).collect();
+            let all = format!("the columns are: {}", keys.join(", "));
+            match nearest::to(name.trim_start_matches('-'), keys.iter().copied()).first() {
+                Some(near) => format!("did you mean `{near}`? T{}", &all[1..]),
+                None => all,
+            }
+        })
+}
+
 /// The number that a text such as `nan` or `-inf` stands for.
 fn not_finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| !number.is_finite())
 }
 
 /// A cell's value, as conditions see it.
-pub(super) fn datum(cell: &Cell) -> Datum<'_> {
+pub(super) fn datum(cell: Cow<'_, Cell>) -> Datum<'_> {
     match (&cell.measure, &cell.value) {
         (Some(measure), _) => Datum::Number(measure.number()),
         (None, Value::Null) => Datum::Empty,
         (None, Value::Number(number)) => number.as_f64().map_or(Datum::Empty, Datum::Number),
-        (None, Value::String(text)) => Datum::Text(Cow::Borrowed(text)),
+        (None, Value::String(_)) => Datum::Text(text(cell)),
         (None, other) => Datum::Text(Cow::Owned(other.to_string())),
+    }
+}
+
+fn text(cell: Cow<'_, Cell>) -> Cow<'_, str> {
+    match cell {
+        Cow::Borrowed(cell) => Cow::Borrowed(cell.value.as_str().unwrap_or_default()),
+        Cow::Owned(Cell {
+            value: Value::String(text),
+            ..
+        }) => Cow::Owned(text),
+        Cow::Owned(_) => Cow::Borrowed(""),
     }
 }

@@ -36,7 +36,10 @@ fn table() -> Table {
 }
 
 fn arranged(line: &[&str]) -> Result<Table, MagicError> {
-    Line::try_parse_from(line).unwrap().list.arrange(table())
+    Line::try_parse_from(line)
+        .unwrap()
+        .list
+        .arrange(table(), false)
 }
 
 fn names(line: &[&str]) -> Vec<String> {
@@ -125,7 +128,7 @@ fn of_measured(line: &[&str]) -> Table {
     Line::try_parse_from(line)
         .unwrap()
         .list
-        .arrange(measured())
+        .arrange(measured(), false)
         .unwrap()
 }
 

@@ -119,23 +119,33 @@ impl Pass {
 
     /// Takes the next bytes in; a line counts when it has ended.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Batch, MetricsError> {
-        let mut rows = Vec::new();
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.rest.is_empty() && !self.passing_over && piece.ends_with(b"\n") {
-                rows.extend(self.read(piece)?);
-                continue;
+        let (mut rows, mut bytes) = (Vec::new(), bytes);
+        if !self.rest.is_empty() || self.passing_over {
+            let first = bytes.iter().position(|byte| *byte == b'\n');
+            let (piece, others) = bytes.split_at(first.map_or(bytes.len(), |end| end + 1));
+            self.keep(piece);
+            if first.is_some() {
+                rows = self.line()?;
             }
-            if !self.passing_over {
-                self.rest.extend_from_slice(piece);
-            }
-            if piece.ends_with(b"\n") {
-                rows.extend(self.line()?);
-            } else if self.rest.len() > LONGEST_LINE {
-                self.rest.clear();
-                self.passing_over = true;
-            }
+            bytes = others;
         }
+        let last = bytes.iter().rposition(|byte| *byte == b'\n');
+        let (lines, begun) = bytes.split_at(last.map_or(0, |end| end + 1));
+        rows.extend(self.read(lines)?);
+        self.keep(begun);
         Ok(self.sheet.push(rows))
+    }
+
+    /// A piece of a line that comes in pieces.
+    fn keep(&mut self, piece: &[u8]) {
+        if self.passing_over {
+            return;
+        }
+        self.rest.extend_from_slice(piece);
+        if self.rest.len() > LONGEST_LINE {
+            self.rest = Vec::new();
+            self.passing_over = true;
+        }
     }
 
     /// The text has come to its end: its last line counts without an end too.
@@ -157,15 +167,19 @@ impl Pass {
         self.read(&line)
     }
 
-    fn read(&mut self, line: &[u8]) -> Result<Vec<MetricRow>, MetricsError> {
-        self.lines += 1;
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        match &self.form {
-            Form::Text(reader) => Ok(reader.line(line)),
-            Form::Json(objective) => {
-                json_line(objective, &String::from_utf8_lossy(line), self.lines)
-            }
+    /// Reads lines, of which the last may lack its end.
+    fn read(&mut self, lines: &[u8]) -> Result<Vec<MetricRow>, MetricsError> {
+        let objective = match &self.form {
+            Form::Text(reader) => return Ok(reader.text(lines)),
+            Form::Json(objective) => objective,
+        };
+        let mut rows = Vec::new();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            self.lines += 1;
+            let text = String::from_utf8_lossy(line);
+            rows.extend(json_line(objective, &text, self.lines)?);
         }
+        Ok(rows)
     }
 }
 

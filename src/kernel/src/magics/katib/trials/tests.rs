@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::render::table::Align;
 
 /// An experiment that takes the largest accuracy, with a parameter that is called as a column of ours.
 fn found(latest: &str) -> TrialTable {
@@ -27,6 +28,10 @@ fn found(latest: &str) -> TrialTable {
     TrialTable::of(None, &trials)
 }
 
+fn whole(found: &TrialTable, now: jiff::Timestamp) -> Table {
+    Listing::new(found, now).whole()
+}
+
 fn columns(table: &Table) -> Vec<(&str, &str, bool)> {
     table
         .columns
@@ -38,7 +43,7 @@ fn columns(table: &Table) -> Vec<(&str, &str, bool)> {
 #[test]
 fn min_max_and_latest_are_shown_where_they_differ() {
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let table = table(&found("0.7"), now);
+    let table = whole(&found("0.7"), now);
     assert_eq!(
         columns(&table)[2..10],
         [
@@ -71,7 +76,7 @@ fn min_max_and_latest_are_shown_where_they_differ() {
 
 #[test]
 fn where_they_agree_one_column_is_enough() {
-    let table = table(&found("0.9"), jiff::Timestamp::UNIX_EPOCH);
+    let table = whole(&found("0.9"), jiff::Timestamp::UNIX_EPOCH);
     let keys: Vec<&str> = table
         .columns
         .iter()

@@ -39,7 +39,7 @@ class TestConformance(jupyter_kernel_test.KernelTests):
     completion_samples = [
         {"text": ":registry logi", "matches": ["login"]},
         {"text": ":show_d", "matches": [":show_deps"]},
-        {"text": "let word = String::new(); word.is_emp", "matches": ["is_empty()"]},
+        {"text": "let word = String::new(); word.is_emp", "matches": ["is_empty"]},
     ]
     complete_code_samples = ["1 + 1", "let x: i32 = 1;", ":help", "fn f() {\n    1\n}", '!ls "a"']
     incomplete_code_samples = ["fn f() {", "let x =", '"open', ":env \\", "vec![1,"]

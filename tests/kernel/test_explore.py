@@ -65,18 +65,33 @@ def test_a_chart_is_of_exactly_the_trials_at_hand_and_keeps_its_place(here):
 
 @pytest.mark.parametrize("code, said", [
     ('katlab::trials_from("nowhere")?', ["experiment.yaml is missing", ":experiment export"]),
+    ('katlab::trials_from("nowhere")', ["experiment.yaml is missing", ":experiment export"]),
     ('trials.plot(Plot::slice().params(["momentum"]))?', ["no parameter `momentum`", "--learning_rate"]),
-    ('trials.plot(Plot::history().params(["hidden"]))?', ["--params says nothing"]),
+    ('trials.plot(Plot::history().params(["hidden"]))?', ["takes no `params`"]),
     ('trials.plot(Plot::history().filter("acuracy > 1"))?', ["no column `acuracy`", "did you mean `accuracy`?"]),
-    ('trials.filter(|_| false).plot(Plot::history())?', ["nothing to draw"]),
+    ('trials.filter(|_| false).plot(Plot::history())?', ["no trial to draw"]),
     ('trials.plot(Plot::history())?.save("chart.gif")?;', [".png"]),
     ('trials.metrics("digits-random-cvk9q5zz")?', ["has no trial", "did you mean `digits-random-cvk9q5zf`?"]),
 ])
 def test_what_cannot_be_done_from_rust_is_said_as_the_magics_say_it(here, code, said):
     outcome = here.fails(code)
     for words in said:
-        assert words.lower() in outcome.shown.lower(), outcome.shown
+        # Once: what has been printed is not said again.
+        assert outcome.shown.lower().count(words.lower()) == 1, outcome.shown
     assert "panicked" not in outcome.shown
+
+
+def test_what_is_in_a_result_or_an_option_shows_itself(here):
+    table = here.run("trials.top(2)").shown
+    names = [line.split()[0].removeprefix("★") for line in table.splitlines()[1:]]
+    assert len(names) == 2 and "digits-random-" in table, table
+    for code in ('katlab::trials_from("digits-random").map(|all| all.top(2))', "Some(trials.top(2))",
+                 "trials.top(2).to_vec()"):
+        assert here.run(code).shown == table, code
+    assert here.run("trials.best()").shown == here.run("trials.top(1)[0]").shown
+    assert charts(here.run("trials.plot(Plot::history())"))
+    assert here.run("trials.filter(|_| false).best()").shown.strip() == "None"
+    assert here.run("Some(5)").result == "Some(5)"
 
 
 def test_a_table_is_made_of_a_loop(here):

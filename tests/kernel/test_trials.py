@@ -136,7 +136,8 @@ def test_another_reader_finds_the_same_types_and_values_in_parquet(here, work):
         "name": "VARCHAR", "status": "VARCHAR", "--lr": "DOUBLE", "batch size": "BIGINT", "최적화": "VARCHAR",
         "accuracy": "DOUBLE", "accuracy.min": "DOUBLE", "accuracy.latest": "DOUBLE",
         "val.loss": "DOUBLE", "val.loss.max": "DOUBLE", "val.loss.latest": "DOUBLE",
-        "duration": "BIGINT", "age": "TIMESTAMP WITH TIME ZONE", "reason": "VARCHAR", "message": "VARCHAR"}
+        "duration": "BIGINT", "age": "TIMESTAMP WITH TIME ZONE", "reason": "VARCHAR", "message": "VARCHAR",
+        "best": "BOOLEAN"}
     # As CSV has it, value by value: that is where the numbers' texts are known to be right.
     with open(work / "out/typed.csv", newline="") as csv_file:
         lines = list(csv.DictReader(csv_file))
@@ -173,7 +174,7 @@ def test_another_reader_finds_the_same_types_and_values_in_parquet(here, work):
     (":trials --from nowhere", ["experiment.yaml is missing", ":experiment export"]),
     (":trials other --from digits", ["holds the experiment digits"]),
     (":plot --from digits slice --params momentum", ["no parameter `momentum`", "--lr, batch size"]),
-    (":plot --from digits history --params --lr", ["--params says nothing", "parallel"]),
+    (":plot --from digits history --params --lr", ["takes no `params`", "parallel"]),
     (":plot --from digits metrics --metric loss", ["no metric `loss`", "val.loss"]),
     (":plot --from digits metrics --trial digits-99", ["no trial digits-99"]),
     (":plot --from digits --save chart.gif", [".png"]),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::bridge::Connection;
+use crate::shown::{self, Shown};
 use crate::trials::{behaves_as_slice, text};
 use crate::{Error, Experiment, Json, Result, Trial};
 
@@ -31,10 +32,11 @@ impl Event {
             _ => Err(Error::unexpected("an event", json)),
         }
     }
+}
 
-    /// Shows the event in a line; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
-        println!("EVCXR_BEGIN_CONTENT text/plain\n{self}\nEVCXR_END_CONTENT");
+impl Shown for Event {
+    fn evcxr_display(&self) {
+        shown::plain(&self.to_string());
     }
 }
 
@@ -136,14 +138,6 @@ impl Log {
         })
     }
 
-    /// Shows the end of the log; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
-        let end = self.end(SHOWN);
-        if let Err(error) = crate::show("display", &[("text/plain", &end)]) {
-            eprintln!("{error}");
-        }
-    }
-
     fn end(&self, shown: usize) -> String {
         let hidden = self.lines.len().saturating_sub(shown);
         let end = self.lines[hidden..].join("\n");
@@ -152,6 +146,15 @@ impl Log {
             0 => end,
             1 => format!("… 1 earlier line\n{end}"),
             more => format!("… {more} earlier lines\n{end}"),
+        }
+    }
+}
+
+impl Shown for Log {
+    fn evcxr_display(&self) {
+        let end = self.end(SHOWN);
+        if let Err(error) = crate::show("display", &[("text/plain", &end)]) {
+            error.evcxr_display();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::shown::{Shown, plain};
 use crate::table::size;
 use crate::trials::{behaves_as_slice, text};
 use crate::{Error, Json, Result, Table};
@@ -37,9 +38,10 @@ impl Image {
             size: bytes(json).unwrap_or_default(),
         })
     }
+}
 
-    /// Shows the image as a table; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
+impl Shown for Image {
+    fn evcxr_display(&self) {
         table_of(std::slice::from_ref(self)).evcxr_display();
     }
 }
@@ -73,9 +75,10 @@ impl Images {
             .collect::<Result<_>>()
             .map(Self)
     }
+}
 
-    /// Shows the images as a table; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
+impl Shown for Images {
+    fn evcxr_display(&self) {
         self.table().evcxr_display();
     }
 }
@@ -200,10 +203,11 @@ impl Built {
                 .unwrap_or_default(),
         })
     }
+}
 
-    /// Shows its reference; evcxr calls this for a value that ends a cell. The build has shown the rest.
-    pub fn evcxr_display(&self) {
-        println!("EVCXR_BEGIN_CONTENT text/plain\n{self}\nEVCXR_END_CONTENT");
+impl Shown for Built {
+    fn evcxr_display(&self) {
+        plain(&self.to_string());
     }
 }
 

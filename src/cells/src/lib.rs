@@ -24,6 +24,7 @@ mod follow;
 mod images;
 pub mod json;
 mod plot;
+mod shown;
 mod table;
 mod trials;
 
@@ -32,6 +33,8 @@ pub use follow::{Event, Log, Watch};
 pub use images::{Build, Built, Image, Images};
 pub use json::Json;
 pub use plot::{Figure, Plot};
+#[doc(hidden)]
+pub use shown::Shown;
 pub use table::{Table, ToCell};
 pub use trials::{Experiment, Experiments, MetricPoint, MetricPoints, Trial, Trials, Value};
 

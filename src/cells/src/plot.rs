@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::shown::Shown;
 use crate::trials::Source;
-use crate::{Error, Json, Result, Trials, bridge};
+use crate::{Error, Json, Result, Trial, bridge};
 
 /// What to draw, as `:plot` has it: a kind of chart with its options.
 ///
@@ -15,96 +16,118 @@ use crate::{Error, Json, Result, Trials, bridge};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plot {
-    kind: &'static str,
-    /// An option of `:plot` and one of its values, in order.
-    options: Vec<(&'static str, String)>,
-}
-
-macro_rules! kinds {
-    ($($(#[$what:meta])* $kind:ident,)*) => {$(
-        $(#[$what])*
-        pub fn $kind() -> Self {
-            Self {
-                kind: stringify!($kind),
-                options: Vec::new(),
-            }
-        }
-    )*};
+    /// The kind of chart
+    #[doc(hidden)]
+    pub kind: &'static str,
+    /// An option of `:plot` and one of its values, in order
+    #[doc(hidden)]
+    pub options: Vec<(&'static str, String)>,
 }
 
 impl Plot {
-    kinds! {
-        /// The objective trial by trial, with the best so far and the goal.
-        history,
-        /// A line a trial through its parameters to its objective.
-        parallel,
-        /// How much each parameter matters, by PED-ANOVA.
-        importance,
-        /// The objective over each parameter.
-        slice,
-        /// The objective over two parameters.
-        contour,
-        /// Learning curves: a metric step by step.
-        metrics,
-        /// When each trial waited, ran and was collected.
-        timeline,
-        /// Two metrics, and the trials that none surpasses in both.
-        pareto,
-        /// How parameters and metrics go together.
-        correlation,
+    /// The objective trial by trial, with the best so far and the goal.
+    pub fn history() -> Self {
+        plot("history")
+    }
+
+    /// A line a trial through its parameters to its objective.
+    pub fn parallel() -> Self {
+        plot("parallel")
+    }
+
+    /// How much each parameter matters, by PED-ANOVA.
+    pub fn importance() -> Self {
+        plot("importance")
+    }
+
+    /// The objective over each parameter.
+    pub fn slice() -> Self {
+        plot("slice")
+    }
+
+    /// The objective over two parameters.
+    pub fn contour() -> Self {
+        plot("contour")
+    }
+
+    /// Learning curves: a metric step by step.
+    pub fn metrics() -> Self {
+        plot("metrics")
+    }
+
+    /// When each trial waited, ran and was collected.
+    pub fn timeline() -> Self {
+        plot("timeline")
+    }
+
+    /// Two metrics, and the trials that none surpasses in both.
+    pub fn pareto() -> Self {
+        plot("pareto")
+    }
+
+    /// How parameters and metrics go together.
+    pub fn correlation() -> Self {
+        plot("correlation")
     }
 
     /// These parameters, in this order: of `parallel` and `slice` any, of `contour` two. Leading dashes
     /// can be left out.
     pub fn params<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
-        self.with("params", names)
+        with(self, "params", names)
     }
 
     /// The metric of `metrics`, or the two of `pareto`.
     pub fn metric<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
-        self.with("metric", names)
+        with(self, "metric", names)
     }
 
     /// In `pareto`, smaller values of this metric are better.
     pub fn minimize(self, metric: impl Into<String>) -> Self {
-        self.with("minimize", [metric])
+        with(self, "minimize", [metric])
     }
 
     /// In `pareto`, larger values of this metric are better.
     pub fn maximize(self, metric: impl Into<String>) -> Self {
-        self.with("maximize", [metric])
+        with(self, "maximize", [metric])
     }
 
     /// In `metrics`, the curves of so many of the best trials; ten unless this says otherwise.
     pub fn top(self, trials: usize) -> Self {
-        self.with("top", [trials.to_string()])
+        with(self, "top", [trials.to_string()])
     }
 
     /// Only trials for which this holds, as `--where` of `:trials` has it: `"accuracy > 0.9"`.
     pub fn filter(self, condition: impl Into<String>) -> Self {
-        self.with("where", [condition])
+        with(self, "where", [condition])
     }
+}
 
-    /// Only these trials, whatever else the experiment has.
-    pub(crate) fn of(self, trials: &Trials) -> Self {
-        let plot = self.with("only", trials.iter().map(|trial| trial.name.as_str()));
-        // No trial at all is a choice as well.
-        if trials.is_empty() {
-            plot.with("only", [""])
-        } else {
-            plot
-        }
-    }
+// What follows is no method of `Plot`, nor are its fields private: an editor offers a notebook also what is
+// private in a crate that lies beside it.
 
-    fn with<S: Into<String>>(
-        mut self,
-        option: &'static str,
-        values: impl IntoIterator<Item = S>,
-    ) -> Self {
-        let values = values.into_iter().map(|value| (option, value.into()));
-        self.options.extend(values);
-        self
+fn plot(kind: &'static str) -> Plot {
+    Plot {
+        kind,
+        options: Vec::new(),
     }
+}
+
+/// A plot of only these trials, whatever else the experiment has.
+pub(crate) fn of(plot: Plot, trials: &[Trial]) -> Plot {
+    // No trial at all is a choice as well.
+    let none = trials.is_empty().then_some("");
+    let names = trials.iter().map(|trial| trial.name.as_str());
+    with(plot, "only", names.chain(none))
+}
+
+fn with<S: Into<String>>(
+    mut plot: Plot,
+    option: &'static str,
+    values: impl IntoIterator<Item = S>,
+) -> Plot {
+    let values = values.into_iter().map(|value| (option, value.into()));
+    plot.options.extend(values);
+    plot
 }
 
 /// A chart that was drawn: interactive in JupyterLab, a picture elsewhere, and words.
@@ -112,12 +135,18 @@ impl Plot {
 /// It shows itself when it ends a cell. `println!` prints its words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    source: Source,
-    plot: Plot,
-    /// The representations by MIME type, PNG as base64.
-    bundle: Vec<(String, String)>,
-    /// For whoever shows them: the picture's size.
-    metadata: String,
+    /// Where its trials come from
+    #[doc(hidden)]
+    pub source: Source,
+    /// What was asked for
+    #[doc(hidden)]
+    pub plot: Plot,
+    /// The representations by MIME type, PNG as base64
+    #[doc(hidden)]
+    pub bundle: Vec<(String, String)>,
+    /// For whoever shows them: the picture's size
+    #[doc(hidden)]
+    pub metadata: String,
 }
 
 pub(crate) fn draw(source: &Source, plot: Plot) -> Result<Figure> {
@@ -177,26 +206,27 @@ impl Figure {
 
     /// The chart as Vega-Lite v5, a JSON text: for those who want to change it.
     pub fn vega_lite(&self) -> &str {
-        self.representation("application/vnd.vegalite.v5+json")
+        representation(self, "application/vnd.vegalite.v5+json")
     }
+}
 
-    fn representation(&self, mime: &str) -> &str {
-        let found = self.bundle.iter().find(|(known, _)| known == mime);
-        found.map_or("", |(_, content)| content)
-    }
-
-    /// Shows the chart; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
+impl Shown for Figure {
+    fn evcxr_display(&self) {
         if let Err(error) = self.show() {
-            eprintln!("{error}");
+            error.evcxr_display();
         }
     }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.representation("text/plain"))
+        out.write_str(representation(self, "text/plain"))
     }
+}
+
+fn representation<'f>(figure: &'f Figure, mime: &str) -> &'f str {
+    let found = figure.bundle.iter().find(|(known, _)| known == mime);
+    found.map_or("", |(_, content)| content)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Value;
+use crate::shown::{Shown, plain};
 
 /// Makes a [`Table`] of what a loop goes over, a row for each item; a cell is a number, a text, or an
 /// `Option` of either.
@@ -168,10 +169,11 @@ impl Table {
             cells(&self.titles, "th")
         )
     }
+}
 
-    /// Shows the table; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
-        println!("EVCXR_BEGIN_CONTENT text/plain\n{self}\nEVCXR_END_CONTENT");
+impl Shown for Table {
+    fn evcxr_display(&self) {
+        plain(&self.to_string());
         println!(
             "EVCXR_BEGIN_CONTENT text/html\n{}\nEVCXR_END_CONTENT",
             self.to_html()

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::bridge;
 use crate::plot::{self, Figure, Plot};
+use crate::shown::Shown;
 use crate::table::short;
 use crate::{Error, Json, Result, Table};
 
@@ -92,11 +93,6 @@ impl Trial {
         table
     }
 
-    /// Shows the trial as a table; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
-        self.table().evcxr_display();
-    }
-
     pub(crate) fn from_json(json: &Json) -> Result<Self> {
         Ok(Self {
             name: text(json, "name")?,
@@ -107,6 +103,12 @@ impl Trial {
             is_best: json.get("best") == Some(&Json::Bool(true)),
             seconds: json.get("seconds").and_then(Json::number),
         })
+    }
+}
+
+impl Shown for Trial {
+    fn evcxr_display(&self) {
+        self.table().evcxr_display();
     }
 }
 
@@ -141,17 +143,19 @@ fn pairs(json: &Json, member: &str) -> Result<Vec<(String, Value)>> {
 
 /// Where trials come from, and more of them can be asked.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Source {
-    pub(crate) experiment: String,
-    /// Of the cluster; empty for the session's own.
-    pub(crate) namespace: String,
-    /// The folder of an export; empty for the cluster.
-    pub(crate) folder: String,
+#[doc(hidden)]
+pub struct Source {
+    /// The experiment
+    pub experiment: String,
+    /// Of the cluster; empty for the session's own
+    pub namespace: String,
+    /// The folder of an export; empty for the cluster
+    pub folder: String,
 }
 
 impl Source {
     /// As arguments of a call.
-    pub(crate) fn arguments(&self) -> Vec<(&str, &str)> {
+    pub fn arguments(&self) -> Vec<(&str, &str)> {
         [
             ("experiment", self.experiment.as_str()),
             ("namespace", self.namespace.as_str()),
@@ -166,8 +170,23 @@ impl Source {
 /// The trials of one experiment; behaves as a slice of [`Trial`] and shows itself as a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trials {
-    list: Vec<Trial>,
-    source: Source,
+    // Not private, since an editor offers a notebook also what is.
+    #[doc(hidden)]
+    pub list: Vec<Trial>,
+    #[doc(hidden)]
+    pub source: Source,
+    /// Whether a larger objective is better
+    #[doc(hidden)]
+    pub maximize: bool,
+}
+
+/// Some of the trials, which come from where all of them do.
+fn among(all: &Trials, list: impl IntoIterator<Item = Trial>) -> Trials {
+    Trials {
+        list: list.into_iter().collect(),
+        source: all.source.clone(),
+        maximize: all.maximize,
+    }
 }
 
 impl Trials {
@@ -177,16 +196,34 @@ impl Trials {
     }
 
     /// The trials that satisfy a condition.
+    ///
+    /// A trial without the value has `None`, which is less than every `Some`:
+    /// `|t| t.objective > Some(0.9)` leaves it out, `|t| t.metric("loss").is_some_and(|loss| loss < 0.5)`
+    /// does as well.
     pub fn filter(&self, keep: impl Fn(&Trial) -> bool) -> Trials {
-        self.with(self.list.iter().filter(|trial| keep(trial)).cloned())
+        let kept = self.list.iter().filter(|trial| keep(trial));
+        among(self, kept.cloned())
     }
 
-    /// The trials in the order of a number, smallest first; trials without it come last.
+    /// The trials in the order of a number, smallest first; trials without it come last. The largest come
+    /// first by `|t| t.metric("accuracy").map(|value| -value)`, and [`top`](Trials::top) takes the best.
     pub fn sorted_by(&self, number: impl Fn(&Trial) -> Option<f64>) -> Trials {
         let mut trials = self.list.clone();
         let key = |trial: &Trial| number(trial).unwrap_or(f64::INFINITY);
         trials.sort_by(|left, right| key(left).total_cmp(&key(right)));
-        self.with(trials)
+        among(self, trials)
+    }
+
+    /// So many of the best by their objective, the best first: the largest or the smallest, as the
+    /// experiment has it. Trials without an objective are none of them.
+    pub fn top(&self, count: usize) -> Trials {
+        let sign = if self.maximize { -1.0 } else { 1.0 };
+        let sorted = self.sorted_by(|trial| trial.objective.map(|value| sign * value));
+        let best = sorted
+            .list
+            .into_iter()
+            .filter(|trial| trial.objective.is_some());
+        among(self, best.take(count))
     }
 
     /// Draws exactly these trials, as `:plot` draws an experiment's:
@@ -196,7 +233,7 @@ impl Trials {
     /// No trial that the chart can be of, a name that the experiment does not have, or as
     /// [`trials`](crate::trials()).
     pub fn plot(&self, what: Plot) -> Result<Figure> {
-        plot::draw(&self.source, what.of(self))
+        plot::draw(&self.source, plot::of(what, self))
     }
 
     /// The whole observation log of one of these trials, from where the trials were read.
@@ -217,50 +254,9 @@ impl Trials {
         Experiment::from_json(&bridge::call("experiment", &self.source.arguments())?)
     }
 
-    fn with(&self, list: impl IntoIterator<Item = Trial>) -> Trials {
-        Trials {
-            list: list.into_iter().collect(),
-            source: self.source.clone(),
-        }
-    }
-
     /// The same trials as a table.
     pub fn table(&self) -> Table {
-        let names = |values: fn(&Trial) -> &Vec<(String, Value)>| {
-            let mut names: Vec<String> = Vec::new();
-            for (name, _) in self.list.iter().flat_map(values) {
-                if !names.contains(name) {
-                    names.push(name.clone());
-                }
-            }
-            names
-        };
-        let (parameters, metrics) = (
-            names(|trial| &trial.parameters),
-            names(|trial| &trial.metrics),
-        );
-        let mut table = Table::new(
-            ["trial", "status"].map(String::from).into_iter().chain(
-                parameters
-                    .iter()
-                    .chain(&metrics)
-                    .map(|name| name.trim_start_matches('-').to_owned()),
-            ),
-        );
-        for trial in &self.list {
-            let mark = if trial.is_best { "★ " } else { "" };
-            let cell = |values: &[(String, Value)], name: &str| {
-                find(values, name).map_or(String::new(), |value| match value {
-                    Value::Number(number) => short(*number),
-                    Value::Text(text) => text.clone(),
-                })
-            };
-            let mut row = vec![format!("{mark}{}", trial.name), trial.status.clone()];
-            row.extend(parameters.iter().map(|name| cell(&trial.parameters, name)));
-            row.extend(metrics.iter().map(|name| cell(&trial.metrics, name)));
-            table.push(row);
-        }
-        table
+        table_of_trials(&self.list)
     }
 
     pub(crate) fn from_json(json: &Json) -> Result<Self> {
@@ -273,13 +269,53 @@ impl Trials {
                 namespace: text(json, "namespace")?,
                 folder: text(json, "from")?,
             },
+            maximize: json.get("maximize") == Some(&Json::Bool(true)),
         })
     }
+}
 
-    /// Shows the trials as a table; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
+impl Shown for Trials {
+    fn evcxr_display(&self) {
         self.table().evcxr_display();
     }
+}
+
+pub(crate) fn table_of_trials(trials: &[Trial]) -> Table {
+    let names = |values: fn(&Trial) -> &Vec<(String, Value)>| {
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in trials.iter().flat_map(values) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    };
+    let (parameters, metrics) = (
+        names(|trial| &trial.parameters),
+        names(|trial| &trial.metrics),
+    );
+    let mut table = Table::new(
+        ["trial", "status"].map(String::from).into_iter().chain(
+            parameters
+                .iter()
+                .chain(&metrics)
+                .map(|name| name.trim_start_matches('-').to_owned()),
+        ),
+    );
+    for trial in trials {
+        let mark = if trial.is_best { "★ " } else { "" };
+        let cell = |values: &[(String, Value)], name: &str| {
+            find(values, name).map_or(String::new(), |value| match value {
+                Value::Number(number) => short(*number),
+                Value::Text(text) => text.clone(),
+            })
+        };
+        let mut row = vec![format!("{mark}{}", trial.name), trial.status.clone()];
+        row.extend(parameters.iter().map(|name| cell(&trial.parameters, name)));
+        row.extend(metrics.iter().map(|name| cell(&trial.metrics, name)));
+        table.push(row);
+    }
+    table
 }
 
 /// An experiment in short.
@@ -320,9 +356,10 @@ impl Experiment {
             failed: count("failed"),
         })
     }
+}
 
-    /// Shows the experiment as a table; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
+impl Shown for Experiment {
+    fn evcxr_display(&self) {
         table_of(std::slice::from_ref(self)).evcxr_display();
     }
 }
@@ -344,9 +381,10 @@ impl Experiments {
             .collect::<Result<_>>()
             .map(Self)
     }
+}
 
-    /// Shows the experiments as a table; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
+impl Shown for Experiments {
+    fn evcxr_display(&self) {
         self.table().evcxr_display();
     }
 }
@@ -417,9 +455,10 @@ impl MetricPoints {
             .collect::<Result<_>>()
             .map(Self)
     }
+}
 
-    /// Shows the log as a table; evcxr calls this for a value that ends a cell.
-    pub fn evcxr_display(&self) {
+impl Shown for MetricPoints {
+    fn evcxr_display(&self) {
         let mut table = Table::new(["time", "metric", "value"].map(String::from));
         for point in &self.0 {
             table.push(vec![
@@ -495,6 +534,20 @@ mod tests {
     #[test]
     fn the_best_trial_is_the_one_that_katib_chose() {
         assert_eq!(two_trials().best().unwrap().name, "b");
+    }
+
+    #[test]
+    fn the_top_is_the_best_in_the_experiments_own_direction() {
+        let names = |trials: Trials| -> Vec<String> {
+            trials.into_iter().map(|trial| trial.name).collect()
+        };
+        let mut trials = two_trials();
+        trials.list[0].objective = Some(0.1);
+        assert_eq!(names(trials.top(1)), ["a"]);
+        trials.maximize = true;
+        assert_eq!(names(trials.top(5)), ["b", "a"]);
+        trials.list[1].objective = None;
+        assert_eq!(names(trials.top(5)), ["a"]);
     }
 
     #[test]

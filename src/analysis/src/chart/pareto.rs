@@ -115,7 +115,7 @@ pub fn pareto(table: &TrialTable, metrics: &[String]) -> Result<Chart, ChartErro
         _ => ("are", format!("from {}", ends.join(" to "))),
     };
     let words = format!(
-        "{}: {} of {} {verb} on the front of {} ({}) and {} ({}), {which}; --minimize and --maximize set the way",
+        "{}: {} of {} {verb} on the front of {} ({}) and {} ({}), {which}; `minimize` and `maximize` set the way",
         table.experiment,
         front.len(),
         counted(rows.len(), "trial"),

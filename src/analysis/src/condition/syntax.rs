@@ -215,8 +215,8 @@ fn punctuation(input: &mut Text) -> ModalResult<Lexeme, Trouble> {
     let long = alt((
         alt(("!=", "<>")).value(Sign::Unequal),
         literal("!~").value(Sign::Lacks),
-        literal("<=").value(Sign::LessOrEqual),
-        literal(">=").value(Sign::GreaterOrEqual),
+        alt(("<=", "=<")).value(Sign::LessOrEqual),
+        alt((">=", "=>")).value(Sign::GreaterOrEqual),
         literal("==").value(Sign::Equal),
         literal("=~").value(Sign::Contains),
     ));

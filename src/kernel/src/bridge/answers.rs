@@ -142,6 +142,7 @@ pub fn trials_json(table: &TrialTable, namespace: &str, folder: &str) -> Json {
     let trials: Vec<Json> = table.rows.iter().map(row).collect();
     json!({
         "experiment": table.name(), "namespace": namespace, "from": folder, "trials": trials,
+        "maximize": table.objective.maximize,
     })
 }
 

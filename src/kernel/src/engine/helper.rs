@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
-pub use self::names::{at, behind};
+pub use self::names::{Name, at, begun, behind};
 
 const MANIFEST: &str = "[package]\nname = \"katlab\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\npath = \"lib.rs\"\n\n[workspace]\n";
 
@@ -22,6 +22,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("images.rs", include_str!("../../../cells/src/images.rs")),
     ("json.rs", include_str!("../../../cells/src/json.rs")),
     ("plot.rs", include_str!("../../../cells/src/plot.rs")),
+    ("shown.rs", include_str!("../../../cells/src/shown.rs")),
     ("table.rs", include_str!("../../../cells/src/table.rs")),
     ("trials.rs", include_str!("../../../cells/src/trials.rs")),
 ];

@@ -12,6 +12,7 @@ const START: char = '\u{1}';
 const END: &str = "\u{1}katlab:end\u{1}";
 const PANIC: &str = "\u{1}katlab:panic ";
 const SHOW: &str = "\u{1}katlab:show ";
+const ERROR: &str = "\u{1}katlab:error ";
 const FIELD: char = '\u{1f}';
 const NEWLINE: char = '\u{1e}';
 /// evcxr's own notice, which it does not recognise behind text that had no newline.
@@ -85,6 +86,8 @@ pub enum Piece {
     Panic(Panic),
     /// The place of an output that the bridge holds.
     Show(String),
+    /// The cell ends in a value that is an error, in its words.
+    Error(String),
 }
 
 /// Takes text apart at its marks.
@@ -112,6 +115,9 @@ pub fn read(text: &str) -> Vec<Piece> {
                 before.to_owned(),
                 Some(Piece::Show(ticket.trim_end_matches(START).to_owned())),
             )
+        } else if let Some((before, words)) = bare.split_once(ERROR) {
+            let words = words.trim_end_matches(START).replace(NEWLINE, "\n");
+            (before.to_owned(), Some(Piece::Error(words)))
         } else {
             (line.replace(ENGINE_NOTICE, ""), None)
         };
@@ -178,6 +184,12 @@ mod tests {
             pieces,
             [text("a\n"), text("b"), Piece::Show("7".into()), text("c\n")]
         );
+    }
+
+    #[test]
+    fn the_error_that_a_cell_ends_in_is_read_with_its_hint() {
+        let pieces = read("\u{1}katlab:error no trial\u{1e}hint: look\u{1}\n");
+        assert_eq!(pieces, [Piece::Error("no trial\nhint: look".into())]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ use self::helper::Helper;
 use self::launch::{Environment, StartError};
 use self::process::{Held, Process};
 use self::request::{Ended, Shown};
+pub use self::study::Completed;
 use crate::event::Bundle;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -426,7 +427,8 @@ impl Engine {
             true => "",
             false => marks::HOOK,
         };
-        let code = format!(":dep katlab = {{ path = \"{directory}\" }}\n{hook}");
+        let code =
+            format!(":dep katlab = {{ path = \"{directory}\" }}\nuse katlab::Shown as _;\n{hook}");
         let ended = self.run(process, &code, shown, cancel).await;
         self.settle(process, ended)?;
         process.hooked.store(true, Ordering::SeqCst);

@@ -171,6 +171,8 @@ pub(super) struct Cell {
     pub(super) errors: Vec<Value>,
     pub(super) marks: (bool, bool),
     pub(super) panic: Option<Panic>,
+    /// The words of the error that the cell ends in.
+    pub(super) error: Option<String>,
     pub(super) results: usize,
     pub(super) after_panic: bool,
     last_text: Instant,
@@ -191,6 +193,7 @@ impl Cell {
             errors: Vec::new(),
             marks: (false, false),
             panic: None,
+            error: None,
             results: 0,
             after_panic: false,
             last_text: Instant::now(),
@@ -264,6 +267,7 @@ impl Cell {
                 (Piece::End, Stream::Stdout) => self.marks.0 = true,
                 (Piece::End, Stream::Stderr) => self.marks.1 = true,
                 (Piece::Panic(panic), _) => self.announce(panic),
+                (Piece::Error(words), _) => self.error = Some(words),
                 (Piece::Show(ticket), _) => {
                     if let Some(output) = &self.output {
                         output.flush();

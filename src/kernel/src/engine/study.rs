@@ -1,5 +1,6 @@
 //! What an editor asks about code: completion and inspection.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,29 +13,54 @@ use super::request::Shown;
 use super::{Engine, helper};
 use crate::event::Bundle;
 
+/// Something that may stand at a cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// What is to be inserted.
+    pub name: String,
+    /// As Jupyter's clients name kinds.
+    pub kind: String,
+    /// The name with what belongs to it.
+    pub signature: String,
+}
+
+impl Completed {
+    /// Name, kind and signature.
+    pub fn parts(&self) -> (&str, &str, &str) {
+        (&self.name, &self.kind, &self.signature)
+    }
+}
+
 impl Engine {
-    /// Completion of Rust at a cursor counted in code points; `None` when the engine is not
-    /// there or busy: an editor must not wait for a compile.
-    pub async fn complete(&self, code: &str, cursor: usize) -> Option<Value> {
+    /// Completion of Rust at a cursor, and what of the code it replaces, counted in code points; `None`
+    /// when the engine is not there or busy: an editor must not wait for a compile.
+    pub async fn complete(
+        &self,
+        code: &str,
+        cursor: usize,
+    ) -> Option<(Vec<Completed>, Range<usize>)> {
         let reply = self.consult("complete_request", code, cursor).await?;
         let offset = |name: &str| code_points(code, usize::try_from(reply[name].as_u64()?).ok()?);
-        let (start, end) = (offset("cursor_start")?, offset("cursor_end")?);
-        let mut metadata = reply["metadata"].clone();
-        for item in metadata["_jupyter_types_experimental"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-        {
-            item["start"] = json!(start);
-            item["end"] = json!(end);
+        let place = offset("cursor_start")?..offset("cursor_end")?;
+        let inserted = reply["matches"]
+            .as_array()?
+            .iter()
+            .filter_map(Value::as_str);
+        let described = reply["metadata"]["_jupyter_types_experimental"].as_array();
+        let kinds = described.into_iter().flatten().map(|item| &item["type"]);
+        let mut found: Vec<Completed> = Vec::new();
+        for (text, kind) in inserted.zip(kinds) {
+            let name = bare(text);
+            if found.iter().any(|known| known.name == name) {
+                continue;
+            }
+            found.push(Completed {
+                name: name.to_owned(),
+                kind: kind.as_str().unwrap_or_default().to_owned(),
+                signature: text.to_owned(),
+            });
         }
-        Some(json!({
-            "status": "ok",
-            "matches": reply["matches"],
-            "cursor_start": start,
-            "cursor_end": end,
-            "metadata": metadata,
-        }))
+        Some((found, place))
     }
 
     /// What the engine knows about the name at a cursor; as [`Engine::complete`].
@@ -78,6 +104,16 @@ impl Engine {
             .await
             .ok()??;
         (answer["status"] == "ok").then_some(answer)
+    }
+}
+
+/// A name without the brackets and arguments that the engine puts behind it: those would have to be
+/// replaced, and what JupyterLab would insert of them is `…`.
+fn bare(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '!' | '#')));
+    match end {
+        Some(end) if end > 0 && text[end..].starts_with('(') => &text[..end],
+        _ => text,
     }
 }
 

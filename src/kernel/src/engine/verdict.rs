@@ -28,6 +28,9 @@ impl Cell {
         if let Some(first) = self.errors.first() {
             return self.failed(first, cancelled, hinted);
         }
+        if let Some(words) = &self.error {
+            return Ended::Failed(Failure::new("Error", words));
+        }
         if reply.content["status"] == "error" {
             return Ended::Failed(Failure::new(
                 "Error",
@@ -78,10 +81,8 @@ impl Cell {
             let message = self.stderr.trim().to_owned();
             return Ended::Failed(Failure {
                 name: "Error".to_owned(),
-                traceback: vec![
-                    "the cell returned early: a `?` met an error".to_owned(),
-                    message.clone(),
-                ],
+                // The error itself has been printed.
+                traceback: vec!["the cell returned early: a `?` met the error above".to_owned()],
                 message,
             });
         }

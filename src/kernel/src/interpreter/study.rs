@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Interpreter, Magics};
 use crate::cell::{self, Part};
-use crate::engine::{commands, helper};
+use crate::engine::{Completed, commands, helper};
 use crate::event::Bundle;
 use crate::magics::completion;
 
@@ -37,36 +37,36 @@ impl Interpreter {
                 .map(|(text, kind, help)| (text.as_str(), *kind, help.as_str()));
             return completions(matches, start, end);
         }
-        let nothing = completions([], cursor, cursor);
         let Some((rust, start)) = rust_at(code, cursor) else {
-            return nothing;
+            return completions([], cursor, cursor);
+        };
+        if !self.engine.is_running() {
+            // What fails is said by the cell that comes.
+            let _ = self.furnish().await;
+            self.engine.warm();
+        }
+        let entry = |name: &'static helper::Name| Completed {
+            name: name.name.clone(),
+            kind: name.kind.to_owned(),
+            signature: name.declaration.clone(),
         };
         if let Some((names, typed)) = helper::behind(rust, cursor - start) {
-            if !self.engine.is_running() {
-                // What fails is said by the cell that comes.
-                let _ = self.furnish().await;
-                self.engine.warm();
-            }
-            let names = names
-                .iter()
-                .map(|name| (name.text.as_str(), name.kind, name.declaration.as_str()));
-            return completions(names, cursor - typed, cursor);
+            let names: Vec<Completed> = names.into_iter().map(entry).collect();
+            return completions(names.iter().map(Completed::parts), cursor - typed, cursor);
         }
-        let Some(mut answer) = self.engine.complete(rust, cursor - start).await else {
-            return nothing;
+        let found = self.engine.complete(rust, cursor - start).await;
+        let (mut found, mut place) = match found {
+            Some((found, place)) => (found, place.start + start..place.end + start),
+            None => (Vec::new(), cursor..cursor),
         };
-        for name in ["cursor_start", "cursor_end"] {
-            answer[name] = json!(answer[name].as_u64().unwrap_or_default() + start as u64);
+        if let Some((root, typed)) = helper::begun(rust, cursor - start) {
+            let own = cursor - typed..cursor;
+            if found.is_empty() {
+                place = own.clone();
+            }
+            found.extend((place == own).then(|| entry(root)));
         }
-        for item in answer["metadata"]["_jupyter_types_experimental"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-        {
-            item["start"] = json!(item["start"].as_u64().unwrap_or_default() + start as u64);
-            item["end"] = json!(item["end"].as_u64().unwrap_or_default() + start as u64);
-        }
-        answer
+        completions(found.iter().map(Completed::parts), place.start, place.end)
     }
 
     /// What is known of a name in Rust.

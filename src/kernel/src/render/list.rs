@@ -7,6 +7,7 @@ use katlab_analysis::condition::{Complaint, Condition};
 use serde_json::Value;
 
 use super::table::{Cell, Column, Row, Table};
+use super::{age, counted};
 use crate::event::Bundle;
 use crate::magics::{MagicError, line};
 use crate::redaction::Redactor;
@@ -20,6 +21,8 @@ pub use rows::Rows;
 
 /// A table of more than twice as many rows shows this many from each of its ends.
 const END: usize = 100;
+/// More bytes of CSV, JSON or YAML are for a file.
+const LONGEST: usize = 2 << 20;
 /// So many rows that stand out are shown wherever they are.
 const MARKED: usize = 10;
 
@@ -60,7 +63,7 @@ pub struct ListArgs {
     /// Sort by these columns; a minus sign before one puts the largest first
     #[arg(
         long,
-        value_name = "[-]COLUMN",
+        value_name = "[-]COLUMN,…",
         value_delimiter = ',',
         allow_hyphen_values = true,
         help_heading = "List"
@@ -82,7 +85,7 @@ pub struct ListArgs {
     /// Show these columns, in this order
     #[arg(
         long,
-        value_name = "COLUMN",
+        value_name = "COLUMN,…",
         value_delimiter = ',',
         allow_hyphen_values = true,
         help_heading = "List"
@@ -137,7 +140,7 @@ impl ListArgs {
             let filter = Condition::parse(text)
                 .and_then(|condition| condition.bind(&Named(rows)))
                 .map_err(|complaint| refused(text, complaint))?;
-            kept.retain(|row| filter.holds(&|column| columns::datum(rows.cell(*row, column))));
+            kept.retain(|row| filter.holds(&|column| columns::datum(rows.key(*row, column))));
         }
         Ok(kept)
     }
@@ -148,7 +151,7 @@ impl ListArgs {
     /// When a column is not there, or a condition makes no sense.
     fn ordered(&self, rows: &impl Rows) -> Result<Vec<usize>, MagicError> {
         let mut keys = Vec::new();
-        for key in &self.sort {
+        for key in listed(&self.sort) {
             // A column may begin with a minus sign itself, as Katib's parameters do.
             let (column, descending) = match columns::find(rows.columns(), key) {
                 Ok(column) => (column, false),
@@ -161,12 +164,12 @@ impl ListArgs {
         }
         let mut kept = self.filter(rows)?;
         for (column, descending) in keys.into_iter().rev() {
-            let mut cells: Vec<_> = kept
+            let mut keyed: Vec<_> = kept
                 .into_iter()
-                .map(|row| (rows.cell(row, column), row))
+                .map(|row| (rows.key(row, column), row))
                 .collect();
-            cells.sort_by(|(a, _), (b, _)| order::compare(a, b, descending));
-            kept = cells.into_iter().map(|(_, row)| row).collect();
+            keyed.sort_by(|(a, _), (b, _)| order::compare(a, b, descending));
+            kept = keyed.into_iter().map(|(_, row)| row).collect();
         }
         Ok(kept)
     }
@@ -186,27 +189,39 @@ impl ListArgs {
     fn arrange(&self, rows: impl Rows, for_reading: bool) -> Result<Table, MagicError> {
         let format = self.format()?;
         let mut chosen = self.ordered(&rows)?;
-        let all = chosen.len();
+        let (total, all) = (rows.count(), chosen.len());
         let columns = self.columns_of(rows.columns(), format)?;
+        let of_total = match all == total {
+            true => String::new(),
+            false => format!(", of {total} in all"),
+        };
         let mut gaps = Vec::new();
-        let footer = if let Some(limit) = self.limit {
+        let footer = if let Some(limit) = self.limit.filter(|limit| *limit < all) {
             chosen.truncate(limit);
-            (limit < all).then(|| format!("{limit} of {all} shown"))
-        } else if for_reading && all > 2 * END {
+            Some(format!("{limit} of {all} shown{of_total}"))
+        } else if for_reading && self.limit.is_none() && all > 2 * END {
             (chosen, gaps) = abridged(&chosen, &rows);
             Some(format!(
-                "the first and last {END} of {all} rows; --sort and --where choose, --limit {all} shows all, -o csv gives the numbers"
+                "the first and last {END} of {all} rows{of_total}; --sort and --where choose, --limit {all} shows all, --save FILE.csv writes them"
             ))
         } else {
-            None
+            (0 < all && all < total).then(|| format!("{all} of {total} satisfy --where"))
         };
         let mut table = rows.into_table(&chosen, format.shows_objects());
         table.footer.extend(footer);
+        if all == 0 && total > 0 {
+            table.empty = format!("none of the {total} rows satisfies --where");
+        } else if chosen.is_empty() && all > 0 {
+            table.empty = "no rows, as --limit has it".to_owned();
+        }
         if let Some(columns) = columns {
             table.select(&columns);
         }
-        for gap in gaps.into_iter().rev() {
-            let cells = vec![Cell::of(Value::Null, "…"); table.columns.len()];
+        for (gap, left_out) in gaps.into_iter().rev() {
+            let mut cells = vec![Cell::of(Value::Null, "…"); table.columns.len()];
+            if let Some(first) = cells.first_mut() {
+                first.text = format!("… {left_out} more");
+            }
             let row = Row {
                 cells,
                 ..Row::default()
@@ -222,8 +237,9 @@ impl ListArgs {
         columns: &[Column],
         format: Format,
     ) -> Result<Option<Vec<usize>>, MagicError> {
-        if !self.columns.is_empty() {
-            let found = self.columns.iter().map(|name| columns::find(columns, name));
+        let mut named = listed(&self.columns).peekable();
+        if named.peek().is_some() {
+            let found = named.map(|name| columns::find(columns, name));
             return found.collect::<Result<_, _>>().map(Some);
         }
         let narrow = (0..columns.len()).filter(|at| !columns[*at].wide);
@@ -242,7 +258,16 @@ impl ListArgs {
         Ok(if is_table {
             table.bundle()
         } else {
-            Bundle::text(self.text(&table, format)?)
+            let text = self.text(&table, format)?;
+            if text.len() > LONGEST {
+                return Err(MagicError::new(format!(
+                    "{} are {} of text, too much for a notebook",
+                    counted(table.rows.len(), "row"),
+                    age::size(text.len() as u64)
+                ))
+                .hint("add `--save FILE` to write them to a file, or choose with --where, --columns and --limit"));
+            }
+            Bundle::text(text)
         })
     }
 
@@ -287,6 +312,12 @@ impl ListArgs {
     }
 }
 
+/// The names of a list with commas, behind which there may be spaces.
+fn listed(names: &[String]) -> impl Iterator<Item = &str> {
+    let names = names.iter().map(|name| name.trim());
+    names.filter(|name| !name.is_empty())
+}
+
 /// A condition with what is wrong marked in it.
 fn refused(text: &str, complaint: Complaint) -> MagicError {
     let error = MagicError::usage(complaint.message).hint(complaint.hint);
@@ -297,20 +328,20 @@ fn refused(text: &str, complaint: Complaint) -> MagicError {
 }
 
 /// A table is for reading, and stays in the notebook: of a long one its two ends and what stands out;
-/// and where among these some are left out.
-fn abridged(chosen: &[usize], rows: &impl Rows) -> (Vec<usize>, Vec<usize>) {
+/// and before which of these how many are left out.
+fn abridged(chosen: &[usize], rows: &impl Rows) -> (Vec<usize>, Vec<(usize, usize)>) {
     let marked = chosen.iter().filter(|row| rows.is_marked(**row)).count();
     let (mut shown, mut gaps) = (Vec::new(), Vec::new());
-    let mut left_out = false;
+    let mut left_out = 0;
     for (at, row) in chosen.iter().enumerate() {
         // In a list of many experiments each has a best trial, and they would be a long table again.
         let stands_out = marked <= MARKED && rows.is_marked(*row);
         if (END..chosen.len() - END).contains(&at) && !stands_out {
-            left_out = true;
+            left_out += 1;
             continue;
         }
-        if std::mem::take(&mut left_out) {
-            gaps.push(shown.len());
+        if left_out > 0 {
+            gaps.push((shown.len(), std::mem::take(&mut left_out)));
         }
         shown.push(*row);
     }

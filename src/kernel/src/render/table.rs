@@ -12,8 +12,8 @@ use crate::magics::MagicError;
 mod cell;
 mod typed;
 
-pub(crate) use cell::one_line;
-pub use cell::{Align, Cell, Column, Measure, number_text};
+pub use cell::{Align, Cell, Column, Key, Measure, number_text};
+pub(crate) use cell::{one_line, plain_value};
 
 /// The style of tables that front ends do not strip.
 const TABLE_STYLE: &str = "border-collapse:collapse;margin:0.2em 0;white-space:nowrap";
@@ -142,33 +142,29 @@ impl Table {
     fn levelled(&self) -> Cow<'_, Self> {
         let mut levelled = Cow::Borrowed(self);
         for at in 0..self.columns.len() {
-            let decimals = |row: &Row| {
+            let number = |row: &Row| {
                 let cell = &row.cells[at];
-                let plain = cell
-                    .value
-                    .as_f64()
-                    .is_some_and(|number| number_text(number) == cell.text);
-                plain.then(|| {
-                    cell.text
-                        .split_once('.')
-                        .map_or(0, |(_, decimals)| decimals.len())
-                })
+                let number = cell.value.as_f64()?;
+                (number_text(number) == cell.text).then_some(number)
+            };
+            let decimals = |row: &Row| {
+                number(row)?;
+                let text = &row.cells[at].text;
+                Some(
+                    text.split_once('.')
+                        .map_or(0, |(_, decimals)| decimals.len()),
+                )
             };
             let most = self.rows.iter().filter_map(decimals).max().unwrap_or(0);
             let exponent = self.rows.iter().any(|row| row.cells[at].text.contains('e'));
             if most == 0 || most > DECIMALS || exponent {
                 continue;
             }
-            for (number, row) in self.rows.iter().enumerate() {
-                if let Some(missing) = decimals(row)
-                    .map(|have| most - have)
-                    .filter(|missing| *missing > 0)
-                {
-                    let text = &mut levelled.to_mut().rows[number].cells[at].text;
-                    if missing == most {
-                        text.push('.');
-                    }
-                    text.push_str(&"0".repeat(missing));
+            for (index, row) in self.rows.iter().enumerate() {
+                let fewer = decimals(row).is_some_and(|have| have < most);
+                if let Some(number) = number(row).filter(|_| fewer) {
+                    // Of the number itself: zeros behind a text that was cut would be made up.
+                    levelled.to_mut().rows[index].cells[at].text = format!("{number:.most$}");
                 }
             }
         }

@@ -180,8 +180,8 @@ impl TrialTable {
         named.or(row).unwrap_or_default()
     }
 
-    /// Makes the table; the best row is Katib's own choice while the experiment is there, else ours
-    /// by the same rule.
+    /// Makes the table; the best row is Katib's own choice where the experiment has one, else ours by
+    /// the same rule.
     pub fn of(experiment: Option<Summary>, trials: &[Trial]) -> Self {
         let spec: Option<&ObjectiveSpec> = trials
             .iter()
@@ -217,10 +217,10 @@ impl TrialTable {
             }
         }
         rows.sort_by(|left, right| (left.created, &left.name).cmp(&(right.created, &right.name)));
-        let best = match &experiment {
-            Some(experiment) => experiment.best.as_ref().map(|best| best.trial.clone()),
-            None => best(&rows, &objective),
-        };
+        let chosen = experiment.as_ref().and_then(|one| one.best.as_ref());
+        let best = chosen
+            .map(|best| best.trial.clone())
+            .or_else(|| best(&rows, &objective));
         if let Some(best) = best {
             for row in &mut rows {
                 row.best = row.name == best;

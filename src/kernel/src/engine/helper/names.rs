@@ -1,19 +1,18 @@
 //! What the crate offers, read from its own sources: an editor is answered before any engine
 //! runs, and shown nothing but what a cell may use.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::SOURCES;
 
-const PATH: &str = "katlab::";
+const CRATE: &str = "katlab";
 
-/// Something public at the root of the crate.
+/// Something public of the crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// What it is called.
+    /// What it is called, as an editor is to insert it: `trials_from`, `table!`, `Plot`.
     pub name: String,
-    /// How an editor is to insert it: `trials_from(folder)`, `table!()`, `Plot`.
-    pub text: String,
     /// As Jupyter's clients name kinds: `function`, `class`, `module`.
     pub kind: &'static str,
     /// Its declaration without a body.
@@ -23,6 +22,10 @@ pub struct Name {
 }
 
 impl Name {
+    fn word(&self) -> &str {
+        self.name.trim_end_matches('!')
+    }
+
     /// Declaration and documentation as text.
     pub fn page(&self) -> String {
         let mut page = format!("{}\n", self.declaration);
@@ -42,24 +45,81 @@ impl Name {
     }
 }
 
-/// The names that may stand at the cursor, which is after `katlab::` and as much of a name as was
-/// typed; and how many characters that was. `None` where the cursor is elsewhere. Cursors are
-/// counted in code points.
+/// The names that may stand at the cursor, which is after `katlab::`, or the path of one of its types or
+/// modules, and as much of a name as was typed; and how many characters that was. `None` where the cursor
+/// is elsewhere. Cursors are counted in code points.
 pub fn behind(code: &str, cursor: usize) -> Option<(Vec<&'static Name>, usize)> {
-    let typed = begun(split(code, cursor).0)?;
-    let found = NAMES.iter().filter(|name| name.name.starts_with(typed));
-    Some((found.collect(), typed.chars().count()))
+    let path = Path::before(split(code, cursor).0)?;
+    let found = path.all()?.iter();
+    let found = found.filter(|name| name.name.starts_with(path.typed));
+    Some((found.collect(), path.typed.chars().count()))
+}
+
+/// The crate itself, where its name is being typed.
+pub fn begun(code: &str, cursor: usize) -> Option<(&'static Name, usize)> {
+    let before = split(code, cursor).0;
+    let rest = before.trim_end_matches(is_part);
+    let typed = &before[rest.len()..];
+    let is_free = !rest.ends_with(['.', ':']);
+    let is_begun = !typed.is_empty() && CRATE.starts_with(typed);
+    (is_free && is_begun).then(|| (&*ROOT, typed.chars().count()))
 }
 
 /// The name that the cursor is in or behind.
 pub fn at(code: &str, cursor: usize) -> Option<&'static Name> {
     let (before, after) = split(code, cursor);
+    let before = before.strip_suffix('!').unwrap_or(before);
     let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
+    let end = if code[before.len()..].starts_with('!') {
+        0
+    } else {
+        end
+    };
     let whole = &code[..before.len() + end];
-    // A cursor in `katlab` itself asks about something else.
-    let begun = begun(whole)?;
-    let is_inside = whole.len() - begun.len() <= before.len();
-    NAMES.iter().find(|name| is_inside && name.name == begun)
+    let start = whole.trim_end_matches(is_part).len();
+    // A cursor before the name asks about something else.
+    if start > before.len() {
+        return None;
+    }
+    match Path::before(whole) {
+        Some(path) => path.all()?.iter().find(|name| name.word() == path.typed),
+        None => begun(whole, whole.chars().count())
+            .map(|(root, _)| root)
+            .filter(|_| &whole[start..] == CRATE),
+    }
+}
+
+/// A path into the crate: `katlab::Plot::hi`.
+struct Path<'c> {
+    /// The type or module behind the crate.
+    owner: Option<&'c str>,
+    typed: &'c str,
+}
+
+impl<'c> Path<'c> {
+    /// The one that the code ends in.
+    fn before(code: &'c str) -> Option<Self> {
+        let word = |text: &'c str| {
+            let rest = text.trim_end_matches(is_part);
+            (rest, &text[rest.len()..])
+        };
+        let (rest, typed) = word(code);
+        let (mut rest, mut last) = word(rest.strip_suffix("::")?);
+        let mut owner = None;
+        if last != CRATE {
+            owner = Some(last);
+            (rest, last) = word(rest.strip_suffix("::")?);
+        }
+        (last == CRATE && !rest.ends_with(':')).then_some(Self { owner, typed })
+    }
+
+    /// All that there is.
+    fn all(&self) -> Option<&'static [Name]> {
+        match self.owner {
+            None => Some(&NAMES),
+            Some(owner) => MEMBERS.get(owner).map(Vec::as_slice),
+        }
+    }
 }
 
 fn split(code: &str, cursor: usize) -> (&str, &str) {
@@ -74,13 +134,12 @@ fn is_part(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// What was typed behind `katlab::`.
-fn begun(before: &str) -> Option<&str> {
-    let path = before.trim_end_matches(is_part);
-    let rest = path.strip_suffix(PATH)?;
-    let is_root = !rest.ends_with(|c| is_part(c) || c == ':');
-    is_root.then_some(&before[path.len()..])
-}
+static ROOT: LazyLock<Name> = LazyLock::new(|| Name {
+    name: CRATE.to_owned(),
+    kind: "module",
+    declaration: format!("crate {CRATE}"),
+    documentation: inner_documentation(source("lib")),
+});
 
 static NAMES: LazyLock<Vec<Name>> = LazyLock::new(|| {
     let lib = source("lib");
@@ -96,10 +155,47 @@ static NAMES: LazyLock<Vec<Name>> = LazyLock::new(|| {
     }
     // A macro is at the root wherever it is written.
     let all = SOURCES.iter().flat_map(|(_, text)| items(text));
-    names.extend(all.filter(|item| item.text.ends_with("!()")));
+    names.extend(all.filter(|item| item.name.ends_with('!')));
+    for module in names.iter_mut().filter(|name| name.kind == "module") {
+        module.documentation = inner_documentation(source(&module.name));
+    }
     names.sort_by(|a, b| a.name.cmp(&b.name));
     names
 });
+
+/// What is behind each type and module of the crate.
+static MEMBERS: LazyLock<HashMap<String, Vec<Name>>> = LazyLock::new(|| {
+    let mut members: HashMap<String, Vec<Name>> = HashMap::new();
+    for (_, text) in SOURCES {
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let owner = line
+                .strip_prefix("impl ")
+                .and_then(|rest| rest.strip_suffix(" {"));
+            let Some(owner) = owner.filter(|owner| owner.chars().all(is_part)) else {
+                continue;
+            };
+            let inside = lines.by_ref().take_while(|line| *line != "}");
+            let body: Vec<&str> = inside
+                .map(|line| line.strip_prefix("    ").unwrap_or(line))
+                .collect();
+            let methods = items(&body.join("\n"));
+            members.entry(owner.to_owned()).or_default().extend(methods);
+        }
+    }
+    members.retain(|owner, _| NAMES.iter().any(|name| name.name == *owner));
+    for module in NAMES.iter().filter(|name| name.kind == "module") {
+        members.insert(module.name.clone(), items(source(&module.name)));
+    }
+    members
+});
+
+/// The documentation that a module has inside.
+fn inner_documentation(text: &str) -> String {
+    let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
+    let lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
+    lines.map(|line| format!("{line}\n")).collect()
+}
 
 fn source(module: &str) -> &'static str {
     let file = format!("{module}.rs");
@@ -151,15 +247,8 @@ fn items(text: &str) -> Vec<Name> {
         let declaration = declaration
             .trim_end_matches([' ', '{', ';', '('])
             .to_owned();
-        let text = match kind {
-            "function" if is_exported => format!("{name}!()"),
-            "function" => format!("{name}({})", parameters(&declaration)),
-            "module" => format!("{name}::"),
-            _ => name.clone(),
-        };
         found.push(Name {
-            name,
-            text,
+            name: if is_exported { name + "!" } else { name },
             kind,
             declaration,
             documentation,
@@ -168,57 +257,30 @@ fn items(text: &str) -> Vec<Name> {
     found
 }
 
-/// The names of a function's parameters.
-fn parameters(declaration: &str) -> String {
-    let inside = declaration
-        .split_once('(')
-        .map_or("", |(_, rest)| rest.split(") ->").next().unwrap_or(rest));
-    let names = inside.split(": ").map(|part| {
-        let name = part.rsplit([' ', ',', '(']).next().unwrap_or(part);
-        name.trim_end_matches(')')
-    });
-    let names: Vec<&str> = names.collect();
-    names[..names.len().saturating_sub(1)].join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn behind(code: &str) -> Option<(Vec<&'static Name>, usize)> {
-        super::behind(code, code.chars().count())
-    }
-
-    fn texts(before: &str) -> Vec<&'static str> {
-        let (names, _) = behind(before).expect("a path of the crate");
-        names.iter().map(|name| name.text.as_str()).collect()
+    fn names(before: &str) -> Vec<&'static str> {
+        let (names, _) = behind(before, before.chars().count()).expect("a path of the crate");
+        names.iter().map(|name| name.name.as_str()).collect()
     }
 
     #[test]
-    fn names_come_with_their_parameters_and_pages() {
-        assert_eq!(
-            texts("let t = katlab::trial"),
-            ["trials(experiment)", "trials_from(folder)"]
-        );
-        assert_eq!(
-            texts("katlab::wait_"),
-            ["wait_timeout(experiment, timeout)"]
-        );
-        assert_eq!(texts("katlab::experiments"), ["experiments()"]);
-        assert_eq!(texts("katlab::disp"), ["display(bundle)"]);
-        assert_eq!(texts("katlab::tab"), ["table!()"]);
-        assert_eq!(texts("katlab::Plo"), ["Plot"]);
-        assert_eq!(texts("katlab::js"), ["json::"]);
-        let all: Vec<&str> = NAMES.iter().map(|name| name.name.as_str()).collect();
+    fn public_names_are_found_with_their_pages() {
+        assert_eq!(names("let t = katlab::trial"), ["trials", "trials_from"]);
+        assert_eq!(names("katlab::tab"), ["table!"]);
+        assert_eq!(names("katlab::Plo"), ["Plot"]);
+        assert_eq!(names("use katlab::js"), ["json"]);
+        let all = names("(katlab::");
         for hidden in [
             "bound", "Request", "Response", "Duration", "bridge", "source",
         ] {
             assert!(!all.contains(&hidden), "{all:?}");
         }
-        assert_eq!(texts("(katlab::").len(), all.len());
-        let (names, typed) = behind("한 katlab::trials_from").expect("a path");
+        let (found, typed) = behind("한 katlab::trials_from", 21).expect("a path");
         assert_eq!(typed, "trials_from".len());
-        let page = names[0].page();
+        let page = found[0].page();
         assert!(page.starts_with(
             "pub fn trials_from(folder: &str) -> Result<Trials>\n\nThe trials of an export"
         ));
@@ -226,21 +288,35 @@ mod tests {
             page.contains("\n    use katlab::Plot;") && !page.contains("fn main"),
             "{page}"
         );
-        for name in NAMES.iter() {
-            assert!(
-                !name.documentation.is_empty() || name.kind == "module",
-                "{name:?}"
-            );
+        for name in NAMES.iter().chain(MEMBERS.values().flatten()) {
+            assert!(!name.documentation.is_empty(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn types_and_modules_have_members() {
+        assert_eq!(names("katlab::Plot::h"), ["history"]);
+        assert_eq!(names("katlab::Trials::be"), ["best"]);
+        assert!(!names("katlab::Trials::").contains(&"with"));
+        assert_eq!(names("katlab::json::J"), ["Json"]);
+        assert!(behind("katlab::Nothing::", 17).is_none());
+    }
+
+    #[test]
+    fn the_crate_is_offered_where_its_name_is_begun() {
+        let offered = |code: &str| begun(code, code.chars().count()).map(|(_, typed)| typed);
+        assert_eq!(offered("let x = kat"), Some(3));
+        assert_eq!(offered("katlab"), Some(6));
+        for code in ["x.kat", "a::kat", "kit", "", "katlabs"] {
+            assert_eq!(offered(code), None, "{code}");
         }
     }
 
     #[test]
     fn other_places_are_left_to_the_engine() {
-        assert!(behind("my_katlab::tri").is_none());
-        assert!(behind("katlab::Plot::").is_none());
-        assert!(behind("other::katlab::").is_none());
-        assert!(behind("trials.").is_none());
-        assert!(behind("").is_none());
+        for code in ["my_katlab::tri", "other::katlab::", "trials.", ""] {
+            assert!(behind(code, code.len()).is_none(), "{code}");
+        }
     }
 
     #[test]
@@ -251,7 +327,14 @@ mod tests {
         assert_eq!(found(13), Some("trials"));
         assert_eq!(found(16), Some("trials"));
         assert_eq!(found(17), None);
-        assert_eq!(found(4), None);
+        assert_eq!(found(4), Some("katlab"));
         assert_eq!(at("katlab::tria", 12), None);
+        assert_eq!(at("x.katlab", 8), None);
+        for cursor in [10, 13, 14] {
+            let found = at("katlab::table!(", cursor).map(|name| name.name.as_str());
+            assert_eq!(found, Some("table!"), "{cursor}");
+        }
+        let found = at("katlab::Plot::parallel()", 20).map(|name| name.name.as_str());
+        assert_eq!(found, Some("parallel"));
     }
 }

@@ -204,6 +204,10 @@ impl Plot {
         if let Some(only) = &self.only {
             let only: HashSet<&str> = only.iter().map(String::as_str).collect();
             table.rows.retain(|row| only.contains(row.name.as_str()));
+            if table.rows.is_empty() {
+                return Err(MagicError::usage("there is no trial to draw: the filter left none")
+                    .hint("loosen it; `None` is less than every `Some`, and a name that is wrong gives `None`"));
+            }
         }
         for (names, minimize) in [(&self.minimize, true), (&self.maximize, false)] {
             for name in names {
@@ -251,25 +255,25 @@ impl Plot {
         let kind = self.kind.unwrap_or(Kind::History);
         let options: [(&str, bool, &[Kind]); 6] = [
             (
-                "--params",
+                "params",
                 !self.params.is_empty(),
                 &[Kind::Parallel, Kind::Slice, Kind::Contour],
             ),
             (
-                "--metric",
+                "metric",
                 !self.metric.is_empty(),
                 &[Kind::Metrics, Kind::Pareto],
             ),
-            ("--minimize", !self.minimize.is_empty(), &[Kind::Pareto]),
-            ("--maximize", !self.maximize.is_empty(), &[Kind::Pareto]),
-            ("--trial", !self.trial.is_empty(), &[Kind::Metrics]),
-            ("--top", self.top.is_some(), &[Kind::Metrics]),
+            ("minimize", !self.minimize.is_empty(), &[Kind::Pareto]),
+            ("maximize", !self.maximize.is_empty(), &[Kind::Pareto]),
+            ("trial", !self.trial.is_empty(), &[Kind::Metrics]),
+            ("top", self.top.is_some(), &[Kind::Metrics]),
         ];
         for (option, given, kinds) in options {
             if given && !kinds.contains(&kind) {
                 let names: Vec<String> = kinds.iter().map(|kind| word(*kind)).collect();
                 return Err(MagicError::usage(format!(
-                    "{option} says nothing to the chart `{}`",
+                    "the chart `{}` takes no `{option}`",
                     word(kind)
                 ))
                 .hint(format!("it belongs to {}", names.join(", "))));

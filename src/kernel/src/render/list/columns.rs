@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::rows::Rows;
 use crate::magics::{MagicError, nearest};
-use crate::render::table::{Cell, Column, Measure};
+use crate::render::table::{Column, Key, Measure};
 
 /// Where a column is.
 ///
@@ -30,8 +30,8 @@ impl<R: Rows> Columns for Named<'_, R> {
     fn kind(&self, column: usize) -> Kind {
         let mut kind = Kind::Unknown;
         for row in 0..self.0.count() {
-            let cell = self.0.cell(row, column);
-            let one = match (&cell.measure, &cell.value) {
+            let key = self.0.key(row, column);
+            let one = match (&key.measure, &*key.value) {
                 (None, Value::Null) => continue,
                 (Some(Measure::Seconds(_)), _) => Kind::Duration,
                 (Some(Measure::Bytes(_)), _) => Kind::Size,
@@ -57,6 +57,11 @@ fn position(columns: &[Column], name: &str) -> Result<usize, String> {
     };
     position(&|known| known == name)
         .or_else(|| position(&|known| known.eq_ignore_ascii_case(name)))
+        // A metric of which several values are shown: `loss.min` is what stands there as `loss (min)`.
+        .or_else(|| {
+            let (metric, reading) = name.rsplit_once('.')?;
+            position(&|known| known == format!("{metric} ({reading})"))
+        })
         // `learning_rate` finds the parameter `--learning_rate`.
         .or_else(|| position(&|known| known.trim_start_matches('-').eq_ignore_ascii_case(name)))
         .ok_or_else(|| {
@@ -74,24 +79,21 @@ fn not_finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| !number.is_finite())
 }
 
-/// A cell's value, as conditions see it.
-pub(super) fn datum(cell: Cow<'_, Cell>) -> Datum<'_> {
-    match (&cell.measure, &cell.value) {
+/// A value as conditions see it.
+pub(super) fn datum(key: Key<'_>) -> Datum<'_> {
+    match (&key.measure, &*key.value) {
         (Some(measure), _) => Datum::Number(measure.number()),
         (None, Value::Null) => Datum::Empty,
         (None, Value::Number(number)) => number.as_f64().map_or(Datum::Empty, Datum::Number),
-        (None, Value::String(_)) => Datum::Text(text(cell)),
+        (None, Value::String(_)) => Datum::Text(text(key.value)),
         (None, other) => Datum::Text(Cow::Owned(other.to_string())),
     }
 }
 
-fn text(cell: Cow<'_, Cell>) -> Cow<'_, str> {
-    match cell {
-        Cow::Borrowed(cell) => Cow::Borrowed(cell.value.as_str().unwrap_or_default()),
-        Cow::Owned(Cell {
-            value: Value::String(text),
-            ..
-        }) => Cow::Owned(text),
+fn text(value: Cow<'_, Value>) -> Cow<'_, str> {
+    match value {
+        Cow::Borrowed(value) => Cow::Borrowed(value.as_str().unwrap_or_default()),
+        Cow::Owned(Value::String(text)) => Cow::Owned(text),
         Cow::Owned(_) => Cow::Borrowed(""),
     }
 }

@@ -1,18 +1,19 @@
-//! The order of cells.
+//! The order of rows.
 
 use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use crate::render::table::Cell;
+use crate::render::table::{Key, plain_value};
 
-/// How two cells of a column stand to each other: numbers by size; text without regard to case, with
+/// How two values of a column stand to each other: numbers by size; text without regard to case, with
 /// numbers in it by size (`t2` before `t10`). What has no place among numbers comes after them, and
 /// what has no value comes last, whichever way the rest is sorted.
-pub(super) fn compare(a: &Cell, b: &Cell, descending: bool) -> Ordering {
+pub(super) fn compare(a: &Key<'_>, b: &Key<'_>, descending: bool) -> Ordering {
     let turned = |order: Ordering| if descending { order.reverse() } else { order };
-    a.is_empty()
-        .cmp(&b.is_empty())
+    a.value
+        .is_null()
+        .cmp(&b.value.is_null())
         .then_with(|| match (number(a), number(b)) {
             (Some(a), Some(b)) => a
                 .is_nan()
@@ -24,16 +25,16 @@ pub(super) fn compare(a: &Cell, b: &Cell, descending: bool) -> Ordering {
         })
 }
 
-fn number(cell: &Cell) -> Option<f64> {
-    match (&cell.measure, &cell.value) {
+fn number(key: &Key<'_>) -> Option<f64> {
+    match (&key.measure, &*key.value) {
         (Some(measure), _) => Some(measure.number()),
         (None, Value::String(text)) => text.parse().ok(),
         (None, value) => value.as_f64(),
     }
 }
 
-fn text(cell: &Cell) -> String {
-    cell.plain_value().to_lowercase()
+fn text(key: &Key<'_>) -> String {
+    plain_value(&key.value).to_lowercase()
 }
 
 fn natural(a: &str, b: &str) -> Ordering {

@@ -1,11 +1,9 @@
 //! What a list is made of.
 
-use std::borrow::Cow;
+use crate::render::table::{Column, Key, Table};
 
-use crate::render::table::{Cell, Column, Table};
-
-/// Rows whose cells are made when they are looked at: of ten thousand trials a list shows two hundred,
-/// and sorts and filters by two or three columns.
+/// Rows whose cells are made when they are shown: of ten thousand trials a list sorts and filters all, by
+/// two or three columns, and shows two hundred.
 pub trait Rows {
     /// The columns.
     fn columns(&self) -> &[Column];
@@ -13,8 +11,8 @@ pub trait Rows {
     /// How many rows there are.
     fn count(&self) -> usize;
 
-    /// The cell of a row in a column.
-    fn cell(&self, row: usize, column: usize) -> Cow<'_, Cell>;
+    /// What a row is sorted and filtered by in a column.
+    fn key(&self, row: usize, column: usize) -> Key<'_>;
 
     /// Whether a row stands out.
     fn is_marked(&self, row: usize) -> bool;
@@ -33,8 +31,8 @@ impl Rows for Table {
         self.rows.len()
     }
 
-    fn cell(&self, row: usize, column: usize) -> Cow<'_, Cell> {
-        Cow::Borrowed(&self.rows[row].cells[column])
+    fn key(&self, row: usize, column: usize) -> Key<'_> {
+        self.rows[row].cells[column].key()
     }
 
     fn is_marked(&self, row: usize) -> bool {

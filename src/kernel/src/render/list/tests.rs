@@ -1,6 +1,6 @@
 use clap::Parser;
 
-use super::super::table::Column;
+use super::super::table::{Column, Key};
 use super::*;
 
 #[derive(Parser)]
@@ -295,4 +295,59 @@ fn of_a_long_table_the_ends_and_the_best_row_are_shown_and_the_way_to_the_rest()
     // What was asked for by number, and what is not long, is shown whole.
     assert_eq!(shown(5000, &[], &["--limit", "5000"]).len(), 2 + 5000);
     assert_eq!(shown(200, &[], &[]).len(), 2 + 200);
+}
+
+/// Rows that count how often they were looked at.
+struct Counting<'c> {
+    columns: Vec<Column>,
+    keys: &'c std::cell::Cell<usize>,
+    shown: &'c std::cell::Cell<usize>,
+}
+
+impl Rows for Counting<'_> {
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn count(&self) -> usize {
+        5000
+    }
+
+    fn key(&self, row: usize, _: usize) -> Key<'_> {
+        self.keys.set(self.keys.get() + 1);
+        Key::of(row)
+    }
+
+    fn is_marked(&self, row: usize) -> bool {
+        row == 2500
+    }
+
+    fn into_table(self, rows: &[usize], _: bool) -> Table {
+        self.shown.set(rows.len());
+        let mut table = Table::new(self.columns.clone());
+        for row in rows {
+            table.row([Cell::count(*row), Cell::none()]);
+        }
+        table
+    }
+}
+
+#[test]
+fn rows_are_made_that_are_shown_and_values_that_are_compared() {
+    let looks = |line: &[&str]| {
+        let (keys, shown) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+        let rows = Counting {
+            columns: ["A", "B"].map(Column::new).into(),
+            keys: &keys,
+            shown: &shown,
+        };
+        let list = Line::try_parse_from(line).unwrap().list;
+        list.render(rows).unwrap();
+        (keys.get(), shown.get())
+    };
+    assert_eq!(looks(&[]), (0, 201));
+    assert_eq!(looks(&["--limit", "3"]), (0, 3));
+    assert_eq!(looks(&["--sort", "-b"]), (5000, 201));
+    // What a column holds is seen first.
+    assert_eq!(looks(&["--where", "b < 10"]), (2 * 5000, 10));
 }

@@ -1,5 +1,7 @@
 //! Columns and cells: what is shown, and the value behind it.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::render::age;
@@ -97,6 +99,34 @@ impl Measure {
     pub fn number(self) -> f64 {
         match self {
             Self::Seconds(number) | Self::Bytes(number) => number,
+        }
+    }
+}
+
+/// What a cell is sorted and filtered by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key<'c> {
+    /// The value.
+    pub value: Cow<'c, Value>,
+    /// What it measures, where that goes before the value.
+    pub measure: Option<Measure>,
+}
+
+impl Key<'_> {
+    /// Of a value that measures nothing.
+    pub fn of(value: impl Into<Value>) -> Self {
+        Self {
+            value: Cow::Owned(value.into()),
+            measure: None,
+        }
+    }
+}
+
+impl From<Cell> for Key<'_> {
+    fn from(cell: Cell) -> Self {
+        Self {
+            value: Cow::Owned(cell.value),
+            measure: cell.measure,
         }
     }
 }
@@ -221,6 +251,14 @@ impl Cell {
         }
     }
 
+    /// What it is sorted and filtered by.
+    pub fn key(&self) -> Key<'_> {
+        Key {
+            value: Cow::Borrowed(&self.value),
+            measure: self.measure,
+        }
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.value.is_null()
@@ -244,11 +282,16 @@ impl Cell {
 
     /// The value as text, as CSV and conditions want it.
     pub(crate) fn plain_value(&self) -> String {
-        match &self.value {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
+        plain_value(&self.value)
+    }
+}
+
+/// A value as text: nothing is empty, and a text stands without quotes.
+pub(crate) fn plain_value(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

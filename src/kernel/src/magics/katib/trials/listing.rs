@@ -1,15 +1,13 @@
 //! The trials of one experiment as the rows of a list.
 
-use std::borrow::Cow;
-
 use katlab_lab::katib::trials::{TrialRow, TrialTable};
 use katlab_lab::katib::value::Value;
 
 use super::{object, status, why};
-use crate::magics::katib::{cell, metric_cell};
+use crate::magics::katib::{cell, json, metric_cell};
 use crate::magics::kubernetes::{age, jobs::took};
 use crate::render::list::Rows;
-use crate::render::table::{Align, Cell, Column, Row, Table};
+use crate::render::table::{Align, Cell, Column, Key, Row, Table};
 
 /// The trials of one experiment, parameters and metrics as columns.
 ///
@@ -35,6 +33,7 @@ enum Field<'t> {
     Age,
     Reason,
     Message,
+    Best,
 }
 
 impl<'t> Listing<'t> {
@@ -67,6 +66,10 @@ impl<'t> Listing<'t> {
         listing.add(Field::Age, Column::number("AGE").wide());
         listing.add(Field::Reason, Column::new("REASON").wide());
         listing.add(Field::Message, Column::new("MESSAGE").wide());
+        let best = Column::new("BEST")
+            .wide()
+            .hover("the experiment's best trial so far");
+        listing.add(Field::Best, best);
         listing
     }
 
@@ -106,6 +109,7 @@ impl<'t> Listing<'t> {
             Field::Age => age(trial.created, self.now),
             Field::Reason => Cell::text(why(trial).0),
             Field::Message => Cell::text(why(trial).1),
+            Field::Best => Cell::bool(trial.best),
         }
     }
 }
@@ -119,8 +123,14 @@ impl Rows for Listing<'_> {
         self.found.rows.len()
     }
 
-    fn cell(&self, row: usize, column: usize) -> Cow<'_, Cell> {
-        Cow::Owned(self.show(&self.found.rows[row], &self.fields[column]))
+    fn key(&self, row: usize, column: usize) -> Key<'_> {
+        let trial = &self.found.rows[row];
+        let value = |value: Option<&Value>| Key::of(value.map(json).unwrap_or_default());
+        match &self.fields[column] {
+            Field::Parameter(name) => value(trial.parameter(name)),
+            Field::Metric(name, reading) => value(reading.of(trial, name)),
+            field => self.show(trial, field).into(),
+        }
     }
 
     fn is_marked(&self, row: usize) -> bool {
@@ -170,7 +180,7 @@ fn metric_column(found: &TrialTable, name: &str, reading: &Reading, before: &[Co
 /// A column that keeps its name in exports, also where another has taken it: a parameter may be called
 /// `status`, and a metric as a parameter.
 fn named(what: &str, name: &str, before: &[Column]) -> Column {
-    const LATER: [&str; 4] = ["duration", "age", "reason", "message"];
+    const LATER: [&str; 5] = ["duration", "age", "reason", "message", "best"];
     let taken = LATER.contains(&name) || before.iter().any(|column| column.key == name);
     Column {
         key: if taken {

@@ -1,0 +1,71 @@
+//! How a value shows itself when it ends a cell.
+
+use crate::{Error, Trial};
+
+/// Shows itself when it ends a cell.
+///
+/// evcxr calls the method by its name on whatever ends a cell, and writes the value as `{:?}` where there
+/// is none. The kernel brings the trait into scope of all cells, so that a `Result` shows what is in it
+/// as well.
+#[doc(hidden)]
+pub trait Shown {
+    /// Shows it.
+    #[doc(hidden)]
+    fn evcxr_display(&self);
+}
+
+/// What succeeded shows itself; an error ends the cell, as with `?`.
+impl<T: Shown> Shown for Result<T, Error> {
+    fn evcxr_display(&self) {
+        match self {
+            Ok(value) => value.evcxr_display(),
+            Err(error) => error.evcxr_display(),
+        }
+    }
+}
+
+impl Shown for Error {
+    fn evcxr_display(&self) {
+        let words = self.to_string().replace('\n', "\u{1e}");
+        println!("\u{1}katlab:error {words}\u{1}");
+    }
+}
+
+impl<T: Shown> Shown for Option<T> {
+    fn evcxr_display(&self) {
+        match self {
+            Some(value) => value.evcxr_display(),
+            None => plain("None"),
+        }
+    }
+}
+
+impl<T: Shown + ?Sized> Shown for &T {
+    fn evcxr_display(&self) {
+        (**self).evcxr_display();
+    }
+}
+
+/// As many trials as one has in a slice or a `Vec`.
+impl Shown for [Trial] {
+    fn evcxr_display(&self) {
+        crate::trials::table_of_trials(self).evcxr_display();
+    }
+}
+
+impl Shown for () {
+    fn evcxr_display(&self) {
+        plain("()");
+    }
+}
+
+impl Shown for String {
+    fn evcxr_display(&self) {
+        plain(&format!("{self:?}"));
+    }
+}
+
+/// Text in the place of the cell's result.
+pub(crate) fn plain(text: &str) {
+    println!("EVCXR_BEGIN_CONTENT text/plain\n{text}\nEVCXR_END_CONTENT");
+}

@@ -79,6 +79,12 @@ impl Watch {
     }
 }
 
+impl Shown for Watch {
+    fn evcxr_display(&self) {
+        shown::plain("events of an experiment: `for event in katlab::watch(…)? { … }`");
+    }
+}
+
 impl Iterator for Watch {
     type Item = Result<Event>;
 

@@ -46,22 +46,35 @@ impl<T: Shown + ?Sized> Shown for &T {
     }
 }
 
-/// As many trials as one has in a slice or a `Vec`.
+/// As many trials as one has in a slice.
 impl Shown for [Trial] {
     fn evcxr_display(&self) {
         crate::trials::table_of_trials(self).evcxr_display();
     }
 }
 
-impl Shown for () {
+impl Shown for Vec<Trial> {
     fn evcxr_display(&self) {
-        plain("()");
+        self.as_slice().evcxr_display();
     }
 }
 
-impl Shown for String {
+/// Not for `()` itself, which evcxr shows as the notebook's settings have it.
+impl Shown for Result<(), Error> {
     fn evcxr_display(&self) {
-        plain(&format!("{self:?}"));
+        match self {
+            Ok(()) => plain("()"),
+            Err(error) => error.evcxr_display(),
+        }
+    }
+}
+
+impl Shown for Result<String, Error> {
+    fn evcxr_display(&self) {
+        match self {
+            Ok(text) => plain(&format!("{text:?}")),
+            Err(error) => error.evcxr_display(),
+        }
     }
 }
 

@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let read = file.read(&mut piece[begun..])?;
         let filled = begun + read;
         let last = piece[..filled].iter().rposition(|byte| *byte == b'\n');
-        let end = last.filter(|_| read > 0).map_or(filled, |last| last + 1);
+        let ended = last.map_or(0, |last| last + 1);
+        let end = if read == 0 { filled } else { ended };
         values += reader.text(&piece[..end]).len();
         if read == 0 {
             break;

@@ -312,7 +312,7 @@ mod tests {
                 "accuracy is fine",
             ] {
                 let read: Vec<(String, String)> = reader
-                    .line(line.as_bytes())
+                    .text(line.as_bytes())
                     .into_iter()
                     .map(|row| (row.name, row.value))
                     .collect();

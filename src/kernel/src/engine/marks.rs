@@ -4,7 +4,8 @@
 //! line without a newline, and may deliver stderr after the end. So a cell that ends in a
 //! statement gets one more: it prints an end mark on both streams. A cell whose mark never comes
 //! did not reach its end; a stream whose mark came has delivered everything. Panics announce
-//! themselves from a hook (set once in a hidden cell; it lives in the shared standard library).
+//! themselves from a hook (set once in a hidden cell; it lives in the shared standard library). The
+//! crate `katlab` marks the places of its displays, and the error that a cell ends in.
 
 use crate::cell::scan::Scan;
 

@@ -176,6 +176,10 @@ impl Engine {
                     // Without it engines to come build the crate themselves.
                     let _ = tokio::task::spawn_blocking(move || helper.keep(&build)).await;
                 }
+                if code.lines().any(|line| line.trim() == ":clear") {
+                    process.equipped.store(false, Ordering::SeqCst);
+                    process.program_is_new();
+                }
                 return self.settle(&process, ended);
             }
         }

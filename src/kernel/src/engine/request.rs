@@ -136,7 +136,10 @@ pub async fn run(
             Ended::EngineAbsent
         };
     }
-    if cell.reply.is_some() && cell.errors.is_empty() && may_print(code) {
+    let shows_itself =
+        process.equipped.load(Ordering::SeqCst) && crate::cell::scan::ends_in_value(code);
+    let prints = may_print(code) || shows_itself;
+    if cell.reply.is_some() && cell.errors.is_empty() && prints {
         cell.settle_streams(has_mark).await;
     }
     if cancel.is_cancelled() && cell.printed && cell.has_backlog().await {
@@ -154,7 +157,8 @@ pub async fn run(
     verdict
 }
 
-/// Whether running code can print: without a call or a macro there is nothing to wait for.
+/// Whether running code can print: without a call or a macro there is nothing to wait for, but for a value
+/// of the crate that ends the cell and shows itself.
 fn may_print(code: &str) -> bool {
     let mut rust = code
         .lines()

@@ -107,12 +107,12 @@ impl Engine {
     }
 }
 
-/// A name without the brackets and arguments that the engine puts behind it: those would have to be
-/// replaced, and what JupyterLab would insert of them is `…`.
+/// A name without what the engine puts behind it, brackets, arguments or a path's colons: that would have
+/// to be replaced, and what JupyterLab would insert of arguments is `…`.
 fn bare(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '!' | '#')));
     match end {
-        Some(end) if end > 0 && text[end..].starts_with('(') => &text[..end],
+        Some(end) if end > 0 && text[end..].starts_with(['(', '[', '<', ':']) => &text[..end],
         _ => text,
     }
 }
@@ -139,6 +139,22 @@ fn code_points(code: &str, graphemes: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_inserted_bare() {
+        for (text, name) in [
+            ("filter(keep)", "filter"),
+            ("is_empty()", "is_empty"),
+            ("vec![]", "vec!"),
+            ("HashMap<>", "HashMap"),
+            ("std::", "std"),
+            ("r#type", "r#type"),
+            ("if  {}", "if  {}"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(bare(text), name);
+        }
+    }
 
     #[test]
     fn cursors_are_converted_around_combining_characters_and_emoji() {

@@ -29,7 +29,14 @@ impl Cell {
             return self.failed(first, cancelled, hinted);
         }
         if let Some(words) = &self.error {
-            return Ended::Failed(Failure::new("Error", words));
+            if cancelled {
+                return Ended::Failed(Failure::interrupted("variables are kept"));
+            }
+            let (message, hint) = match words.split_once("\nhint: ") {
+                Some((message, hint)) => (message, Some(hint.to_owned())),
+                None => (words.as_str(), None),
+            };
+            return Ended::Failed(Failure::new("Error", message).with_hint(hint));
         }
         if reply.content["status"] == "error" {
             return Ended::Failed(Failure::new(

@@ -64,7 +64,8 @@ impl Interpreter {
             if found.is_empty() {
                 place = own.clone();
             }
-            found.extend((place == own).then(|| entry(root)));
+            let is_known = found.iter().any(|one| one.name == root.name);
+            found.extend((place == own && !is_known).then(|| entry(root)));
         }
         completions(found.iter().map(Completed::parts), place.start, place.end)
     }

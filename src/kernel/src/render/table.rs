@@ -156,7 +156,10 @@ impl Table {
                 )
             };
             let most = self.rows.iter().filter_map(decimals).max().unwrap_or(0);
-            let exponent = self.rows.iter().any(|row| row.cells[at].text.contains('e'));
+            let exponent = self
+                .rows
+                .iter()
+                .any(|row| number(row).is_some() && row.cells[at].text.contains('e'));
             if most == 0 || most > DECIMALS || exponent {
                 continue;
             }

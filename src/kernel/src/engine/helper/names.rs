@@ -169,9 +169,9 @@ static MEMBERS: LazyLock<HashMap<String, Vec<Name>>> = LazyLock::new(|| {
     for (_, text) in SOURCES {
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
-            let owner = line
-                .strip_prefix("impl ")
-                .and_then(|rest| rest.strip_suffix(" {"));
+            let of = |what: &str| line.strip_prefix(what)?.strip_suffix(" {");
+            let (enumeration, implementation) = (of("pub enum "), of("impl "));
+            let owner = enumeration.or(implementation);
             let Some(owner) = owner.filter(|owner| owner.chars().all(is_part)) else {
                 continue;
             };
@@ -179,11 +179,15 @@ static MEMBERS: LazyLock<HashMap<String, Vec<Name>>> = LazyLock::new(|| {
             let body: Vec<&str> = inside
                 .map(|line| line.strip_prefix("    ").unwrap_or(line))
                 .collect();
-            let methods = items(&body.join("\n"));
-            members.entry(owner.to_owned()).or_default().extend(methods);
+            let found = match enumeration {
+                Some(_) => variants(&body),
+                None => items(&body.join("\n")),
+            };
+            members.entry(owner.to_owned()).or_default().extend(found);
         }
     }
-    members.retain(|owner, _| NAMES.iter().any(|name| name.name == *owner));
+    members
+        .retain(|owner, found| !found.is_empty() && NAMES.iter().any(|name| name.name == *owner));
     for module in NAMES.iter().filter(|name| name.kind == "module") {
         members.insert(module.name.clone(), items(source(&module.name)));
     }
@@ -257,6 +261,26 @@ fn items(text: &str) -> Vec<Name> {
     found
 }
 
+/// The variants of an enum, from the lines inside it.
+fn variants(body: &[&str]) -> Vec<Name> {
+    let mut found = Vec::new();
+    let mut documentation = String::new();
+    for line in body {
+        if let Some(doc) = line.strip_prefix("/// ") {
+            documentation.push_str(doc);
+            documentation.push('\n');
+        } else if line.starts_with(char::is_uppercase) {
+            found.push(Name {
+                name: line.chars().take_while(|c| is_part(*c)).collect(),
+                kind: "class",
+                declaration: line.trim_end_matches(',').to_owned(),
+                documentation: std::mem::take(&mut documentation),
+            });
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,6 +323,8 @@ mod tests {
         assert_eq!(names("katlab::Trials::be"), ["best"]);
         assert!(!names("katlab::Trials::").contains(&"with"));
         assert_eq!(names("katlab::json::J"), ["Json"]);
+        assert_eq!(names("katlab::Value::"), ["Number", "Text", "number"]);
+        assert!(names("katlab::Event::").contains(&"TrialEnded"));
         assert!(behind("katlab::Nothing::", 17).is_none());
     }
 

@@ -203,9 +203,10 @@ impl Plot {
         let mut table = source.filtered(&self.conditions)?;
         if let Some(only) = &self.only {
             let only: HashSet<&str> = only.iter().map(String::as_str).collect();
+            let had_some = !table.rows.is_empty();
             table.rows.retain(|row| only.contains(row.name.as_str()));
-            if table.rows.is_empty() {
-                return Err(MagicError::usage("there is no trial to draw: the filter left none")
+            if table.rows.is_empty() && had_some {
+                return Err(MagicError::usage("there is no trial to draw: the filter left none, or they are gone")
                     .hint("loosen it; `None` is less than every `Some`, and a name that is wrong gives `None`"));
             }
         }

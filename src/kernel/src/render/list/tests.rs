@@ -205,6 +205,60 @@ fn columns_are_chosen_and_rows_are_cut() {
 }
 
 #[test]
+fn a_list_says_how_many_rows_of_how_many_it_shows() {
+    for (line, words) in [
+        (
+            &["--where", "accuracy => 0.75"][..],
+            "1 of 3 satisfy --where",
+        ),
+        (&["--limit", "1"], "1 of 3 shown"),
+        (
+            &["--where", "status=succeeded", "--limit", "1"],
+            "1 of 2 shown, of 3 in all",
+        ),
+        (&["--limit", "0"], "0 of 3 shown"),
+    ] {
+        assert_eq!(arranged(line).unwrap().footer, [words], "{line:?}");
+    }
+    assert_eq!(
+        arranged(&["--where", "accuracy =< 0.1"]).unwrap().plain(),
+        "none of the 3 rows satisfies --where"
+    );
+    assert!(
+        arranged(&["--limit", "0"])
+            .unwrap()
+            .plain()
+            .starts_with("no rows, as --limit")
+    );
+}
+
+#[test]
+fn names_are_found_with_spaces_behind_commas_and_as_titles_show_them() {
+    assert_eq!(names(&["--sort", "status, -name"]), ["t10", "t2", "t1"]);
+    let table = arranged(&["--columns", "accuracy, node,"]).unwrap();
+    assert_eq!(table.columns.len(), 2);
+    let mut table = Table::new([Column::new("loss (min)")]);
+    table.row([Cell::number(0.5)]);
+    assert_eq!(columns::find(&table.columns, "loss.min").unwrap(), 0);
+}
+
+#[test]
+fn what_is_too_long_for_a_notebook_is_for_a_file() {
+    let mut table = Table::new([Column::new("NAME")]);
+    for _ in 0..100 {
+        table.row([Cell::text("x".repeat(30_000))]);
+    }
+    let list = Line::try_parse_from(["-o", "csv"]).unwrap().list;
+    let error = list.render(table.clone()).unwrap_err();
+    assert_eq!(
+        error.message,
+        "100 rows are 3MB of text, too much for a notebook"
+    );
+    let (content, rows) = list.file(table, &Redactor::default()).unwrap();
+    assert_eq!((content.len(), rows), (5 + 100 * 30_001, 100));
+}
+
+#[test]
 fn a_column_that_is_not_there_is_named_with_those_that_are() {
     let error = arranged(&["--sort", "acuracy"]).unwrap_err();
     assert!(

@@ -84,6 +84,8 @@ fn the_points_of_numbers_stand_below_each_other() {
             .collect::<Vec<_>>()
     };
     assert_eq!(column(&[0.97, 0.9712, 1.0]), ["0.9700", "0.9712", "1.0000"]);
+    // Digits that a short text leaves out are not taken for zeros.
+    assert_eq!(column(&[0.123_456_7, 1.083_179]), ["0.123457", "1.083179"]);
     assert_eq!(column(&[32.0, 128.0]), ["32", "128"]);
     assert_eq!(column(&[1e-5, 0.25]), ["1e-5", "0.25"]);
     assert_eq!(column(&[0.000_821_904, 0.1]), ["0.000821904", "0.1"]);

@@ -6,7 +6,7 @@ use katlab_katib::types::{FileFormat, ObjectiveSpec, Trial};
 
 use super::CollectError;
 
-/// The longest line that is read, in bytes. What is longer is passed over.
+/// The longest line that is put together of pieces, in bytes. What is longer is passed over.
 const LONGEST_LINE: usize = 1 << 20;
 
 /// Rows with the number of the first of them, counted from the beginning of the source.

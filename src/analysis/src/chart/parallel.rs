@@ -127,8 +127,12 @@ pub fn parallel(table: &TrialTable, parameters: &[String]) -> Result<Chart, Char
                      "opacity": {"condition": {"param": "hover", "value": 1}, "value": 0.15},
                      "tooltip": [{"field": "trial", "type": "nominal"},
                                  {"field": "objective", "type": "quantitative", "title": table.objective}]}},
+                // Paper around the labels first: lines run through them.
                 {"data": {"values": ticks},
-                 "mark": {"type": "text", "dx": 6, "align": "left", "fontSize": 10},
+                 "layer": [
+                     {"mark": {"type": "text", "dx": 6, "align": "left", "fontSize": 10,
+                               "stroke": PAPER, "strokeWidth": 4, "strokeJoin": "round"}},
+                     {"mark": {"type": "text", "dx": 6, "align": "left", "fontSize": 10}}],
                  "encoding": {"text": {"field": "label"}}}],
         }),
         svg: draw(table, &axes, &rows, &shades, &notes),

@@ -137,13 +137,22 @@ impl Engine {
         }
     }
 
-    /// Starts the engine before there is a cell for it; the cell that comes says how far it is.
-    pub fn warm(&self) {
+    /// Starts the engine before there is a cell for it, since an editor asked what may stand at a cursor; the
+    /// cell that comes says how far it is. The question is asked once more when the engine is up, so that its
+    /// analyser has read all it needs by the time of the next one.
+    pub fn warm(&self, code: &str, cursor: usize) {
         // The loss of an engine is told in the cell that starts the next one.
         let mut slot = self.slot();
-        if matches!(&*slot, Slot::Absent) {
-            self.starting(&mut slot);
+        if !matches!(&*slot, Slot::Absent) {
+            return;
         }
+        let mut starting = self.starting(&mut slot);
+        let (engine, code) = (self.clone(), code.to_owned());
+        tokio::spawn(async move {
+            if starting.wait_for(Option::is_some).await.is_ok() {
+                engine.complete(&code, cursor).await;
+            }
+        });
     }
 
     /// Runs Rust (with evcxr's commands before it).

@@ -43,7 +43,7 @@ impl Interpreter {
         if !self.engine.is_running() {
             // What fails is said by the cell that comes.
             let _ = self.furnish().await;
-            self.engine.warm();
+            self.engine.warm(rust, cursor - start);
         }
         let entry = |name: &'static helper::Name| Completed {
             name: name.name.clone(),

@@ -21,6 +21,8 @@ const TABLE_STYLE: &str = "border-collapse:collapse;margin:0.2em 0;white-space:n
 /// left to the table, for there may be thousands of cells.
 const CELL_LEFT: &str = "text-align:left";
 const CELL_RIGHT: &str = "text-align:right";
+/// Nor does it keep a name on one line, which the table's style asks for.
+const CELL_NAME: &str = "text-align:left;white-space:nowrap";
 /// A line that shows on white and on black.
 const RULE: &str = "border-bottom:1px solid #808080";
 
@@ -268,11 +270,18 @@ impl Table {
         for row in &self.rows {
             let mark =
                 marks.then(|| html::text_element("td", &[], if row.marked { "★" } else { "" }));
-            let cells = row.cells.iter().zip(&self.columns).map(|(cell, column)| {
+            let fields = row.cells.iter().zip(&self.columns).enumerate();
+            let cells = fields.map(|(at, (cell, column))| {
+                let is_name = at == 0 && column.align == Align::Left;
+                let style = if is_name {
+                    CELL_NAME
+                } else {
+                    style(column.align)
+                };
                 html::element(
                     "td",
                     &[
-                        ("style", style(column.align)),
+                        ("style", style),
                         ("title", cell.hover.as_deref().unwrap_or_default()),
                     ],
                     &cell.html(),

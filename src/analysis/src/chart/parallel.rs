@@ -22,7 +22,7 @@ struct Axis {
 }
 
 /// More lines than this cannot be told apart.
-const LINES: usize = 200;
+const LINES: usize = 160;
 /// Lines times axes, so that many parameters stay small in a notebook.
 const CROSSINGS: usize = 6000;
 

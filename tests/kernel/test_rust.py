@@ -268,6 +268,10 @@ def test_an_engine_uses_what_an_earlier_one_built_of_the_crate(katlab_bin, tmp_p
         assert second.run("1 + 1").result == "2"
         outcome = second.run(code)
         assert outcome.result == "true" and "crate in" not in outcome.shown
+        # What is forgotten with all other dependencies is there again for a cell that names it.
+        second.run(":clear")
+        assert second.run(code).result == "true"
+        assert "NO_SUCH" in second.fails('katlab::env("NO_SUCH")').reply["evalue"]
     # What is not there whole is built again.
     for library in built.glob("*/built/katlab-*/*/debug/deps/*.rlib"):
         library.unlink()

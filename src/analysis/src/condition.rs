@@ -7,7 +7,7 @@
 //! ```text
 //! condition  = condition ("or" | "and") condition | "not" condition | "(" condition ")" | comparison
 //! comparison = value sign value [sign value] | value ["not"] "in" "(" value {"," value} ")"
-//! sign       = "=" "==" "!=" "<" "<=" ">" ">=" "~" (contains) "!~"
+//! sign       = "=" "==" "!=" "<" "<=" "=<" ">" ">=" "=>" "~" (contains) "!~"
 //! value      = word | number | duration | size | "text" | 'text' | `column`
 //! ```
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::Json;
+use crate::shown::Shown;
 
 /// Environment variable that names the kernel's socket.
 pub const SOCKET_VARIABLE: &str = "KATLAB_BRIDGE";
@@ -59,6 +60,19 @@ impl fmt::Display for Error {
             Some(hint) => write!(out, "\nhint: {hint}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Tells the kernel, which ends the cell with it.
+impl Shown for Error {
+    fn evcxr_display(&self) {
+        let line = |text: &str| text.replace('\n', "\u{1e}");
+        let hint = self.hint.as_deref().unwrap_or_default();
+        println!(
+            "\u{1}katlab:error katlab: {}\u{1f}{}\u{1}",
+            line(&self.message),
+            line(hint)
+        );
     }
 }
 

@@ -24,13 +24,6 @@ impl<T: Shown> Shown for Result<T, Error> {
     }
 }
 
-impl Shown for Error {
-    fn evcxr_display(&self) {
-        let words = self.to_string().replace('\n', "\u{1e}");
-        println!("\u{1}katlab:error {words}\u{1}");
-    }
-}
-
 impl<T: Shown> Shown for Option<T> {
     fn evcxr_display(&self) {
         match self {

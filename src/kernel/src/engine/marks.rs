@@ -42,6 +42,15 @@ pub const HOOK: &str = r#"{
     }));
 };"#;
 
+/// An error as the crate announced it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What failed, on what, and why.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
 /// A panic as the hook announced it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panic {
@@ -87,8 +96,8 @@ pub enum Piece {
     Panic(Panic),
     /// The place of an output that the bridge holds.
     Show(String),
-    /// The cell ends in a value that is an error, in its words.
-    Error(String),
+    /// The cell ends in a value that is an error.
+    Error(Wrong),
 }
 
 /// Takes text apart at its marks.
@@ -116,9 +125,9 @@ pub fn read(text: &str) -> Vec<Piece> {
                 before.to_owned(),
                 Some(Piece::Show(ticket.trim_end_matches(START).to_owned())),
             )
-        } else if let Some((before, words)) = bare.split_once(ERROR) {
-            let words = words.trim_end_matches(START).replace(NEWLINE, "\n");
-            (before.to_owned(), Some(Piece::Error(words)))
+        } else if let Some((before, announced)) = bare.split_once(ERROR) {
+            let wrong = wrong(announced.trim_end_matches(START));
+            (before.to_owned(), Some(Piece::Error(wrong)))
         } else {
             (line.replace(ENGINE_NOTICE, ""), None)
         };
@@ -128,6 +137,14 @@ pub fn read(text: &str) -> Vec<Piece> {
         pieces.extend(mark);
     }
     pieces
+}
+
+fn wrong(announced: &str) -> Wrong {
+    let (message, hint) = announced.split_once(FIELD).unwrap_or((announced, ""));
+    Wrong {
+        message: message.replace(NEWLINE, "\n"),
+        hint: (!hint.is_empty()).then(|| hint.replace(NEWLINE, "\n")),
+    }
 }
 
 fn panic(announced: &str) -> Option<Panic> {
@@ -189,8 +206,14 @@ mod tests {
 
     #[test]
     fn the_error_that_a_cell_ends_in_is_read_with_its_hint() {
-        let pieces = read("\u{1}katlab:error no trial\u{1e}hint: look\u{1}\n");
-        assert_eq!(pieces, [Piece::Error("no trial\nhint: look".into())]);
+        let wrong = |hint: Option<&str>| {
+            let (message, hint) = ("no\ntrial".to_owned(), hint.map(str::to_owned));
+            [Piece::Error(Wrong { message, hint })]
+        };
+        let pieces = read("\u{1}katlab:error no\u{1e}trial\u{1f}look\u{1}\n");
+        assert_eq!(pieces, wrong(Some("look")));
+        let pieces = read("\u{1}katlab:error no\u{1e}trial\u{1f}\u{1}\n");
+        assert_eq!(pieces, wrong(None));
     }
 
     #[test]

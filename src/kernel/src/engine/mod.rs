@@ -185,7 +185,10 @@ impl Engine {
                     // Without it engines to come build the crate themselves.
                     let _ = tokio::task::spawn_blocking(move || helper.keep(&build)).await;
                 }
-                if code.lines().any(|line| line.trim() == ":clear") {
+                if code
+                    .lines()
+                    .any(|line| crate::cell::word(line) == Some("clear"))
+                {
                     process.equipped.store(false, Ordering::SeqCst);
                     process.program_is_new();
                 }

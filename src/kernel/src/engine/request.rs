@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::interrupt;
 use super::link::{Conversation, Incoming, is_idle};
-use super::marks::{self, Panic, Piece};
+use super::marks::{self, Panic, Piece, Wrong};
 use super::process::Process;
 use super::progress::Progress;
 use crate::event::{Bundle, InputError, Stream};
@@ -175,8 +175,8 @@ pub(super) struct Cell {
     pub(super) errors: Vec<Value>,
     pub(super) marks: (bool, bool),
     pub(super) panic: Option<Panic>,
-    /// The words of the error that the cell ends in.
-    pub(super) error: Option<String>,
+    /// The error that the cell ends in.
+    pub(super) error: Option<Wrong>,
     pub(super) results: usize,
     pub(super) after_panic: bool,
     last_text: Instant,
@@ -271,7 +271,7 @@ impl Cell {
                 (Piece::End, Stream::Stdout) => self.marks.0 = true,
                 (Piece::End, Stream::Stderr) => self.marks.1 = true,
                 (Piece::Panic(panic), _) => self.announce(panic),
-                (Piece::Error(words), _) => self.error = Some(words),
+                (Piece::Error(wrong), _) => self.error = Some(wrong),
                 (Piece::Show(ticket), _) => {
                     if let Some(output) = &self.output {
                         output.flush();

@@ -28,15 +28,12 @@ impl Cell {
         if let Some(first) = self.errors.first() {
             return self.failed(first, cancelled, hinted);
         }
-        if let Some(words) = &self.error {
+        if let Some(error) = &self.error {
             if cancelled {
                 return Ended::Failed(Failure::interrupted("variables are kept"));
             }
-            let (message, hint) = match words.split_once("\nhint: ") {
-                Some((message, hint)) => (message, Some(hint.to_owned())),
-                None => (words.as_str(), None),
-            };
-            return Ended::Failed(Failure::new("Error", message).with_hint(hint));
+            let failure = Failure::new("Error", &error.message);
+            return Ended::Failed(failure.with_hint(error.hint.clone()));
         }
         if reply.content["status"] == "error" {
             return Ended::Failed(Failure::new(

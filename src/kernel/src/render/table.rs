@@ -144,32 +144,29 @@ impl Table {
     fn levelled(&self) -> Cow<'_, Self> {
         let mut levelled = Cow::Borrowed(self);
         for at in 0..self.columns.len() {
-            let number = |row: &Row| {
+            // Each row's number with how many decimals its text has; none where another text stands.
+            let numbers = self.rows.iter().map(|row| {
                 let cell = &row.cells[at];
                 let number = cell.value.as_f64()?;
-                (number_text(number) == cell.text).then_some(number)
-            };
-            let decimals = |row: &Row| {
-                number(row)?;
-                let text = &row.cells[at].text;
-                Some(
-                    text.split_once('.')
-                        .map_or(0, |(_, decimals)| decimals.len()),
-                )
-            };
-            let most = self.rows.iter().filter_map(decimals).max().unwrap_or(0);
-            let exponent = self
+                let decimals = cell.text.split_once('.').map_or(0, |(_, text)| text.len());
+                (number_text(number) == cell.text).then_some((number, decimals))
+            });
+            let numbers: Vec<Option<(f64, usize)>> = numbers.collect();
+            let decimals = numbers.iter().flatten().map(|(_, decimals)| *decimals);
+            let most = decimals.max().unwrap_or(0);
+            let mut texts = self
                 .rows
                 .iter()
-                .any(|row| number(row).is_some() && row.cells[at].text.contains('e'));
+                .map(|row| &row.cells[at].text)
+                .zip(&numbers);
+            let exponent = texts.any(|(text, number)| number.is_some() && text.contains('e'));
             if most == 0 || most > DECIMALS || exponent {
                 continue;
             }
-            for (index, row) in self.rows.iter().enumerate() {
-                let fewer = decimals(row).is_some_and(|have| have < most);
-                if let Some(number) = number(row).filter(|_| fewer) {
+            for (row, number) in numbers.into_iter().enumerate() {
+                if let Some((number, _)) = number.filter(|(_, decimals)| *decimals < most) {
                     // Of the number itself: zeros behind a text that was cut would be made up.
-                    levelled.to_mut().rows[index].cells[at].text = format!("{number:.most$}");
+                    levelled.to_mut().rows[row].cells[at].text = format!("{number:.most$}");
                 }
             }
         }

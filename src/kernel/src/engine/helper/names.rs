@@ -68,13 +68,11 @@ pub fn begun(code: &str, cursor: usize) -> Option<(&'static Name, usize)> {
 /// The name that the cursor is in or behind.
 pub fn at(code: &str, cursor: usize) -> Option<&'static Name> {
     let (before, after) = split(code, cursor);
-    let before = before.strip_suffix('!').unwrap_or(before);
-    let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
-    let end = if code[before.len()..].starts_with('!') {
-        0
-    } else {
-        end
+    let (before, after) = match before.strip_suffix('!') {
+        Some(name) => (name, ""),
+        None => (before, after),
     };
+    let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
     let whole = &code[..before.len() + end];
     let start = whole.trim_end_matches(is_part).len();
     // A cursor before the name asks about something else.

@@ -14,6 +14,9 @@ use crate::jupyter::connection::Connection;
 
 /// How long a slow machine may take to bring the engine up.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(120);
+/// Where the analyser looks for the standard library's source before it looks in the toolchain.
+const LIBRARY: &str = "RUST_SRC_PATH";
+
 /// What the engine needs to know at its start.
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -27,6 +30,15 @@ pub struct Environment {
     pub held: Option<Arc<dyn Held>>,
     /// The crate for the cells.
     pub helper: Helper,
+}
+
+/// When the engine's analyser reads the standard library, which takes most of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// While the engine starts.
+    AtOnce,
+    /// With the first dependency: the analyser reads all anew when there is one more.
+    Later,
 }
 
 /// Why the engine could not be started.
@@ -90,12 +102,27 @@ impl From<std::io::Error> for StartError {
     }
 }
 
-/// The command that starts the engine.
+/// Stands in for the standard library's source below a directory: the analyser takes it for one
+/// without crates, and for none when it is gone. `None` where a person chose another source.
+pub(super) fn empty_library(
+    environment: &Environment,
+    directory: &Path,
+) -> std::io::Result<Option<PathBuf>> {
+    if environment.variables.contains_key(LIBRARY) || std::env::var_os(LIBRARY).is_some() {
+        return Ok(None);
+    }
+    let library = directory.join("library");
+    std::fs::create_dir_all(library.join("core"))?;
+    Ok(Some(library))
+}
+
+/// The command that starts the engine. `library` stands in for the standard library's source.
 pub(super) fn command(
     environment: &Environment,
     toolchain: &Toolchain,
     connection: &Path,
     build: &Path,
+    library: Option<&Path>,
 ) -> tokio::process::Command {
     let mut libraries = vec![toolchain.libraries.clone()];
     if let Some(more) = std::env::var_os("LD_LIBRARY_PATH") {
@@ -120,6 +147,9 @@ pub(super) fn command(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if let Some(library) = library {
+        command.env(LIBRARY, library);
+    }
     if let Some(directory) = &environment.directory {
         command.current_dir(directory);
     }

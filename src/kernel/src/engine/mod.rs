@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::helper::Helper;
-use self::launch::{Environment, StartError};
+use self::launch::{Environment, Library, StartError};
 use self::process::{Held, Process};
 use self::request::{Ended, Shown};
 pub use self::study::Completed;
@@ -146,7 +146,7 @@ impl Engine {
         if !matches!(&*slot, Slot::Absent) {
             return;
         }
-        let mut starting = self.starting(&mut slot);
+        let mut starting = self.starting(&mut slot, helper::is_named(code));
         let (engine, code) = (self.clone(), code.to_owned());
         tokio::spawn(async move {
             if starting.wait_for(Option::is_some).await.is_ok() {
@@ -168,7 +168,7 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
         for _ in 0..2 {
-            let process = self.ensure(output, cancel).await?;
+            let process = self.ensure(code, output, cancel).await?;
             let ended = match self
                 .prepare(&process, code, Shown::Builds(output), cancel)
                 .await
@@ -285,6 +285,7 @@ impl Engine {
     /// The engine, started if need be, with a line in the cell that says so.
     async fn ensure(
         &self,
+        code: &str,
         output: &Output,
         cancel: &CancellationToken,
     ) -> Result<Arc<Process>, Failure> {
@@ -295,7 +296,7 @@ impl Engine {
                 Slot::Ready(process) => process.post_mortem(),
                 Slot::Starting(_) | Slot::Absent => None,
             };
-            (lost, self.starting(&mut slot))
+            (lost, self.starting(&mut slot, helper::is_named(code)))
         };
         let lost = lost.map(|how| {
             format!(
@@ -343,11 +344,11 @@ impl Engine {
     }
 
     /// The start under way, or a new one.
-    fn starting(&self, slot: &mut Slot) -> Starting {
+    fn starting(&self, slot: &mut Slot, with_crate: bool) -> Starting {
         if let Slot::Starting(starting) = slot {
             return starting.clone();
         }
-        let starting = self.begin();
+        let starting = self.begin(with_crate);
         *slot = Slot::Starting(starting.clone());
         starting
     }
@@ -366,14 +367,34 @@ impl Engine {
         outcome
     }
 
-    fn begin(&self) -> Starting {
+    fn begin(&self, with_crate: bool) -> Starting {
         let (sender, receiver) = watch::channel(None);
-        let environment = self.environment().clone();
+        let engine = self.clone();
         tokio::spawn(async move {
-            let outcome = Process::start(&environment).await.map(Arc::new);
+            let outcome = engine.start(with_crate).await;
             let _ = sender.send(Some(outcome));
         });
         receiver
+    }
+
+    /// A new engine; one whose first cell names the crate has it from the start, and its analyser
+    /// reads the standard library once, together with the crate.
+    async fn start(&self, with_crate: bool) -> Result<Arc<Process>, StartError> {
+        let environment = self.environment().clone();
+        if with_crate {
+            let process = Arc::new(Process::start(&environment, Library::Later).await?);
+            let equipped = self
+                .equip(&process, Shown::Nothing, &CancellationToken::new())
+                .await;
+            if equipped.is_ok() {
+                return Ok(process);
+            }
+            // It never read the library. The cell tells what was wrong, on the next one.
+            process.kill();
+        }
+        Ok(Arc::new(
+            Process::start(&environment, Library::AtOnce).await?,
+        ))
     }
 
     /// Hidden cells before a visible one: the panic hook after every start of the program, and
@@ -387,7 +408,7 @@ impl Engine {
     ) -> Result<(), Failure> {
         if helper::is_named(code) && !process.equipped.load(Ordering::SeqCst) {
             match self.equip(process, shown, cancel).await {
-                Ok(()) => process.equipped.store(true, Ordering::SeqCst),
+                Ok(()) => {}
                 Err(failure)
                     if failure.name == crate::failure::INTERRUPTED || !process.is_alive() =>
                 {
@@ -448,6 +469,7 @@ impl Engine {
         let ended = self.run(process, &code, shown, cancel).await;
         self.settle(process, ended)?;
         process.hooked.store(true, Ordering::SeqCst);
+        process.equipped.store(true, Ordering::SeqCst);
         Ok(())
     }
 

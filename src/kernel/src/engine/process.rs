@@ -16,7 +16,7 @@ use zeromq::util::PeerIdentity;
 use zeromq::{DealerSocket, Socket, SocketOptions, SubSocket};
 
 use super::descendants::{self, Snapshot};
-use super::launch::{self, Environment, START_LIMIT, StartError};
+use super::launch::{self, Environment, Library, START_LIMIT, StartError};
 use super::link::{self, Conversation, Incoming, Routes, is_idle};
 use super::log::{self, Log};
 use super::toolchain::{self, Toolchain};
@@ -62,16 +62,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts an engine and waits until it answers.
+    /// Starts an engine and waits until it answers; with [`Library::Later`] it infers no types
+    /// before it has a dependency.
     ///
     /// # Errors
     /// When the machine lacks a toolchain, or the engine ends or stays silent.
-    pub async fn start(environment: &Environment) -> Result<Self, StartError> {
+    pub async fn start(environment: &Environment, library: Library) -> Result<Self, StartError> {
         let toolchain = toolchain::find().await?;
         let mut last = None;
         // Ports are chosen before the engine binds them, so another program may get in between.
         for _ in 0..3 {
-            match Self::attempt(environment, &toolchain).await {
+            match Self::attempt(environment, &toolchain, library).await {
                 Err(StartError::Ended { exit, log }) if log.contains("in use") => {
                     last = Some(StartError::Ended { exit, log });
                 }
@@ -81,7 +82,11 @@ impl Process {
         Err(last.unwrap_or_else(|| StartError::System("no free ports".to_owned())))
     }
 
-    async fn attempt(environment: &Environment, toolchain: &Toolchain) -> Result<Self, StartError> {
+    async fn attempt(
+        environment: &Environment,
+        toolchain: &Toolchain,
+        library: Library,
+    ) -> Result<Self, StartError> {
         let directory = scratch::directory("rust")?;
         let connection = launch::free_connection()?;
         let file = directory.path().join("connection.json");
@@ -93,7 +98,12 @@ impl Process {
         std::fs::create_dir(&build)?;
         let (helper, place) = (environment.helper.clone(), build.clone());
         let _ = tokio::task::spawn_blocking(move || helper.restore(&place)).await;
-        let mut child = launch::command(environment, toolchain, &file, &build).spawn()?;
+        let library = match library {
+            Library::AtOnce => None,
+            Library::Later => launch::empty_library(environment, directory.path())?,
+        };
+        let mut child =
+            launch::command(environment, toolchain, &file, &build, library.as_deref()).spawn()?;
         let pid = child
             .id()
             .and_then(|pid| i32::try_from(pid).ok())
@@ -146,11 +156,12 @@ impl Process {
         };
         let deadline = Instant::now() + START_LIMIT;
         let queues = [shell_queue, control_queue, stdin_queue];
-        let linked = process.link(&connection, queues, deadline).await;
-        match linked {
-            Ok(()) => process.greet(deadline).await.map(|()| process),
-            Err(error) => Err(error),
+        process.link(&connection, queues, deadline).await?;
+        process.greet(deadline).await?;
+        if let Some(library) = library {
+            std::fs::remove_dir_all(library)?;
         }
+        Ok(process)
     }
 
     /// Connects the sockets; output first, so that nothing is missed.

@@ -314,7 +314,7 @@ mod tests {
                 let read: Vec<(String, String)> = reader
                     .text(line.as_bytes())
                     .into_iter()
-                    .map(|row| (row.name, row.value))
+                    .map(|row| (row.name.to_string(), row.value.to_string()))
                     .collect();
                 let found: Vec<(String, String)> = trial
                     .line(line)

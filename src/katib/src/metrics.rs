@@ -17,25 +17,30 @@ use crate::types::{
     FileFormat, Metric, MetricsCollectorSpec, ObjectiveSpec, Observation, StrategyType,
 };
 use serde_json::Value;
+use smol_str::SmolStr;
 
 mod text;
 
 pub use text::TextReader;
 
-/// One reported value.
+/// One reported value. Its texts are short ones of which a log has millions: they are held in place, or shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricRow {
     /// When, RFC 3339, as it was written; the year 1 when nothing was written.
-    pub time: String,
+    pub time: SmolStr,
     /// The metric.
-    pub name: String,
+    pub name: SmolStr,
     /// The value, as it was written.
-    pub value: String,
+    pub value: SmolStr,
 }
 
 impl MetricRow {
     /// A row.
-    pub fn new(time: impl Into<String>, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn new(
+        time: impl Into<SmolStr>,
+        name: impl Into<SmolStr>,
+        value: impl Into<SmolStr>,
+    ) -> Self {
         Self {
             time: time.into(),
             name: name.into(),
@@ -230,8 +235,8 @@ pub fn observe(objective: &ObjectiveSpec, rows: &[MetricRow]) -> Result<Observat
         let mut newest: Option<(Instant, &str)> = None;
         for row in rows.iter().filter(|row| row.name == strategy.name) {
             let time = time::parse(&row.time).ok_or_else(|| MetricsError::Time {
-                metric: row.name.clone(),
-                time: row.time.clone(),
+                metric: row.name.to_string(),
+                time: row.time.to_string(),
             })?;
             if newest.is_none_or(|(before, _)| time >= before) {
                 newest = Some((time, &row.value));

@@ -1,8 +1,11 @@
 //! Values in lines of text.
 
+use std::borrow::Cow;
+
 use aho_corasick::{AhoCorasick, MatchKind};
 use memchr::{memchr, memrchr};
 use regex::Regex;
+use smol_str::SmolStr;
 
 use super::{MetricRow, MetricsError};
 use crate::names::{DEFAULT_FILTER, ZERO_TIME};
@@ -14,7 +17,7 @@ use crate::types::ObjectiveSpec;
 #[derive(Clone, Debug)]
 pub struct TextReader {
     filters: Vec<Filter>,
-    names: Vec<String>,
+    names: Vec<SmolStr>,
     /// All names at once: most lines of a log have none of them, and to see that costs much less
     /// than a filter. Where it cannot be made, every line is read.
     any_name: Option<AhoCorasick>,
@@ -34,10 +37,10 @@ impl TextReader {
                 .map(|filter| Filter::new(filter))
                 .collect::<Result<_, _>>()?
         };
-        let names: Vec<String> = objective.metric_names().map(str::to_owned).collect();
+        let names: Vec<SmolStr> = objective.metric_names().map(SmolStr::new).collect();
         let any_name = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostFirst)
-            .build(&names);
+            .build(names.iter().map(SmolStr::as_str));
         Ok(Self {
             filters,
             names,
@@ -48,7 +51,12 @@ impl TextReader {
     /// The values on all lines of a text. It is searched as a whole, which is much faster than line
     /// by line. Bytes that are no UTF-8 are read as U+FFFD.
     pub fn text(&self, text: &[u8]) -> Vec<MetricRow> {
-        let text = &*String::from_utf8_lossy(text);
+        // The standard library's lossy reading takes a byte at a time, also where there is nothing to lose.
+        let text = match std::str::from_utf8(text) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(text),
+        };
+        let text = &*text;
         let bytes = text.as_bytes();
         let (mut rows, mut start) = (Vec::new(), 0);
         while let Some(at) = self.next_name(&bytes[start..]) {
@@ -73,15 +81,13 @@ impl TextReader {
     }
 
     fn read(&self, line: &str, rows: &mut Vec<MetricRow>) {
-        let time = line
-            .split_once(' ')
-            .map(|(first, _)| first)
-            .filter(|first| time::parse(first).is_some())
-            .unwrap_or(ZERO_TIME);
+        let first = memchr(b' ', line.as_bytes()).map(|end| &line[..end]);
+        let time = first.filter(|first| time::parse(first).is_some());
+        let time = SmolStr::new(time.unwrap_or(ZERO_TIME));
         for filter in &self.filters {
             filter.each(line, |name, value| {
-                if self.names.iter().any(|wanted| wanted == name) {
-                    rows.push(MetricRow::new(time, name, value));
+                if let Some(name) = self.names.iter().find(|wanted| *wanted == name) {
+                    rows.push(MetricRow::new(time.clone(), name.clone(), value));
                 }
             });
         }

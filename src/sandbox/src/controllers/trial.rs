@@ -483,8 +483,8 @@ async fn report_unavailable(
     let row = Row {
         // A time that does not parse would be a mistake of ours: the year 1 does.
         time: row.time.parse().unwrap_or(Timestamp::UNIX_EPOCH),
-        metric: row.name,
-        value: row.value,
+        metric: row.name.into(),
+        value: row.value.into(),
     };
     // Once, even if we are stopped before the trial's status says so.
     let (namespace, name) = (trial.namespace(), trial.name());

@@ -382,7 +382,7 @@ fn row(row: MetricRow) -> Option<Row> {
     let time = row.time.parse().ok().or_else(zero)?;
     Some(Row {
         time,
-        metric: row.name,
-        value: row.value,
+        metric: row.name.into(),
+        value: row.value.into(),
     })
 }

@@ -82,7 +82,7 @@ impl Runtime {
         // Unlike a file, a page cannot be read again from its beginning.
         let source = format!("{container}:{}", Uuid::new_v4());
         let mut sheet = Sheet::new(&subject.trial);
-        let mut last: HashMap<String, String> = HashMap::new();
+        let mut last = HashMap::new();
         let mut pause = FIRST;
         loop {
             match timeout(PATIENCE, endpoint.read(address)).await {

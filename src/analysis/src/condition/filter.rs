@@ -64,9 +64,29 @@ impl Filter {
     pub fn holds<'a>(&self, row: &impl Fn(usize) -> Datum<'a>) -> bool {
         self.0.holds(row)
     }
+
+    /// The words that columns of text are to equal, in lower case, with their columns.
+    pub fn words(&self) -> Vec<(usize, &str)> {
+        let mut words = Vec::new();
+        self.0.words(&mut words);
+        words
+    }
 }
 
 impl Test {
+    fn words<'t>(&'t self, words: &mut Vec<(usize, &'t str)>) {
+        match self {
+            Self::Both(left, right) | Self::Either(left, right) => {
+                left.words(words);
+                right.words(words);
+            }
+            Self::Compare(column, Sign::Equal, Against::Literal(literal, Kind::Text)) => {
+                words.push((*column, &literal.text));
+            }
+            Self::Not(_) | Self::Compare(..) => {}
+        }
+    }
+
     fn holds<'a>(&self, row: &impl Fn(usize) -> Datum<'a>) -> bool {
         match self {
             Self::Both(left, right) => left.holds(row) && right.holds(row),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use katlab_analysis::condition::{Complaint, Condition};
+use katlab_analysis::condition::{Complaint, Condition, Filter};
 use serde_json::Value;
 
 use super::table::{Cell, Column, Row, Table};
@@ -92,7 +92,13 @@ pub struct ListArgs {
     )]
     pub columns: Vec<String>,
     /// Show at most this many rows; without it, of a table of more than 200 rows the first and last 100
-    #[arg(long, value_name = "N", help_heading = "List")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = rows_wanted,
+        help_heading = "List"
+    )]
     pub limit: Option<usize>,
     /// Write the list to a file instead: .csv, .parquet, .json, .yaml or .txt
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "List")]
@@ -136,13 +142,39 @@ impl ListArgs {
     /// When a condition makes no sense for these rows.
     pub fn filter(&self, rows: &impl Rows) -> Result<Vec<usize>, MagicError> {
         let mut kept: Vec<usize> = (0..rows.count()).collect();
-        for text in &self.conditions {
-            let filter = Condition::parse(text)
-                .and_then(|condition| condition.bind(&Named(rows)))
-                .map_err(|complaint| refused(text, complaint))?;
+        for filter in self.filters(rows) {
+            let filter = filter?;
             kept.retain(|row| filter.holds(&|column| columns::datum(rows.key(*row, column))));
         }
         Ok(kept)
+    }
+
+    /// The conditions, bound to the columns of the rows.
+    fn filters<'r>(
+        &'r self,
+        rows: &'r impl Rows,
+    ) -> impl Iterator<Item = Result<Filter, MagicError>> + 'r {
+        self.conditions.iter().map(|text| {
+            Condition::parse(text)
+                .and_then(|condition| condition.bind(&Named(rows)))
+                .map_err(|complaint| refused(text, complaint))
+        })
+    }
+
+    /// What conditions that hold for no row may have meant: the words that no row has in their column.
+    fn never(&self, rows: &impl Rows) -> String {
+        let mut all = String::new();
+        for filter in self.filters(rows).flatten() {
+            for (column, word) in filter.words() {
+                if let Some(meant) = columns::meant(rows, column, word) {
+                    all += &format!(
+                        "; {} is never `{word}`: {meant}",
+                        rows.columns()[column].key
+                    );
+                }
+            }
+        }
+        all
     }
 
     /// The rows that these flags want, in their order, by their numbers: filtered and sorted.
@@ -207,10 +239,12 @@ impl ListArgs {
         } else {
             (0 < all && all < total).then(|| format!("{all} of {total} satisfy --where"))
         };
+        let is_none = all == 0 && total > 0;
+        let never = is_none.then(|| self.never(&rows));
         let mut table = rows.into_table(&chosen, format.shows_objects());
         table.footer.extend(footer);
-        if all == 0 && total > 0 {
-            table.empty = format!("none of the {total} rows satisfies --where");
+        if let Some(never) = never {
+            table.empty = format!("none of the {total} rows satisfies --where{never}");
         } else if chosen.is_empty() && all > 0 {
             table.empty = "no rows, as --limit has it".to_owned();
         }
@@ -310,6 +344,11 @@ impl ListArgs {
             Format::Table | Format::Wide => table.plain(),
         })
     }
+}
+
+fn rows_wanted(text: &str) -> Result<usize, &'static str> {
+    text.parse()
+        .map_err(|_| "it is the number of rows to show, such as 20")
 }
 
 /// The names of a list with commas, behind which there may be spaces.

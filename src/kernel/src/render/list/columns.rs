@@ -1,6 +1,7 @@
 //! The columns of a list by their names, and what they hold.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use katlab_analysis::condition::{Columns, Datum, Kind};
 use serde_json::Value;
@@ -8,6 +9,9 @@ use serde_json::Value;
 use super::rows::Rows;
 use crate::magics::{MagicError, nearest};
 use crate::render::table::{Column, Key, Measure};
+
+/// So many values of a column can be told one by one.
+const FEW: usize = 8;
 
 /// Where a column is.
 ///
@@ -72,6 +76,26 @@ fn position(columns: &[Column], name: &str) -> Result<usize, String> {
                 None => all,
             }
         })
+}
+
+/// What was meant by a word, in lower case, that no row has in a column; `None` where a row has it.
+pub(super) fn meant(rows: &impl Rows, column: usize, word: &str) -> Option<String> {
+    let values: BTreeSet<String> = (0..rows.count())
+        .filter_map(|row| match datum(rows.key(row, column)) {
+            Datum::Text(text) => Some(text.into_owned()),
+            Datum::Empty | Datum::Number(_) => None,
+        })
+        .collect();
+    if values.iter().any(|value| value.to_lowercase() == word) {
+        return None;
+    }
+    if let Some(near) = nearest::to(word, values.iter().map(String::as_str)).first() {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    (1..=FEW).contains(&values.len()).then(|| {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        format!("its values are {}", values.join(", "))
+    })
 }
 
 /// The number that a text such as `nan` or `-inf` stands for.

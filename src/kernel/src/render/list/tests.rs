@@ -205,6 +205,26 @@ fn columns_are_chosen_and_rows_are_cut() {
 }
 
 #[test]
+fn words_that_no_row_has_are_told_with_what_was_meant() {
+    for (condition, words) in [
+        (
+            "status = Succeded",
+            "; status is never `succeded`: did you mean `Succeeded`?",
+        ),
+        (
+            "status in (Pending, Running) and accuracy > 1",
+            "; status is never `pending`: its values are Running, Succeeded",
+        ),
+        ("status = Running and accuracy > 0.9", ""),
+        ("not status = Succeded and accuracy > 1", ""),
+    ] {
+        let table = arranged(&["--where", condition]).unwrap();
+        let expected = format!("none of the 3 rows satisfies --where{words}");
+        assert_eq!(table.empty, expected, "{condition}");
+    }
+}
+
+#[test]
 fn a_list_says_how_many_rows_of_how_many_it_shows() {
     for (line, words) in [
         (

@@ -1,6 +1,6 @@
 //! What lasts from cell to cell: settings, the working directory, the clients, what `:use` chose.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +34,7 @@ struct State {
     directory: PathBuf,
     learned: HashSet<String>,
     sandbox: Vec<Option<std::time::SystemTime>>,
+    columns: HashMap<&'static str, Vec<String>>,
 }
 
 impl Session {
@@ -57,6 +58,7 @@ impl Session {
                 directory,
                 learned: HashSet::new(),
                 sandbox: Vec::new(),
+                columns: HashMap::new(),
             }),
         };
         session.learn_secrets();
@@ -187,6 +189,16 @@ impl Session {
             .unwrap_or_default();
         names.extend(self.implied().into_iter().map(|(name, _)| name.to_owned()));
         names
+    }
+
+    /// Keeps the columns of the list that a magic made last.
+    pub fn listed(&self, magic: &'static str, columns: Vec<String>) {
+        self.lock().columns.insert(magic, columns);
+    }
+
+    /// The columns of the list that a magic made last.
+    pub fn columns(&self, magic: &str) -> Vec<String> {
+        self.lock().columns.get(magic).cloned().unwrap_or_default()
     }
 
     /// The error for a setting that there is not.

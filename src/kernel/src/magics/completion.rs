@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use clap::builder::PossibleValue;
 use clap::{Arg, Command, ValueHint};
 
 use super::{Entry, MAGICS, find, help, line};
 use crate::event::Bundle;
 use crate::session::Session;
+
+mod columns;
 
 /// One thing that could stand at the cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,7 +189,8 @@ fn arguments(
             .get_arguments()
             .find(|arg| names_option(arg, option))
     {
-        return (values(session, entry, arg, value), option.len() + 1);
+        let (values, at) = values(session, entry, arg, value);
+        return (values, option.len() + 1 + at);
     }
     // `--output js`
     if let Some(last) = finished
@@ -196,7 +200,7 @@ fn arguments(
             .get_arguments()
             .find(|arg| names_option(arg, last) && takes_value(arg))
     {
-        return (values(session, entry, arg, typed), 0);
+        return values(session, entry, arg, typed);
     }
     if typed.starts_with('-') {
         return (options(&command, finished, typed), 0);
@@ -226,7 +230,7 @@ fn arguments(
         .get(count)
         .or_else(|| positionals.last().filter(many));
     match positional {
-        Some(arg) => (values(session, entry, arg, typed), 0),
+        Some(arg) => values(session, entry, arg, typed),
         None if typed.is_empty() => (options(&command, finished, typed), 0),
         None => (Vec::new(), 0),
     }
@@ -257,40 +261,44 @@ fn options(command: &Command, finished: &[String], typed: &str) -> Vec<Match> {
         .collect()
 }
 
-fn values(session: &Session, entry: &Entry, arg: &Arg, typed: &str) -> Vec<Match> {
+/// What could stand as the value of an argument, and where in the typed part of it that begins.
+fn values(session: &Session, entry: &Entry, arg: &Arg, typed: &str) -> (Vec<Match>, usize) {
     let possible = arg.get_possible_values();
+    let value = |text: String, help: Option<String>| Match {
+        text,
+        kind: "value",
+        help: help.unwrap_or_default(),
+    };
     if !possible.is_empty() {
-        return possible
+        let possible = possible
             .iter()
-            .filter(|value| value.get_name().starts_with(typed))
-            .map(|value| Match {
-                text: value.get_name().to_owned(),
-                kind: "value",
-                help: value
-                    .get_help()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-            })
-            .collect();
+            .filter(|one| one.get_name().starts_with(typed));
+        let help = |one: &PossibleValue| one.get_help().map(ToString::to_string);
+        return (
+            possible
+                .map(|one| value(one.get_name().to_owned(), help(one)))
+                .collect(),
+            0,
+        );
+    }
+    if let Some((columns, at)) = columns::of_list(session, entry.name, arg.get_id().as_str(), typed)
+    {
+        return (
+            columns.into_iter().map(|text| value(text, None)).collect(),
+            at,
+        );
     }
     let candidates = (entry.candidates)(arg.get_id().as_str(), session);
     if !candidates.is_empty() {
-        let matching = candidates
-            .into_iter()
-            .filter(|value| value.starts_with(typed));
-        return matching
-            .map(|text| Match {
-                text,
-                kind: "value",
-                help: String::new(),
-            })
-            .collect();
+        let matching = candidates.into_iter().filter(|one| one.starts_with(typed));
+        return (matching.map(|text| value(text, None)).collect(), 0);
     }
-    match arg.get_value_hint() {
+    let paths = match arg.get_value_hint() {
         ValueHint::AnyPath | ValueHint::FilePath => paths(session, typed, false),
         ValueHint::DirPath => paths(session, typed, true),
         _ => Vec::new(),
-    }
+    };
+    (paths, 0)
 }
 
 fn paths(session: &Session, typed: &str, directories: bool) -> Vec<Match> {

@@ -85,6 +85,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// The rest of the cell, for magics that take it.
     pub body: Option<String>,
+    /// The magic's name; none outside of one.
+    pub magic: &'static str,
     /// The arguments that stand in the cell as they are, without a `$NAME` in them.
     pub written: Vec<String>,
     /// Where a magic puts what it found when a Rust variable takes it, in place of showing it.
@@ -106,6 +108,7 @@ impl Context {
             output,
             cancel,
             body,
+            magic: "",
             written: Vec::new(),
             taker: None,
         }
@@ -130,6 +133,8 @@ impl Context {
     /// When a flag names a column that is not there, a condition makes no sense, or the file cannot be
     /// written.
     pub fn list(&self, rows: impl Rows, list: &ListArgs) -> Result<(), MagicError> {
+        let columns = rows.columns().iter().map(|column| column.key.clone());
+        self.session.listed(self.magic, columns.collect());
         let Some(path) = &list.save else {
             self.output.show(list.render(rows)?);
             return Ok(());
@@ -278,6 +283,7 @@ async fn run_line(line: &str, ctx: &Context) -> Result<(), MagicError> {
         pieces.all(|piece| matches!(piece, line::Piece::Text(_)))
     });
     let ctx = Context {
+        magic: entry.name,
         written: plain.map(line::Word::raw).collect(),
         ..ctx.clone()
     };

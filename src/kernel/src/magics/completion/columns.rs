@@ -1,0 +1,94 @@
+//! Columns of a list behind the flags that name them.
+
+use crate::session::Session;
+
+/// What may stand in a bare word of a line.
+fn is_bare(text: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:@%+".contains(c);
+    !text.is_empty() && text.chars().all(is_plain)
+}
+
+/// The columns that could be meant at the end of a flag's value, and where in it they begin; `None` where the
+/// flag names no columns. They are those of the list that this magic made last.
+pub(super) fn of_list(
+    session: &Session,
+    magic: &str,
+    flag: &str,
+    typed: &str,
+) -> Option<(Vec<String>, usize)> {
+    let at = match flag {
+        "sort" | "columns" => {
+            let at = typed.rfind(',').map_or(0, |comma| comma + 1);
+            at + typed[at..]
+                .chars()
+                .take_while(|c| "'\" ".contains(*c))
+                .count()
+        }
+        "conditions" => word_start(typed),
+        _ => return None,
+    };
+    let begun = typed[at..].trim_start_matches('`');
+    let columns = session.columns(magic);
+    let found = |begun: &str| -> Vec<String> {
+        let columns = columns.iter().filter(|column| column.starts_with(begun));
+        match flag {
+            "conditions" => columns.map(|column| quoted(column)).collect(),
+            _ => columns.filter(|column| is_bare(column)).cloned().collect(),
+        }
+    };
+    let names = found(begun);
+    // Largest first; a column may begin with a minus sign itself.
+    match begun.strip_prefix('-') {
+        Some(rest) if flag == "sort" && names.is_empty() => Some((found(rest), at + 1)),
+        _ => Some((names, at)),
+    }
+}
+
+/// Where the last word of a condition begins.
+fn word_start(typed: &str) -> usize {
+    let is_column = |c: char| c.is_alphanumeric() || "_-./".contains(c);
+    let before = typed.trim_end_matches(is_column);
+    // The beginning of a column that stands in backticks.
+    before.strip_suffix('`').map_or(before.len(), str::len)
+}
+
+/// A column as it stands in a condition.
+fn quoted(column: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    match column.chars().all(is_plain) {
+        true => column.to_owned(),
+        false => format!("`{column}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::magics::tests::session;
+
+    fn completed(flag: &str, typed: &str) -> Option<(Vec<String>, usize)> {
+        let (_home, session) = session();
+        let columns = ["name", "status", "--lr", "accuracy", "val loss"];
+        session.listed("trials", columns.map(str::to_owned).to_vec());
+        of_list(&session, "trials", flag, typed)
+    }
+
+    #[test]
+    fn columns_are_completed_where_a_flag_names_them() {
+        for (flag, typed, names, at) in [
+            ("sort", "", &["name", "status", "--lr", "accuracy"][..], 0),
+            ("sort", "-acc", &["accuracy"], 1),
+            ("sort", "--", &["--lr"], 0),
+            ("sort", "name,-st", &["status"], 6),
+            ("columns", "name, ac", &["accuracy"], 6),
+            ("conditions", "'accuracy > 0.9 and st", &["status"], 20),
+            ("conditions", "'va", &["`val loss`"], 1),
+            ("conditions", "'`va", &["`val loss`"], 1),
+            ("conditions", "'accuracy > 1 and zz", &[], 18),
+        ] {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(completed(flag, typed), Some((names, at)), "{flag} {typed}");
+        }
+        assert_eq!(completed("save", ""), None);
+    }
+}

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
-pub use self::names::{Name, at, begun, behind};
+pub use self::names::{Name, at, begun, behind, named};
 
 const MANIFEST: &str = "[package]\nname = \"katlab\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\npath = \"lib.rs\"\n\n[workspace]\n";
 

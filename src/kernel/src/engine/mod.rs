@@ -9,6 +9,7 @@ pub mod helper;
 pub mod marks;
 pub mod process;
 
+mod advice;
 mod descendants;
 
 mod interrupt;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+use super::advice;
 use super::marks::Panic;
 use super::process::first_time;
 use super::request::{Cell, Ended};
@@ -136,6 +137,10 @@ impl Cell {
                  written out; `!rustup component add rust-src` and a restart of the kernel make them inferred"
                     .to_owned(),
             );
+        }
+        let is_equipped = self.process.equipped.load(Ordering::SeqCst);
+        if let Some(advice) = advice::of(&message, &traceback.join("\n"), is_equipped) {
+            traceback.push(format!("hint: {advice}"));
         }
         let message = match self.errors.len() {
             1 => message,

@@ -87,6 +87,12 @@ pub fn at(code: &str, cursor: usize) -> Option<&'static Name> {
     }
 }
 
+/// The name at the root of the crate that is this word; of a macro with its exclamation mark.
+pub fn named(word: &str) -> Option<&'static str> {
+    let found = NAMES.iter().find(|name| name.word() == word)?;
+    Some(&found.name)
+}
+
 /// A path into the crate: `katlab::Plot::hi`.
 struct Path<'c> {
     /// The type or module behind the crate.

@@ -281,6 +281,22 @@ def test_an_engine_uses_what_an_earlier_one_built_of_the_crate(katlab_bin, tmp_p
         wait_for(lambda: list(built.glob("*/built/katlab-*/*/debug/deps/*.rlib")))
 
 
+def test_a_first_cell_that_names_the_crate_knows_the_standard_library(katlab_bin, tmp_path):
+    with Kernel(tmp_path / "home", cwd=tmp_path) as kernel:
+        kernel.run('let missing = katlab::env("NO_SUCH").is_err(); let names = vec![String::from("a")];')
+        assert kernel.run('let lengths: Vec<_> = names.iter().map(|name| name.len()).collect(); lengths').result == "[1]"
+        assert "write `katlab::Plot`" in kernel.fails("Plot::history()").shown
+
+
+def test_without_the_crate_a_cell_that_names_it_says_why_and_others_work(katlab_bin, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/cells").write_text("in the way")
+    with Kernel(tmp_path / "home", cwd=tmp_path) as kernel:
+        assert "could not be unpacked" in kernel.fails('katlab::env("NO_SUCH")').shown
+        kernel.run('let names = vec![String::from("a")];')
+        assert kernel.run("names.len()").result == "1"
+
+
 def test_an_interrupted_compile_keeps_variables(warm):
     warm.run("let before: i32 = 11;")
     engine = engine_of(warm)

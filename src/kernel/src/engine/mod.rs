@@ -147,7 +147,7 @@ impl Engine {
         if !matches!(&*slot, Slot::Absent) {
             return;
         }
-        let mut starting = self.starting(&mut slot, helper::is_named(code));
+        let mut starting = self.starting(&mut slot, code, None);
         let (engine, code) = (self.clone(), code.to_owned());
         tokio::spawn(async move {
             if starting.wait_for(Option::is_some).await.is_ok() {
@@ -297,7 +297,7 @@ impl Engine {
                 Slot::Ready(process) => process.post_mortem(),
                 Slot::Starting(_) | Slot::Absent => None,
             };
-            (lost, self.starting(&mut slot, helper::is_named(code)))
+            (lost, self.starting(&mut slot, code, Some(output)))
         };
         let lost = lost.map(|how| {
             format!(
@@ -345,11 +345,11 @@ impl Engine {
     }
 
     /// The start under way, or a new one.
-    fn starting(&self, slot: &mut Slot, with_crate: bool) -> Starting {
+    fn starting(&self, slot: &mut Slot, code: &str, output: Option<&Output>) -> Starting {
         if let Slot::Starting(starting) = slot {
             return starting.clone();
         }
-        let starting = self.begin(with_crate);
+        let starting = self.begin(helper::is_named(code), output.cloned());
         *slot = Slot::Starting(starting.clone());
         starting
     }
@@ -368,11 +368,11 @@ impl Engine {
         outcome
     }
 
-    fn begin(&self, with_crate: bool) -> Starting {
+    fn begin(&self, with_crate: bool, output: Option<Output>) -> Starting {
         let (sender, receiver) = watch::channel(None);
         let engine = self.clone();
         tokio::spawn(async move {
-            let outcome = engine.start(with_crate).await;
+            let outcome = engine.start(with_crate, output.as_ref()).await;
             let _ = sender.send(Some(outcome));
         });
         receiver
@@ -380,13 +380,16 @@ impl Engine {
 
     /// A new engine; one whose first cell names the crate has it from the start, and its analyser
     /// reads the standard library once, together with the crate.
-    async fn start(&self, with_crate: bool) -> Result<Arc<Process>, StartError> {
+    async fn start(
+        &self,
+        with_crate: bool,
+        output: Option<&Output>,
+    ) -> Result<Arc<Process>, StartError> {
         let environment = self.environment().clone();
         if with_crate {
             let process = Arc::new(Process::start(&environment, Library::Later).await?);
-            let equipped = self
-                .equip(&process, Shown::Nothing, &CancellationToken::new())
-                .await;
+            let shown = output.map_or(Shown::Nothing, Shown::Builds);
+            let equipped = self.equip(&process, shown, &CancellationToken::new()).await;
             if equipped.is_ok() {
                 return Ok(process);
             }

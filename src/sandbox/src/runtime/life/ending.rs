@@ -1,18 +1,25 @@
 //! The end of a pod: asked to stop, killed when its time is over, taken off the engine and out of the API.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use bollard::query_parameters::StopContainerOptionsBuilder;
 use futures::future::join_all;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 use tokio::sync::watch;
 
 use crate::runtime::container::{Found, found, label};
-use crate::runtime::status::State;
+use crate::runtime::status::{State, View};
 use crate::runtime::{ENGINE_PAUSE, Error, pause, remove_containers, remove_volumes};
 
 use super::{Life, News, Which};
+
+/// How long the logs of containers that ended by themselves can be asked for after that, although
+/// their pod is deleted: a node takes about as long to remove one, and whoever follows the logs of
+/// short pods counts on it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Life {
     pub(super) fn grace(&self) -> i64 {
@@ -103,9 +110,14 @@ impl Life {
         tokio::select! {
             () = async {
                 let stopped = self.stop_containers(grace).await;
-                if stopped > 0 && !gone {
+                if gone {
+                    return;
+                }
+                if stopped > 0 {
                     self.look_again().await;
                     self.publish().await;
+                } else {
+                    self.last_words().await;
                 }
             } => {}
             // Deleted by force in the meantime: nothing is left to be patient for.
@@ -138,6 +150,29 @@ impl Life {
                 Err(error) => tracing::warn!(%error, pod = self.full_name(), "removing the pod"),
             }
             tokio::time::sleep(ENGINE_PAUSE).await;
+        }
+    }
+
+    /// Leaves the logs of containers that have just ended where they can be asked for.
+    async fn last_words(&self) {
+        let ended = {
+            let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+            let ended = |view: &View| match &view.state {
+                State::Terminated(termination) => termination.finished,
+                State::Waiting { .. } | State::Running { .. } => None,
+            };
+            report.main.iter().filter_map(ended).max()
+        };
+        let ago = ended.and_then(|ended| Duration::try_from(Timestamp::now() - ended).ok());
+        let left = ago.and_then(|ago| LAST_WORDS.checked_sub(ago));
+        if let Some(left) = left {
+            drop(
+                self.seat
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(),
+            );
+            tokio::time::sleep(left).await;
         }
     }
 

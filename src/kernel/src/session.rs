@@ -1,6 +1,6 @@
 //! What lasts from cell to cell: settings, the working directory, the clients, what `:use` chose.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,7 +34,17 @@ struct State {
     directory: PathBuf,
     learned: HashSet<String>,
     sandbox: Vec<Option<std::time::SystemTime>>,
-    columns: HashMap<&'static str, Vec<String>>,
+    lists: HashMap<&'static str, Listed>,
+    experiments: BTreeSet<String>,
+}
+
+/// What the list that a magic made last had.
+#[derive(Clone, Default)]
+pub struct Listed {
+    /// The keys of its columns.
+    pub columns: Vec<String>,
+    /// What its first column has, of so many rows as a person looks through.
+    pub names: Vec<String>,
 }
 
 impl Session {
@@ -58,7 +68,8 @@ impl Session {
                 directory,
                 learned: HashSet::new(),
                 sandbox: Vec::new(),
-                columns: HashMap::new(),
+                lists: HashMap::new(),
+                experiments: BTreeSet::new(),
             }),
         };
         session.learn_secrets();
@@ -191,14 +202,24 @@ impl Session {
         names
     }
 
-    /// Keeps the columns of the list that a magic made last.
-    pub fn listed(&self, magic: &'static str, columns: Vec<String>) {
-        self.lock().columns.insert(magic, columns);
+    /// Keeps what the list that a magic has made had.
+    pub fn note_list(&self, magic: &'static str, list: Listed) {
+        self.lock().lists.insert(magic, list);
     }
 
-    /// The columns of the list that a magic made last.
-    pub fn columns(&self, magic: &str) -> Vec<String> {
-        self.lock().columns.get(magic).cloned().unwrap_or_default()
+    /// What the list that a magic made last had.
+    pub fn listed(&self, magic: &str) -> Listed {
+        self.lock().lists.get(magic).cloned().unwrap_or_default()
+    }
+
+    /// Notes an experiment that a cell had to do with.
+    pub fn note_experiment(&self, name: &str) {
+        self.lock().experiments.insert(name.to_owned());
+    }
+
+    /// The experiments that cells had to do with.
+    pub fn experiments(&self) -> Vec<String> {
+        self.lock().experiments.iter().cloned().collect()
     }
 
     /// The error for a setting that there is not.

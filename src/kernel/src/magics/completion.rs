@@ -10,6 +10,7 @@ use crate::event::Bundle;
 use crate::session::Session;
 
 mod columns;
+mod names;
 
 /// One thing that could stand at the cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,7 +289,8 @@ fn values(session: &Session, entry: &Entry, arg: &Arg, typed: &str) -> (Vec<Matc
             at,
         );
     }
-    let candidates = (entry.candidates)(arg.get_id().as_str(), session);
+    let mut candidates = (entry.candidates)(arg.get_id().as_str(), session);
+    candidates.extend(names::of(session, entry, arg));
     if !candidates.is_empty() {
         let matching = candidates.into_iter().filter(|one| one.starts_with(typed));
         return (matching.map(|text| value(text, None)).collect(), 0);

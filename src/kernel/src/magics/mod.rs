@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Sink;
 use crate::output::Output;
 use crate::render::counted;
-use crate::render::list::{ListArgs, Rows};
+use crate::render::list::{self, ListArgs, Rows};
 use crate::session::Session;
 
 pub mod analysis;
@@ -133,8 +133,7 @@ impl Context {
     /// When a flag names a column that is not there, a condition makes no sense, or the file cannot be
     /// written.
     pub fn list(&self, rows: impl Rows, list: &ListArgs) -> Result<(), MagicError> {
-        let columns = rows.columns().iter().map(|column| column.key.clone());
-        self.session.listed(self.magic, columns.collect());
+        self.session.note_list(self.magic, list::noted(&rows));
         let Some(path) = &list.save else {
             self.output.show(list.render(rows)?);
             return Ok(());

@@ -11,6 +11,7 @@ use super::{age, counted};
 use crate::event::Bundle;
 use crate::magics::{MagicError, line};
 use crate::redaction::Redactor;
+use crate::session::Listed;
 
 mod columns;
 mod order;
@@ -23,6 +24,8 @@ pub use rows::Rows;
 const END: usize = 100;
 /// More bytes of CSV, JSON or YAML are for a file.
 const LONGEST: usize = 2 << 20;
+/// So many names are completed.
+const LOOKED_THROUGH: usize = 1000;
 /// So many rows that stand out are shown wherever they are.
 const MARKED: usize = 10;
 
@@ -343,6 +346,17 @@ impl ListArgs {
             Format::Name => table.names(),
             Format::Table | Format::Wide => table.plain(),
         })
+    }
+}
+
+/// What of a list may be completed in the cells that follow.
+pub fn noted(rows: &impl Rows) -> Listed {
+    let columns = rows.columns().iter().map(|column| column.key.clone());
+    let first = (0..rows.count().min(LOOKED_THROUGH)).filter(|_| !rows.columns().is_empty());
+    let names = first.filter_map(|row| rows.key(row, 0).value.as_str().map(str::to_owned));
+    Listed {
+        columns: columns.collect(),
+        names: names.collect(),
     }
 }
 

@@ -139,6 +139,7 @@ impl Context {
     /// Follows an experiment in the background from now on, to its end, and keeps what its trials print and
     /// report. Goes on when the cell is interrupted.
     pub fn keep(&self, cluster: &Cluster, name: &str) {
+        self.session.note_experiment(name);
         let store = match self.session.kept() {
             Ok(store) if store.limit() > 0 => store,
             Ok(_) => return,

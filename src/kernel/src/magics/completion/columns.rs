@@ -28,7 +28,7 @@ pub(super) fn of_list(
         _ => return None,
     };
     let begun = typed[at..].trim_start_matches('`');
-    let columns = session.columns(magic);
+    let columns = session.listed(magic).columns;
     let found = |begun: &str| -> Vec<String> {
         let columns = columns.iter().filter(|column| column.starts_with(begun));
         match flag {
@@ -65,11 +65,16 @@ fn quoted(column: &str) -> String {
 mod tests {
     use super::*;
     use crate::magics::tests::session;
+    use crate::session::Listed;
 
     fn completed(flag: &str, typed: &str) -> Option<(Vec<String>, usize)> {
         let (_home, session) = session();
         let columns = ["name", "status", "--lr", "accuracy", "val loss"];
-        session.listed("trials", columns.map(str::to_owned).to_vec());
+        let listed = Listed {
+            columns: columns.map(str::to_owned).to_vec(),
+            ..Listed::default()
+        };
+        session.note_list("trials", listed);
         of_list(&session, "trials", flag, typed)
     }
 

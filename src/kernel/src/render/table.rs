@@ -252,13 +252,21 @@ impl Table {
             Align::Left => CELL_LEFT,
             Align::Right => CELL_RIGHT,
         };
-        let head_style = |align: Align| format!("{};{RULE}", style(align));
+        // `--learning_rate` would be broken behind its dashes.
+        let head_style = |column: &Column| {
+            let nowrap = if column.title.contains(' ') {
+                ""
+            } else {
+                ";white-space:nowrap"
+            };
+            format!("{}{nowrap};{RULE}", style(column.align))
+        };
         let blank = marks.then(|| html::element("th", &[("style", RULE)], &Html::default()));
         let header = self.columns.iter().map(|column| {
             let hover = column.hover.as_deref().unwrap_or_default();
             html::text_element(
                 "th",
-                &[("style", &head_style(column.align)), ("title", hover)],
+                &[("style", &head_style(column)), ("title", hover)],
                 &column.title,
             )
         });

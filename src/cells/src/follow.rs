@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn an_event_is_a_sentence() {
-        let trial = r#"{"name":"a-1","status":"Succeeded","parameters":{},"metrics":{},"objective":0.97,"best":false}"#;
+        let trial = r#"{"name":"a-1","status":"Succeeded","reason":"","message":"","parameters":{},"metrics":{},
+            "observed":{},"objective":0.97,"best":false}"#;
         for (kind, sentence) in [
             ("started", "trial a-1 has started"),
             ("ended", "trial a-1 has ended: Succeeded, 0.97"),

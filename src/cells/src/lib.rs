@@ -36,7 +36,9 @@ pub use plot::{Figure, Plot};
 #[doc(hidden)]
 pub use shown::Shown;
 pub use table::{Table, ToCell};
-pub use trials::{Experiment, Experiments, MetricPoint, MetricPoints, Trial, Trials, Value};
+pub use trials::{
+    Experiment, Experiments, MetricPoint, MetricPoints, Observed, Time, Trial, Trials, Value,
+};
 
 use std::time::Duration;
 
@@ -111,12 +113,13 @@ pub fn experiments() -> Result<Experiments> {
     Experiments::from_json(&answer)
 }
 
-/// The whole observation log of a trial: every value of every metric with its time, in order.
+/// The whole observation log of a trial of the cluster, which is named or given: every value of every metric
+/// with its step and time, in order. Of an export's trials it is had by [`Trials::metrics`].
 ///
 /// # Errors
 /// No trial of that name, or as [`trials`].
-pub fn metrics(trial: &str) -> Result<MetricPoints> {
-    let answer = bridge::call("metrics", &[("trial", trial)])?;
+pub fn metrics(trial: impl AsRef<str>) -> Result<MetricPoints> {
+    let answer = bridge::call("metrics", &[("trial", trial.as_ref())])?;
     MetricPoints::from_json(&answer)
 }
 

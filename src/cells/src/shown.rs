@@ -12,13 +12,38 @@ pub trait Shown {
     /// Shows it.
     #[doc(hidden)]
     fn evcxr_display(&self);
+
+    /// Shows it as what is in a variant of this name.
+    #[doc(hidden)]
+    fn within(&self, variant: &str) {
+        let _ = variant;
+        self.evcxr_display();
+    }
 }
+
+/// Where any trait has a method of this name, rustc wants to know which of the number types a number
+/// without a suffix is; where it is one of them all, it is as without the crate.
+macro_rules! numbers_as_they_are {
+    ($($number:ty)*) => {$(
+        impl Shown for $number {
+            fn evcxr_display(&self) {
+                plain(&format!("{self:?}"));
+            }
+
+            fn within(&self, variant: &str) {
+                plain(&format!("{variant}({self:?})"));
+            }
+        }
+    )*};
+}
+
+numbers_as_they_are! { i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 }
 
 /// What succeeded shows itself; an error ends the cell, as with `?`.
 impl<T: Shown> Shown for Result<T, Error> {
     fn evcxr_display(&self) {
         match self {
-            Ok(value) => value.evcxr_display(),
+            Ok(value) => value.within("Ok"),
             Err(error) => error.evcxr_display(),
         }
     }
@@ -27,7 +52,7 @@ impl<T: Shown> Shown for Result<T, Error> {
 impl<T: Shown> Shown for Option<T> {
     fn evcxr_display(&self) {
         match self {
-            Some(value) => value.evcxr_display(),
+            Some(value) => value.within("Some"),
             None => plain("None"),
         }
     }
@@ -36,6 +61,10 @@ impl<T: Shown> Shown for Option<T> {
 impl<T: Shown + ?Sized> Shown for &T {
     fn evcxr_display(&self) {
         (**self).evcxr_display();
+    }
+
+    fn within(&self, variant: &str) {
+        (**self).within(variant);
     }
 }
 

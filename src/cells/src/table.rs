@@ -142,22 +142,20 @@ impl Table {
     /// The table as HTML: escaped, without script or style sheets. The classes keep MathJax from
     /// taking the text between two dollar signs for a formula.
     pub fn to_html(&self) -> String {
-        let align = |column| {
-            if self.is_numeric(column) {
-                "right"
-            } else {
-                "left"
-            }
-        };
+        let aligns: Vec<&str> = (0..self.titles.len())
+            .map(|column| match self.is_numeric(column) {
+                true => "right",
+                false => "left",
+            })
+            .collect();
         let cells = |row: &[String], tag: &str| -> String {
-            let cell = |(column, text): (usize, &String)| {
+            let cell = |(text, align): (&String, &&str)| {
                 format!(
-                    "<{tag} style=\"text-align:{}\">{}</{tag}>",
-                    align(column),
+                    "<{tag} style=\"text-align:{align}\">{}</{tag}>",
                     escape(text)
                 )
             };
-            row.iter().enumerate().map(cell).collect()
+            row.iter().zip(&aligns).map(cell).collect()
         };
         let rows: String = self
             .rows
@@ -171,12 +169,34 @@ impl Table {
     }
 }
 
+/// Of a table of more than twice as many rows a cell shows so many from each end, as lists do.
+const END: usize = 100;
+
+impl Table {
+    /// What a cell shows of a long table; `None` for all of it.
+    fn ends(&self) -> Option<Self> {
+        let left_out = self
+            .rows
+            .len()
+            .checked_sub(2 * END)
+            .filter(|more| *more > 0)?;
+        let mut ends = Self::new(self.titles.iter().cloned());
+        let (first, last) = (&self.rows[..END], &self.rows[END + left_out..]);
+        first.iter().for_each(|row| ends.push(row.clone()));
+        ends.push(vec![format!("… {left_out} more")]);
+        last.iter().for_each(|row| ends.push(row.clone()));
+        Some(ends)
+    }
+}
+
 impl Shown for Table {
     fn evcxr_display(&self) {
-        plain(&self.to_string());
+        let ends = self.ends();
+        let shown = ends.as_ref().unwrap_or(self);
+        plain(&shown.to_string());
         println!(
             "EVCXR_BEGIN_CONTENT text/html\n{}\nEVCXR_END_CONTENT",
-            self.to_html()
+            shown.to_html()
         );
     }
 }
@@ -193,13 +213,16 @@ impl fmt::Display for Table {
                 cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
             })
             .collect();
+        let numeric: Vec<bool> = (0..widths.len())
+            .map(|column| self.is_numeric(column))
+            .collect();
         for (index, row) in [&self.titles].into_iter().chain(&self.rows).enumerate() {
             let cells = row
                 .iter()
                 .zip(&widths)
                 .enumerate()
                 .map(|(column, (cell, width))| {
-                    if self.is_numeric(column) {
+                    if numeric[column] {
                         format!("{cell:>width$}")
                     } else {
                         format!("{cell:<width$}")
@@ -239,6 +262,17 @@ mod tests {
         table.push(vec!["a".into(), "1".into()]);
         table.push(vec!["b".into(), "10.5".into()]);
         assert_eq!(table.to_string(), "name  value\na         1\nb      10.5");
+    }
+
+    #[test]
+    fn a_cell_shows_the_ends_of_a_long_table() {
+        let mut table = Table::new(["n".to_owned()]);
+        (0..200).for_each(|n| table.push(vec![n.to_string()]));
+        assert_eq!(table.ends(), None);
+        table.push(vec!["200".to_owned()]);
+        let ends = table.ends().unwrap();
+        assert_eq!(ends.rows.len(), 201);
+        assert_eq!(ends.rows[99..102], [["99"], ["… 1 more"], ["101"]]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Experiments, trials and their metrics as values.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::bridge;
@@ -60,9 +61,93 @@ pub struct Trial {
     pub is_best: bool,
     /// Time from start to end in seconds; `None` while it runs
     pub seconds: Option<f64>,
+    /// When it was made
+    pub created: Option<Time>,
+    /// When it started; `None` before that
+    pub started: Option<Time>,
+    /// When it ended; `None` while it runs
+    pub ended: Option<Time>,
+    /// Why it has its status, as one word; may be empty
+    pub reason: String,
+    /// Why, in a sentence; may be empty
+    pub message: String,
+    /// What was observed of each metric over the whole trial
+    pub observed: Vec<(String, Observed)>,
+}
+
+/// The smallest, greatest and last value of a metric in one trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The smallest
+    pub min: Option<f64>,
+    /// The greatest
+    pub max: Option<f64>,
+    /// The last one, which may be text
+    pub latest: Option<Value>,
+}
+
+impl Observed {
+    fn from_json(json: &Json) -> Result<Self> {
+        let latest = json.get("latest").filter(|latest| **latest != Json::Null);
+        Ok(Self {
+            min: json.get("min").and_then(Json::number),
+            max: json.get("max").and_then(Json::number),
+            latest: latest.map(Value::from_json).transpose()?,
+        })
+    }
+}
+
+/// A point in time; written as RFC 3339.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Time {
+    #[doc(hidden)]
+    pub text: String,
+    #[doc(hidden)]
+    pub unix: f64,
+}
+
+impl Time {
+    /// Seconds since 1970.
+    pub fn unix(&self) -> f64 {
+        self.unix
+    }
+
+    /// Seconds from an earlier one to this one.
+    pub fn since(&self, earlier: &Time) -> f64 {
+        self.unix - earlier.unix
+    }
+
+    /// `None` where there is no time.
+    fn from_json(json: &Json, member: &str) -> Result<Option<Self>> {
+        match json.get(member) {
+            None | Some(Json::Null) => Ok(None),
+            Some(time) => Ok(Some(Self {
+                text: text(time, "text")?,
+                unix: time.get("unix").and_then(Json::number).unwrap_or_default(),
+            })),
+        }
+    }
+}
+
+impl PartialOrd for Time {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        self.unix.partial_cmp(&other.unix)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text)
+    }
 }
 
 impl Trial {
+    /// What was observed of a metric over the whole trial: `t.observed("loss")?.min`.
+    pub fn observed(&self, metric: &str) -> Option<&Observed> {
+        let found = self.observed.iter().find(|(name, _)| name == metric);
+        found.map(|(_, observed)| observed)
+    }
+
     /// A parameter as a number; with or without the leading dashes of its name.
     pub fn parameter(&self, name: &str) -> Option<f64> {
         find(&self.parameters, name)?.number()
@@ -90,6 +175,21 @@ impl Trial {
         if let Some(seconds) = self.seconds {
             table.push(vec!["seconds".to_owned(), seconds.to_string()]);
         }
+        let times = [
+            ("created", &self.created),
+            ("started", &self.started),
+            ("ended", &self.ended),
+        ];
+        for (name, time) in times {
+            if let Some(time) = time {
+                table.push(vec![name.to_owned(), time.to_string()]);
+            }
+        }
+        for (name, why) in [("reason", &self.reason), ("message", &self.message)] {
+            if !why.is_empty() {
+                table.push(vec![name.to_owned(), why.clone()]);
+            }
+        }
         table
     }
 
@@ -97,12 +197,25 @@ impl Trial {
         Ok(Self {
             name: text(json, "name")?,
             status: text(json, "status")?,
-            parameters: pairs(json, "parameters")?,
-            metrics: pairs(json, "metrics")?,
+            parameters: members(json, "parameters", Value::from_json)?,
+            metrics: members(json, "metrics", Value::from_json)?,
             objective: json.get("objective").and_then(Json::number),
             is_best: json.get("best") == Some(&Json::Bool(true)),
             seconds: json.get("seconds").and_then(Json::number),
+            created: Time::from_json(json, "created")?,
+            started: Time::from_json(json, "started")?,
+            ended: Time::from_json(json, "ended")?,
+            reason: text(json, "reason")?,
+            message: text(json, "message")?,
+            observed: members(json, "observed", Observed::from_json)?,
         })
+    }
+}
+
+/// Whatever takes the name of a trial takes the trial as well.
+impl AsRef<str> for Trial {
+    fn as_ref(&self) -> &str {
+        &self.name
     }
 }
 
@@ -131,11 +244,15 @@ pub(crate) fn text(json: &Json, member: &str) -> Result<String> {
         .to_owned())
 }
 
-fn pairs(json: &Json, member: &str) -> Result<Vec<(String, Value)>> {
+fn members<T>(
+    json: &Json,
+    member: &str,
+    read: impl Fn(&Json) -> Result<T>,
+) -> Result<Vec<(String, T)>> {
     match json.get(member) {
         Some(Json::Object(members)) => members
             .iter()
-            .map(|(name, value)| Ok((name.clone(), Value::from_json(value)?)))
+            .map(|(name, value)| Ok((name.clone(), read(value)?)))
             .collect(),
         _ => Err(Error::missing(member)),
     }
@@ -240,9 +357,9 @@ impl Trials {
     ///
     /// # Errors
     /// No trial of that name, or as [`trials`](crate::trials()).
-    pub fn metrics(&self, trial: &str) -> Result<MetricPoints> {
+    pub fn metrics(&self, trial: impl AsRef<str>) -> Result<MetricPoints> {
         let mut arguments = self.source.arguments();
-        arguments.push(("trial", trial));
+        arguments.push(("trial", trial.as_ref()));
         MetricPoints::from_json(&bridge::call("metrics", &arguments)?)
     }
 
@@ -423,8 +540,10 @@ pub struct MetricPoint {
     pub metric: String,
     /// Its value
     pub value: Value,
-    /// When it was written, RFC 3339; empty for a line without a time
-    pub time: String,
+    /// The how manieth value of its metric this is, from 1
+    pub step: usize,
+    /// When it was written; `None` for a line without a time
+    pub time: Option<Time>,
 }
 
 /// The observation log of one trial; behaves as a slice of [`MetricPoint`].
@@ -442,11 +561,16 @@ impl MetricPoints {
     }
 
     pub(crate) fn from_json(json: &Json) -> Result<Self> {
+        let mut steps: HashMap<String, usize> = HashMap::new();
         let point = |json: &Json| -> Result<MetricPoint> {
+            let metric = text(json, "metric")?;
+            let step = steps.entry(metric.clone()).or_default();
+            *step += 1;
             Ok(MetricPoint {
-                metric: text(json, "metric")?,
                 value: Value::from_json(json.get("value").ok_or_else(|| Error::missing("value"))?)?,
-                time: text(json, "time")?,
+                step: *step,
+                time: Time::from_json(json, "time")?,
+                metric,
             })
         };
         json.items()?
@@ -459,11 +583,12 @@ impl MetricPoints {
 
 impl Shown for MetricPoints {
     fn evcxr_display(&self) {
-        let mut table = Table::new(["time", "metric", "value"].map(String::from));
+        let mut table = Table::new(["time", "metric", "step", "value"].map(String::from));
         for point in &self.0 {
             table.push(vec![
-                point.time.clone(),
+                point.time.as_ref().map(Time::to_string).unwrap_or_default(),
                 point.metric.clone(),
+                point.step.to_string(),
                 point.value.to_string(),
             ]);
         }
@@ -517,9 +642,13 @@ mod tests {
     fn two_trials() -> Trials {
         let text = r#"{"experiment":"digits","namespace":"lab","from":"","trials":[
             {"name":"a","status":"Succeeded","parameters":{"--lr":0.1,"opt":"sgd"},"metrics":{"accuracy":0.9},
-             "objective":0.9,"best":false,"seconds":2},
+             "objective":0.9,"best":false,"seconds":2,"reason":"","message":"",
+             "started":{"text":"2026-01-01T00:00:00Z","unix":1767225600},
+             "ended":{"text":"2026-01-01T00:00:02Z","unix":1767225602},
+             "observed":{"accuracy":{"min":0.5,"max":0.9,"latest":0.8}}},
             {"name":"b","status":"Succeeded","parameters":{"--lr":0.0123456789,"opt":"adam"},
-             "metrics":{"accuracy":0.95},"objective":0.95,"best":true,"seconds":3}]}"#;
+             "metrics":{"accuracy":0.95},"objective":0.95,"best":true,"seconds":3,
+             "reason":"TrialSucceeded","message":"","observed":{}}]}"#;
         Trials::from_json(&Json::parse(text).unwrap()).unwrap()
     }
 
@@ -529,6 +658,22 @@ mod tests {
         assert_eq!(trials[0].parameter("lr"), Some(0.1));
         assert_eq!(trials[0].parameter("--lr"), Some(0.1));
         assert_eq!(trials[0].parameter_text("opt").as_deref(), Some("sgd"));
+    }
+
+    #[test]
+    fn times_are_typed_and_metrics_known_from_end_to_end() {
+        let trials = two_trials();
+        let first = &trials[0];
+        let (started, ended) = (first.started.clone().unwrap(), first.ended.clone().unwrap());
+        assert!(started < ended);
+        assert_eq!(ended.since(&started), 2.0);
+        assert_eq!(ended.to_string(), "2026-01-01T00:00:02Z");
+        assert_eq!(first.observed("accuracy").unwrap().max, Some(0.9));
+        let log = r#"[{"metric":"loss","value":2,"time":null},{"metric":"accuracy","value":0.5,"time":null},
+            {"metric":"loss","value":1,"time":{"text":"2026-01-01T00:00:02Z","unix":1767225602}}]"#;
+        let points = MetricPoints::from_json(&Json::parse(log).unwrap()).unwrap();
+        let steps: Vec<usize> = points.iter().map(|point| point.step).collect();
+        assert_eq!(steps, [1, 1, 2]);
     }
 
     #[test]
@@ -571,7 +716,7 @@ mod tests {
     fn a_trial_and_an_experiment_show_all_that_is_known_of_them() {
         assert_eq!(
             two_trials()[1].table().to_string(),
-            "trial     ★ b\nstatus    Succeeded\nlr        0.0123456789\nopt       adam\naccuracy  0.95\nseconds   3"
+            "trial     ★ b\nstatus    Succeeded\nlr        0.0123456789\nopt       adam\naccuracy  0.95\nseconds   3\nreason    TrialSucceeded"
         );
         let text = r#"[{"name":"digits","namespace":"lab","status":"Running","objective":"accuracy","goal":0.99,
             "trials":3,"succeeded":2,"failed":1,"message":""}]"#;

@@ -80,8 +80,7 @@ pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, Mag
             };
             let point = |point: &Point| {
                 let value = point.value.as_ref().map_or(json!("unavailable"), value_json);
-                let time = point.time.map_or(String::new(), |time| time.to_string());
-                json!({ "metric": point.metric, "value": value, "time": time })
+                json!({ "metric": point.metric, "value": value, "time": point.time.map(time_json) })
             };
             Ok(points.iter().map(point).collect())
         }
@@ -127,6 +126,10 @@ fn logged(source: Source, trial: &str) -> Result<Vec<Point>, MagicError> {
     Ok(source.exported_metrics()?.remove(trial).unwrap_or_default())
 }
 
+fn time_json(time: Timestamp) -> Json {
+    json!({ "text": time.to_string(), "unix": time.as_millisecond() as f64 / 1000.0 })
+}
+
 fn value_json(value: &Value) -> Json {
     match value {
         Value::Int(number) => json!(number),
@@ -158,6 +161,15 @@ pub(super) fn trial_json(trial: &TrialRow, metric: &str) -> Json {
         .iter()
         .filter_map(|metric| Some((metric.name.clone(), value_json(metric.value.as_ref()?))))
         .collect();
+    let of = |value: &Option<Value>| value.as_ref().map(value_json);
+    let observed: Map<String, Json> = trial
+        .metrics
+        .iter()
+        .map(|metric| {
+            let ends = json!({"min": of(&metric.min), "max": of(&metric.max), "latest": of(&metric.latest)});
+            (metric.name.clone(), ends)
+        })
+        .collect();
     let seconds = trial
         .ended
         .and_then(|ended| Some(ended.duration_since(trial.started?).as_secs_f64()));
@@ -169,6 +181,12 @@ pub(super) fn trial_json(trial: &TrialRow, metric: &str) -> Json {
         "objective": trial.metric(metric).and_then(Value::number),
         "best": trial.best,
         "seconds": seconds,
+        "created": trial.created.map(time_json),
+        "started": trial.started.map(time_json),
+        "ended": trial.ended.map(time_json),
+        "reason": trial.reason,
+        "message": trial.message,
+        "observed": observed,
     })
 }
 

@@ -13,6 +13,7 @@ use katlab_lab::settings::is_secret_name;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
+use crate::bound::Bounded;
 use crate::bridge::Bridge;
 use crate::cell::{self, Grammar, Part, Verb};
 use crate::engine::{Engine, WhenBusy, commands};
@@ -85,6 +86,7 @@ impl Interpreter {
         cancel: &CancellationToken,
         when_busy: WhenBusy,
     ) -> Result<(), Failure> {
+        let sink = Arc::new(Bounded::new(sink));
         let context = Context::new(self.session.clone(), sink, cancel.clone(), None);
         let notice = self
             .notice

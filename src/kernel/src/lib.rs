@@ -6,6 +6,7 @@
 //!
 //! [`interpreter`] runs a cell on a [`session`]; [`jupyter`] and [`run`] are the two front doors.
 
+mod bound;
 pub mod bridge;
 pub mod cell;
 pub mod cli;

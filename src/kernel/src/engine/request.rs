@@ -25,6 +25,9 @@ const QUIET: Duration = Duration::from_millis(30);
 /// How long a stream's end mark is waited for.
 const MARK_LIMIT: Duration = Duration::from_secs(2);
 
+/// What the program of the cells says before it lists the calls that led to its end.
+const CRASHES: [&str; 3] = ["Segmentation fault.", "Illegal instruction.", "Bus error."];
+
 /// How a cell ended.
 pub enum Ended {
     /// As it should.
@@ -184,6 +187,8 @@ pub(super) struct Cell {
     pub(super) denied: Arc<AtomicBool>,
     seen: bool,
     printed: bool,
+    /// The program told of a crash: what follows on stderr are the engine's own calls.
+    crashed: bool,
 }
 
 impl Cell {
@@ -205,6 +210,7 @@ impl Cell {
             denied: Arc::default(),
             seen: false,
             printed: false,
+            crashed: false,
         }
     }
 
@@ -265,6 +271,12 @@ impl Cell {
     fn text(&mut self, stream: Stream, text: &str) {
         self.last_text = Instant::now();
         self.printed = true;
+        if stream == Stream::Stderr {
+            if self.crashed {
+                return;
+            }
+            self.crashed = CRASHES.contains(&text.trim_end());
+        }
         for piece in marks::read(text) {
             match (piece, stream) {
                 (Piece::Text(text), _) => self.print(stream, text),

@@ -148,12 +148,10 @@ static ROOT: LazyLock<Name> = LazyLock::new(|| Name {
 static NAMES: LazyLock<Vec<Name>> = LazyLock::new(|| {
     let lib = source("lib");
     let mut names: Vec<Name> = items(lib);
-    for (module, again) in lib.lines().filter_map(|line| {
-        line.strip_prefix("pub use ")?
-            .trim_end_matches(';')
-            .split_once("::")
-    }) {
-        let wanted: Vec<&str> = again.trim_matches(['{', '}']).split(", ").collect();
+    let exported = lib.split("\npub use ").skip(1);
+    for (module, again) in exported.filter_map(|rest| rest.split(';').next()?.split_once("::")) {
+        let again = again.trim_matches(['{', '}']);
+        let wanted: Vec<&str> = again.split(',').map(str::trim).collect();
         let there = items(source(module)).into_iter();
         names.extend(there.filter(|item| wanted.contains(&item.name.as_str())));
     }

@@ -61,7 +61,9 @@ pub struct Archive {
     pub provenance: Option<Provenance>,
     /// What each trial printed.
     pub logs: BTreeMap<String, String>,
-    /// What could not be had, and why.
+    /// The trials that printed what could not be had: their pods are gone or have not started.
+    pub without_log: Vec<String>,
+    /// What else could not be had, and why.
     pub missing: Vec<String>,
 }
 
@@ -179,24 +181,20 @@ pub async fn collect(cluster: &Cluster, name: &str) -> cluster::Result<Archive> 
     }
     let mut asked = futures::stream::iter(names)
         .map(|trial| async move {
-            let target = logs::find(cluster, namespace, &trial, None).await?;
-            let lines = logs::read(cluster, &target, Extent::default()).await?;
-            Ok::<_, cluster::Error>((trial, lines.join("\n")))
+            let log = async {
+                let target = logs::find(cluster, namespace, &trial, None).await?;
+                logs::read(cluster, &target, Extent::default()).await
+            };
+            (log.await, trial)
         })
         .buffer_unordered(AT_ONCE);
-    let mut without = 0;
-    while let Some(log) = asked.next().await {
+    while let Some((log, trial)) = asked.next().await {
         match log {
-            Ok((trial, text)) => drop(archive.logs.insert(trial, text)),
-            Err(_) => without += 1,
+            Ok(lines) => drop(archive.logs.insert(trial, lines.join("\n"))),
+            Err(_) => archive.without_log.push(trial),
         }
     }
     drop(asked);
-    if without > 0 {
-        archive.missing.push(format!(
-            "logs of {without} trials, whose pods are gone or have not started"
-        ));
-    }
     Ok(archive)
 }
 

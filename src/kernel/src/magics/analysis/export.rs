@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use katlab_lab::cluster::Cluster;
 use katlab_lab::file;
 use katlab_lab::katib::archive::{self, Archive};
 use katlab_lab::katib::experiments::Summary;
 use katlab_lab::katib::trials::TrialTable;
 use katlab_lab::katib::value::Value;
 
+use crate::magics::kubernetes::logs::kept_log;
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, Magic, MagicError, katib};
 use crate::redaction::Redactor;
@@ -19,7 +21,7 @@ use crate::render::parquet::{self, Values};
 /// Write an experiment and all it left to a folder
 ///
 /// Its manifests, its trials as CSV, Parquet and JSON, every value of its metrics as CSV and Parquet, the
-/// logs of trials whose pods are still there, and in `export.json` the images they ran, by digest, with
+/// logs of trials whose pods are still there or were kept, and in `export.json` the images they ran, by digest, with
 /// the versions of katlab, Kubernetes and Katib. `:trials --from DIR`, `:plot --from DIR` and `:analyze --from DIR` read it
 /// again, with no cluster.
 #[derive(Debug, Parser)]
@@ -58,9 +60,10 @@ impl Magic for Export {
         let folder = ctx.session.resolve(&self.output);
         self.check(&folder)?;
         let cluster = self.place.cluster(ctx).await?;
-        let found = ctx
+        let mut found = ctx
             .or_interrupted(archive::collect(&cluster, &self.name))
             .await?;
+        take_kept_logs(ctx, &cluster, &mut found).await;
         let redactor = ctx.session.redactor();
         let mut files: Vec<(PathBuf, Vec<u8>)> = found
             .files()?
@@ -133,6 +136,26 @@ impl Export {
             .hint("add --yes to replace it"));
         }
         Ok(())
+    }
+}
+
+/// Takes logs of pods that are gone from what katlab kept while they ran.
+async fn take_kept_logs(ctx: &Context, cluster: &Cluster, found: &mut Archive) {
+    let mut without = 0;
+    for trial in std::mem::take(&mut found.without_log) {
+        match kept_log(ctx, cluster, &trial, None).await {
+            Ok(kept) => {
+                let text = Vec::from(kept.lines).join("\n");
+                found.logs.insert(trial, text);
+            }
+            Err(_) => without += 1,
+        }
+    }
+    if without > 0 {
+        found.missing.push(format!(
+            "logs of {}, whose pods are gone or have not started",
+            counted(without, "trial")
+        ));
     }
 }
 

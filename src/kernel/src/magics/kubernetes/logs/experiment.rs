@@ -5,7 +5,7 @@ use katlab_lab::cluster::{Cluster, Error};
 use katlab_lab::katib::trials;
 use katlab_lab::kubernetes::logs::{self, Extent, Line, Lines};
 
-use super::Logs;
+use super::{Logs, kept_log};
 use crate::event::Stream;
 use crate::magics::{Context, MagicError};
 use crate::render::counted;
@@ -40,7 +40,7 @@ impl Logs {
                 (trial.name, log)
             })
             .buffered(AHEAD);
-        let (mut shown, mut without) = (0, Vec::new());
+        let (mut shown, mut kept_of, mut without) = (0, 0, Vec::new());
         let mut why = None;
         while let Some((trial, log)) = ctx
             .or_interrupted(async { Ok::<_, MagicError>(opened.next().await) })
@@ -62,11 +62,27 @@ impl Logs {
                 }
                 // Without a pod that has started there is no log.
                 Err(error @ (Error::Input { .. } | Error::Invalid { .. })) => {
+                    if self.container.is_none()
+                        && let Ok(kept) = kept_log(ctx, cluster, &trial, self.tail).await
+                    {
+                        shown += 1;
+                        kept_of += 1;
+                        for line in kept.lines {
+                            let text = format!("[{trial}] {line}\n");
+                            ctx.output.stream(Stream::Stdout, text);
+                        }
+                        continue;
+                    }
                     without.push(trial);
                     why.get_or_insert(error);
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+        if kept_of > 0 {
+            let logs = counted(kept_of, "log");
+            ctx.output
+                .note(format!("{logs} of pods that are gone, as katlab kept them"));
         }
         match (why, without.as_slice()) {
             (Some(error), _) if shown == 0 => return Err(error.into()),

@@ -47,6 +47,10 @@ def test_pods_experiments_and_kernels_go_and_what_they_taught_stays(lab, kubectl
     log, tail = lab.run(f":logs {trial}", f":logs {trial} --tail 1")
     assert "as katlab kept its log" in log and logs[trial] in log
     assert "begun" not in tail and "accuracy=" in tail
+    together, exported = lab.run(":logs fleeting", ":experiment export fleeting -o exported")
+    assert all(f"[{one}] begun" in together for one in logs) and "4 logs of pods that are gone" in together
+    assert "4 logs of fleeting" in exported and "left out: logs" not in exported
+    assert (lab.directory / f"exported/logs/{trial}.log").read_text().startswith("begun")
     assert "Leave out --deleted" in lab.fails(":trials fleeting --deleted")
 
     # The experiment goes, by a magic or otherwise.

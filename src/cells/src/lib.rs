@@ -18,6 +18,20 @@
 //! cell that hands errors on with `?` ends by itself and its variables stay.
 //!
 //! Outside a katlab notebook every call returns [`Error`] and says so.
+//!
+//! # Clients of one's own
+//!
+//! Every cell has `KUBECONFIG` for the cluster that the magics use, so one line gives a client of kube's for
+//! the very same one:
+//!
+//! ```text
+//! :dep kube = { version = "5", default-features = false, features = ["client", "rustls-tls", "ring"] }
+//! :dep k8s-openapi = { version = "0.29", features = ["latest"] }
+//! let client = kube::Client::try_default().await?;
+//! ```
+//!
+//! The first such cell builds kube, which takes minutes. Use a client in the cell that makes it: what it does
+//! in the background ends with that.
 
 mod bridge;
 mod follow;

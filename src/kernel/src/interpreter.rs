@@ -274,12 +274,6 @@ impl Interpreter {
     /// and the cluster that magics talk to, so that `!kubectl` talks to it as well.
     fn variables(&self) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();
-        if self.session.plan().is_ok_and(|plan| plan.needs_sandbox()) {
-            let kubeconfig = self.session.home().sandbox().join("kubeconfig");
-            if kubeconfig.exists() {
-                variables.insert("KUBECONFIG".to_owned(), kubeconfig.display().to_string());
-            }
-        }
         let implied = self
             .session
             .implied()
@@ -291,6 +285,9 @@ impl Interpreter {
             if !setting.secret {
                 variables.insert(name, setting.value.expose_secret().to_owned());
             }
+        }
+        if let Some(kubeconfig) = self.session.kubeconfig() {
+            variables.insert("KUBECONFIG".to_owned(), kubeconfig);
         }
         variables
     }

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use sha2::{Digest, Sha256};
+
 use super::{Session, sandbox};
 use crate::magics::{Context, MagicError};
 use katlab_lab::cluster::{self, Choice, Cluster, Plan, Source};
 use katlab_lab::docker::Engine;
 use katlab_lab::docker::endpoint::{Surroundings, VARIABLES};
+use katlab_lab::file;
 use katlab_sandbox::lifecycle;
 
 /// What `:use` chose.
@@ -58,6 +61,37 @@ impl Session {
             &chosen.choice,
             &self.surroundings(&chosen),
         )?)
+    }
+
+    /// What `KUBECONFIG` is for programs that are to talk to the cluster that magics talk to; `None` where
+    /// no file describes it.
+    pub fn kubeconfig(&self) -> Option<String> {
+        let (mut files, context) = match self.plan().ok()?.source {
+            Source::Sandbox { kubeconfig } => (vec![kubeconfig], None),
+            Source::Files { paths, context } => (paths, context),
+            Source::ServiceAccount | Source::Settings(_) => return None,
+        };
+        if let Some(context) = context {
+            // Of several files the first one chooses.
+            files.insert(0, self.context_file(&context)?);
+        }
+        files.retain(|file| file.exists());
+        let joined = std::env::join_paths(&files).ok()?;
+        (!files.is_empty()).then(|| joined.to_string_lossy().into_owned())
+    }
+
+    /// A kubeconfig that does nothing but choose a context. One that cannot be written is left out.
+    fn context_file(&self, context: &str) -> Option<PathBuf> {
+        let digest = hex::encode(&Sha256::digest(context)[..8]);
+        let file = self.home().path().join("contexts").join(digest);
+        let name = serde_json::to_string(context).ok()?;
+        let text = format!("apiVersion: v1\nkind: Config\ncurrent-context: {name}\n");
+        if std::fs::read_to_string(&file).is_ok_and(|found| found == text) {
+            return Some(file);
+        }
+        std::fs::create_dir_all(file.parent()?).ok()?;
+        file::replace(&file, text.as_bytes(), 0o600).ok()?;
+        Some(file)
     }
 
     /// The namespace that magics use when the cluster has no opinion.
@@ -208,5 +242,39 @@ impl From<cluster::Error> for MagicError {
 impl From<lifecycle::LifecycleError> for MagicError {
     fn from(error: lifecycle::LifecycleError) -> Self {
         Self::new(error.to_string()).maybe_hint(error.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::magics::tests::session;
+
+    #[test]
+    fn programs_are_given_the_context_that_was_chosen() {
+        use super::{Choice, Chosen};
+        let (folder, session) = session();
+        let file = folder.path().join("config");
+        let context = |name: &str| format!("- name: {name}\n  context: {{cluster: c, user: u}}\n");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: one\ncontexts:\n{}{}",
+            context("one"),
+            context("a: b")
+        );
+        std::fs::write(&file, text).unwrap();
+        let chosen = |context: Option<&str>| Chosen {
+            choice: Choice::Cluster {
+                context: context.map(str::to_owned),
+            },
+            kubeconfig: Some(file.clone()),
+            ..Chosen::default()
+        };
+        session.choose(chosen(None));
+        assert_eq!(session.kubeconfig().unwrap(), file.display().to_string());
+        session.choose(chosen(Some("a: b")));
+        let joined = session.kubeconfig().unwrap();
+        let (first, second) = joined.split_once(':').unwrap();
+        assert_eq!(second, file.display().to_string());
+        let chooses = std::fs::read_to_string(first).unwrap();
+        assert!(chooses.contains("current-context: \"a: b\""), "{chooses}");
     }
 }

@@ -129,6 +129,13 @@ pub(super) async fn get<T: Held>(
     namespace: &str,
     name: &str,
 ) -> Result<T::Plain> {
+    // A server would be asked for something else, or not at all.
+    if name.is_empty() || name.contains(|c: char| c == '/' || c.is_whitespace()) {
+        return Err(Error::Input {
+            what: format!("`{name}` is no name"),
+            reason: "names hold small letters, digits and `-`".to_owned(),
+        });
+    }
     let scope = Scope::from(namespace);
     match api::<T>(cluster, &scope).get(name).await {
         Ok(object) => Ok(object.plain()),

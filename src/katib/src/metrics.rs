@@ -215,7 +215,7 @@ pub fn number(text: &str) -> Option<f64> {
 }
 
 /// Whether a text, by its own words, is no number: `nan`, `inf`, nothing.
-fn is_void(text: &str) -> bool {
+pub(crate) fn is_void(text: &str) -> bool {
     text.is_empty()
         || text == UNAVAILABLE
         || text.parse::<f64>().is_ok_and(|value| !value.is_finite())

@@ -8,6 +8,7 @@ mod collector;
 mod error;
 mod template;
 
+pub(crate) use collector::has_two_groups;
 pub use error::{ErrorKind, FieldError, aggregate};
 
 use crate::names::{

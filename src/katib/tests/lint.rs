@@ -288,6 +288,12 @@ fn every_trap_has_its_rule() {
             "a;b holds a semicolon",
         ),
         (
+            r#""{metricName: ([\\w|-]+), metricValue: ((-?\\d+)(\\.\\d+)?)}""#,
+            r"'(\w+)=(?:[0-9.]+)'",
+            "KL0404",
+            "the filter has fewer than two groups",
+        ),
+        (
             "path: \"/tmp/metrics.log\"",
             "path: \"/app/metrics.log\"",
             "KL0405",
@@ -356,6 +362,25 @@ fn the_tutorials_own_experiment_has_nothing_to_complain_about() {
     let line = "2026-11-24T17:30:00.123456Z {metricName: loss, metricValue: 1.5e-05}";
     let taken = filter.captures(line).unwrap();
     assert_eq!((&taken[1], &taken[2]), ("loss", "1.5e-05"));
+}
+
+#[test]
+fn a_filter_without_groups_is_an_error_for_every_collector_that_uses_one() {
+    let filter = r#""{metricName: ([\\w|-]+), metricValue: ((-?\\d+)(\\.\\d+)?)}""#;
+    let text = with(filter, "abc");
+    for (kind, code) in [("File", "KL0201"), ("StdOut", "KL0404")] {
+        let text = text.replacen("kind: File", &format!("kind: {kind}"), 1);
+        let report = lint(&text, &Options::default());
+        let about: Vec<_> = report
+            .findings
+            .iter()
+            .filter(|one| {
+                one.path.ends_with("metricsFormat[0]") || one.path.ends_with("metricsFormat")
+            })
+            .map(|one| (one.code, one.severity))
+            .collect();
+        assert_eq!(about, [(code, Severity::Error)], "{kind}");
+    }
 }
 
 #[test]

@@ -17,3 +17,4 @@ pub mod reference;
 pub mod registry;
 pub mod settings;
 pub mod tls;
+pub mod words;

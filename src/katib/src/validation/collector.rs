@@ -170,7 +170,7 @@ fn check_filter(filter: &FilterSpec, errors: &mut Vec<FieldError>) {
 }
 
 /// Katib's own test: two pairs of brackets, one after the other, on one line.
-fn has_two_groups(format: &str) -> bool {
+pub(crate) fn has_two_groups(format: &str) -> bool {
     format.lines().any(|line| {
         let mut rest = line;
         ["(", ")", "(", ")"].iter().all(|bracket| {

@@ -4,6 +4,9 @@ mod advice;
 mod archived;
 mod experiment;
 mod facts;
+mod lacks;
+mod log;
+mod manifest;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -129,12 +132,16 @@ impl Diagnosis {
         (whose, lines): (String, &[String]),
         from: &str,
     ) {
-        let objective = trial.spec.objective.as_ref();
         if status == kinds::METRICS_UNAVAILABLE
-            && let Some(objective) = objective.map(|one| &one.objective_metric_name)
-            && let Some(advice) = advice::filter_advice(trial, objective, lines, from)
+            && let Some(told) = log::told(trial, lines, from)
         {
-            self.advice.insert(0, advice);
+            if told.is_all {
+                self.advice.clear();
+            }
+            if let Some(verdict) = told.verdict {
+                self.verdict = verdict;
+            }
+            self.advice.insert(0, told.advice);
         }
         let end = lines[lines.len().saturating_sub(SHOWN)..].to_vec();
         self.log = Some((whose, end));
@@ -148,15 +155,23 @@ impl Diagnosis {
     }
 }
 
-/// Explains a trial or an experiment, whichever has that name.
-pub async fn explain(cluster: &Cluster, namespace: &str, name: &str) -> Result<Diagnosis> {
+/// Explains a trial or an experiment, whichever has that name. `place` is what a magic needs to look in
+/// that namespace, with a blank before: ` -n team-b`, or nothing where it is the chosen one.
+pub async fn explain(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    place: &str,
+) -> Result<Diagnosis> {
     match trials::get(cluster, namespace, name).await {
-        Ok(trial) => of_trial(cluster, namespace, &trial).await,
+        Ok(trial) => of_trial(cluster, namespace, &trial, place).await,
         Err(Error::NotFound {
             action,
             near: like_trials,
         }) => match experiments::get(cluster, namespace, name).await {
-            Ok(experiment) => of_experiment(cluster, namespace, &Summary::of(&experiment)).await,
+            Ok(experiment) => {
+                of_experiment(cluster, namespace, &Summary::of(&experiment), place).await
+            }
             Err(Error::NotFound {
                 near: like_experiments,
                 ..

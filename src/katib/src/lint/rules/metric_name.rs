@@ -2,15 +2,17 @@
 
 use crate::lint::subject::Subject;
 use crate::lint::{Finding, Rule, Severity};
+use crate::names::DEFAULT_FILTER;
 use crate::path::FieldPath;
 use crate::re2;
 use crate::types::{CollectorKind, FileFormat};
+use crate::validation::has_two_groups;
 
 pub(super) const RULE: Rule = Rule {
     code: "KL0404",
     name: "metric-name",
     severity: Severity::Error,
-    what: "Whether the filter can match the metrics' names, and neither holds a semicolon.",
+    what: "Whether the filter can match the metrics' names and values, and holds no semicolon, nor do the names.",
     why: "The default filter reads letters, digits, `_`, `|` and `-`: of `val/acc=0.9` it takes \
           `acc`. Names and filters are handed to the collector joined by semicolons.",
     mend: "Rename the metric, or give a filter whose first group takes the whole name.",
@@ -43,15 +45,34 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
             findings.push(subject.at_value(&RULE, &path, "the filter holds a semicolon"));
         }
         // Katib does not look at StdOut's filters; the collector then crashes.
-        if kind == Some(&CollectorKind::StdOut)
-            && let Err(error) = re2::compile(filter)
-        {
-            findings.push(
+        let is_unread = kind == Some(&CollectorKind::StdOut);
+        match re2::compile(filter) {
+            Err(error) if is_unread => findings.push(
                 subject
                     .at_value(&RULE, &path, error.to_string())
                     .why("Katib accepts the filter unread under StdOut; the collector crashes on it.")
                     .mend("Correct the regular expression."),
-            );
+            ),
+            // Katib counts brackets, and says so itself where there are too few.
+            Ok(regex)
+                if regex.captures_len() < 3
+                    && is_text
+                    && (is_unread || has_two_groups(filter)) =>
+            {
+                findings.push(
+                    subject
+                        .at_value(&RULE, &path, "the filter has fewer than two groups")
+                        .why(
+                            "A collector takes the metric's name from the first group and its value from the \
+                             second: without them nothing is ever read, and every trial ends as MetricsUnavailable.",
+                        )
+                        .mend(format!(
+                            "Put brackets around the name and around the value, as the default filter does: \
+                             {DEFAULT_FILTER}"
+                        )),
+                );
+            }
+            _ => {}
         }
     }
 }

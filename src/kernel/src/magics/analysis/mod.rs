@@ -219,6 +219,15 @@ pub async fn gone(
     Ok(gone.entries)
 }
 
+/// Whether something is kept of an experiment of this name, in the cluster's namespace.
+pub fn is_kept(ctx: &Context, cluster: &Cluster, name: &str) -> bool {
+    let Ok(store) = ctx.session.kept() else {
+        return false;
+    };
+    let here = store.list_of(&kept::identity(cluster), Some(&cluster.namespace));
+    here.iter().any(|entry| entry.index.whose.name == name)
+}
+
 /// An error about an experiment that is not there, with what to do where it was deleted and is kept.
 pub fn kept_instead(
     ctx: &Context,
@@ -228,12 +237,7 @@ pub fn kept_instead(
 ) -> MagicError {
     let is_gone = error.is_not_found();
     let error = MagicError::from(error);
-    let Ok(store) = ctx.session.kept() else {
-        return error;
-    };
-    let here = || store.list_of(&kept::identity(cluster), Some(&cluster.namespace));
-    let is_kept = is_gone && here().iter().any(|entry| entry.index.whose.name == name);
-    if is_kept {
+    if is_gone && is_kept(ctx, cluster, name) {
         error.hint(format!(
             "if it was deleted, --deleted shows what is kept of it: `:trials {name} --deleted`"
         ))

@@ -5,7 +5,7 @@ use katlab_lab::katib::experiments;
 
 use super::{cell, goal, metric_cell};
 use crate::event::Bundle;
-use crate::magics::kubernetes::{NamespaceArgs, quoted};
+use crate::magics::kubernetes::{NamespaceArgs, elsewhere, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
 use crate::render::status::Status;
@@ -41,8 +41,10 @@ impl Magic for Best {
                 MagicError::new(format!("experiment {} has no best trial", self.experiment));
             return Err(if summary.is_completed() {
                 error.hint(format!(
-                    "no trial reported {}; :why {} explains",
-                    summary.objective.metric, self.experiment
+                    "no trial reported {}; :why {}{} explains",
+                    summary.objective.metric,
+                    self.experiment,
+                    elsewhere(ctx, &cluster.namespace).await
                 ))
             } else {
                 error.hint(format!(

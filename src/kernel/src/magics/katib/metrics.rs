@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::stacked;
 use crate::magics::analysis::{SourceArgs, deleted_trial, folder_source, kept_files};
 use crate::magics::kubernetes::quoted;
-use crate::magics::{Context, Magic, MagicError};
+use crate::magics::{Context, Magic, MagicError, nearest};
 use crate::render::captures::{self, Mark, Marked};
 use crate::render::table::{Cell, Column, Table};
 use crate::render::{counted, status::Status};
@@ -79,18 +79,10 @@ impl Magic for Test {
                 "put one around the metric's name and one around its value: (accuracy)=([0-9.]+)",
             ));
         }
-        let mut seen = Seen {
-            trying,
-            names,
-            lines: self.lines,
-            all: 0,
-            with_values: 0,
-            with_misses: 0,
-            tallies: BTreeMap::new(),
-            matched: Vec::new(),
-            missed: Vec::new(),
-            proposal: None,
-        };
+        if let Some(trial) = &trial {
+            note_unknown_metrics(ctx, trial, &names);
+        }
+        let mut seen = Seen::new(trying, names, self.lines);
         let seen = match log {
             Log::File => read_file(path, seen, ctx)
                 .await
@@ -224,6 +216,25 @@ impl Test {
     }
 }
 
+/// Metrics that were asked for and that the trial's experiment does not have.
+fn note_unknown_metrics(ctx: &Context, trial: &Trial, names: &[String]) {
+    let Some(objective) = &trial.spec.objective else {
+        return;
+    };
+    let known: Vec<&str> = objective.metric_names().collect();
+    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+        let near = match nearest::to(name, known.iter().copied()).as_slice() {
+            [] => String::new(),
+            near => format!("; did you mean {}?", near.join(" or ")),
+        };
+        ctx.output.warn(format!(
+            "the experiment of {} has no metric {name}, but {}{near}",
+            trial.metadata.name(),
+            known.join(", ")
+        ));
+    }
+}
+
 /// What a trial printed is not always where its metrics are.
 fn note_where_metrics_are(ctx: &Context, trial: &Trial) {
     let spec = &trial.spec.metrics_collector;
@@ -302,37 +313,88 @@ struct Seen {
     tallies: BTreeMap<String, Tally>,
     matched: Vec<Marked>,
     missed: Vec<Marked>,
+    /// Lines with names that are like a metric's: how many there are, and the first of them.
+    alike: BTreeMap<String, (u64, Vec<Marked>)>,
+    /// By filter and metric the first line that was read.
+    read: BTreeMap<(usize, String), String>,
     proposal: Option<(u64, String)>,
 }
 
 impl Seen {
+    fn new(trying: capture::Trial, names: Vec<String>, lines: usize) -> Self {
+        Self {
+            trying,
+            names,
+            lines,
+            all: 0,
+            with_values: 0,
+            with_misses: 0,
+            tallies: BTreeMap::new(),
+            matched: Vec::new(),
+            missed: Vec::new(),
+            alike: BTreeMap::new(),
+            read: BTreeMap::new(),
+            proposal: None,
+        }
+    }
+
     fn line(&mut self, line: &str) {
         self.all += 1;
         let found = self.trying.line(line);
-        if !found.captures.is_empty() {
+        if found.captures.iter().any(|one| one.is_value(line)) {
             self.with_values += 1;
-            for capture in &found.captures {
-                self.count(&line[capture.name.clone()], &line[capture.value.clone()]);
+            for capture in found.captures.iter().filter(|one| one.is_value(line)) {
+                let name = &line[capture.name.clone()];
+                self.count(name, &line[capture.value.clone()]);
+                self.keep(line, capture.filter, name);
             }
             if self.matched.len() < self.lines {
                 self.matched.push(self.taken(line, &found));
             }
         }
-        if !found.misses.is_empty() {
-            self.with_misses += 1;
-            if self.missed.len() < self.lines {
-                self.missed.push(self.near(line, &found.misses));
+        if found.misses.is_empty() {
+            return;
+        }
+        let alike = found.misses.iter().find_map(|miss| match miss {
+            Miss::Alike { metric, .. } => Some(metric),
+            _ => None,
+        });
+        match alike.filter(|_| !found.misses.iter().any(Miss::is_of_value)) {
+            // Told where the metric itself never comes.
+            Some(metric) => {
+                let marked = self.near(line, &found.misses);
+                let (all, shown) = self.alike.entry(metric.clone()).or_default();
+                *all += 1;
+                if shown.len() < self.lines {
+                    shown.push(marked);
+                }
             }
-            if self.proposal.is_none() && found.captures.is_empty() {
-                let named = self
-                    .names
-                    .iter()
-                    .filter(|name| line.contains(name.as_str()));
-                let filter = named
-                    .filter_map(|name| capture::proposal(line, name))
-                    .next();
-                self.proposal = filter.map(|filter| (self.all, filter));
+            None => {
+                self.with_misses += 1;
+                if self.missed.len() < self.lines {
+                    self.missed.push(self.near(line, &found.misses));
+                }
             }
+        }
+        let is_read = found.captures.iter().any(|one| one.number(line).is_some());
+        if self.proposal.is_none() && !is_read {
+            let named = self
+                .names
+                .iter()
+                .filter(|name| line.contains(name.as_str()));
+            let filter = named
+                .filter_map(|name| capture::proposal(line, name))
+                .next();
+            self.proposal = filter.map(|filter| (self.all, filter));
+        }
+    }
+
+    /// Keeps the first line of which a filter reads a metric: a filter that is proposed must not lose it.
+    fn keep(&mut self, line: &str, filter: usize, name: &str) {
+        if self.names.iter().any(|wanted| wanted == name) {
+            self.read
+                .entry((filter, name.to_owned()))
+                .or_insert_with(|| line.to_owned());
         }
     }
 
@@ -376,42 +438,9 @@ impl Seen {
             ..Marked::default()
         };
         for miss in misses {
-            let (range, words) = match miss {
-                Miss::Name { at } => (
-                    Some(at.clone()),
-                    format!(
-                        "the name it captured, `{}`, is none of {}",
-                        &line[at.clone()],
-                        self.names.join(", ")
-                    ),
-                ),
-                Miss::Cut { value, end } => (
-                    Some(value.start..*end),
-                    format!(
-                        "the value is cut: `{}` of `{}`",
-                        &line[value.clone()],
-                        &line[value.start..*end]
-                    ),
-                ),
-                Miss::NoNumber { value } => (
-                    Some(value.clone()),
-                    format!("the value, `{}`, is no number", &line[value.clone()]),
-                ),
-                Miss::Stopped {
-                    filter,
-                    matched,
-                    begun,
-                } => (
-                    Some(matched.clone()),
-                    format!(
-                        "the filter matches so far; then it wants `{}`",
-                        &filter[*begun..]
-                    ),
-                ),
-                Miss::Nothing => (None, "no part of the filter matches here".to_owned()),
-            };
+            let words = miss.words(line, &self.names);
             marked.marks.extend(
-                range
+                miss.place()
                     .filter(|range| !range.is_empty())
                     .map(|range| (range, Mark::Wrong)),
             );
@@ -422,7 +451,20 @@ impl Seen {
         marked
     }
 
-    fn show(self, ctx: &Context, log: &str, filters: &[String]) {
+    /// Lines with names that are like a metric's count where the metric itself never came.
+    fn settle(&mut self) {
+        for (metric, (all, shown)) in std::mem::take(&mut self.alike) {
+            if !self.tallies.contains_key(&metric) {
+                self.with_misses += all;
+                self.missed.extend(shown);
+            }
+        }
+        self.missed.sort_by_key(|one| one.number);
+        self.missed.truncate(self.lines);
+    }
+
+    fn show(mut self, ctx: &Context, log: &str, filters: &[String]) {
+        self.settle();
         let values: u64 = self.tallies.values().map(|one| one.values).sum();
         let title = format!(
             "{log}: {} in {} of {}, by {}",
@@ -446,10 +488,19 @@ impl Seen {
         }
         ctx.output.show(stacked(parts));
         if let Some((line, filter)) = &self.proposal {
-            ctx.output.note(format!(
-                "this filter reads line {line}: --filter {}",
-                quoted(filter)
-            ));
+            let filters = self
+                .trying
+                .and(filter, self.read.values().map(String::as_str));
+            let options: Vec<String> = filters
+                .iter()
+                .map(|filter| format!("--filter {}", quoted(filter)))
+                .collect();
+            let what = match filters.len() {
+                1 => "this filter reads",
+                _ => "with what is read already, these filters read",
+            };
+            ctx.output
+                .note(format!("{what} line {line}: {}", options.join(" ")));
         }
     }
 
@@ -484,7 +535,11 @@ impl Seen {
                 }
             };
             table.row([
-                Cell::text(name).with_status(Status::Ok),
+                // What is no number counts for no objective.
+                Cell::text(name).with_status(match tally.least.is_nan() {
+                    true => Status::Warn,
+                    false => Status::Ok,
+                }),
                 Cell::count(tally.values),
                 Cell::text(&tally.first),
                 Cell::text(&tally.last),
@@ -502,5 +557,61 @@ fn first_of(what: &str, shown: usize, all: u64) -> String {
         what.to_owned()
     } else {
         format!("the first {shown} of {all} {what}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(filters: &[&str], log: &[&str]) -> Seen {
+        let filters: Vec<String> = filters.iter().map(|one| (*one).to_owned()).collect();
+        let names = vec!["accuracy".to_owned(), "loss".to_owned()];
+        let trying = capture::Trial::new(&filters, names.clone()).unwrap();
+        let mut seen = Seen::new(trying, names, 10);
+        for line in log {
+            seen.line(line);
+        }
+        seen.settle();
+        seen
+    }
+
+    #[test]
+    fn a_value_that_is_no_finite_number_is_no_value() {
+        for (line, told) in [
+            ("accuracy=nan", "`nan`, is no finite number"),
+            (
+                "accuracy=tensor(0.91)",
+                "`tensor(0.91)`, is no number: print a plain 0.91",
+            ),
+            ("accuracy=", "no value stands behind the name"),
+        ] {
+            let seen = seen(&[], &["loss=0.5", line]);
+            assert!(!seen.tallies.contains_key("accuracy"), "{line}");
+            assert_eq!((seen.with_values, seen.with_misses), (1, 1), "{line}");
+            let words = &seen.missed[0].words[0];
+            assert!(words.contains(told), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_told_where_the_metric_never_comes() {
+        let lines = ["Accuracy=0.9", "val_accuracy=0.8", "acc=0.7"];
+        let found = seen(&[], &lines);
+        assert_eq!(found.missed.len(), 3);
+        assert!(found.missed[0].words[0].contains("objectiveMetricName: Accuracy"));
+        let found = seen(&[], &[&lines[..], &["accuracy=0.6"]].concat());
+        assert_eq!((found.missed.len(), found.with_misses), (0, 0));
+    }
+
+    #[test]
+    fn a_proposal_comes_with_what_is_read_already() {
+        let seen = seen(&[], &["loss=0.25", "accuracy: 0.9"]);
+        let (line, filter) = seen.proposal.as_ref().unwrap();
+        assert_eq!(*line, 2);
+        let all = seen
+            .trying
+            .and(filter, seen.read.values().map(String::as_str));
+        assert_eq!(all, [DEFAULT_FILTER, filter.as_str()]);
     }
 }

@@ -11,7 +11,9 @@ use super::assignment;
 use crate::bridge::trials_json;
 use crate::magics::analysis::{SourceArgs, deleted, folder_source, gone, kept_files, kept_instead};
 use crate::magics::binding::Given;
-use crate::magics::kubernetes::{NamespaceArgs, ScopeArgs, age, jobs::took, place, quoted};
+use crate::magics::kubernetes::{
+    NamespaceArgs, ScopeArgs, age, elsewhere, jobs::took, place, quoted,
+};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::counted;
 use crate::render::list::ListArgs;
@@ -163,8 +165,9 @@ impl Trials {
         ));
         if let Some(first) = entries.first() {
             table = table.footer(format!(
-                "`:trials {} --deleted` shows its trials; `:lab clean` frees the space",
-                first.index.whose.name
+                "`:trials {}{} --deleted` shows its trials; `:lab clean` frees the space",
+                first.index.whose.name,
+                elsewhere(ctx, &first.index.whose.namespace).await
             ));
         }
         ctx.list(table, &self.list)

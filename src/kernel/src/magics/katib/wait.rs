@@ -1,5 +1,6 @@
 //! `:experiment wait`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -7,7 +8,8 @@ use katlab_lab::katib::experiments::Summary;
 use katlab_lab::katib::watch::{self, Until, Update};
 
 use super::{counts, goal};
-use crate::magics::kubernetes::{NamespaceArgs, logs::duration, quoted};
+use crate::magics::analysis::is_kept;
+use crate::magics::kubernetes::{NamespaceArgs, elsewhere, logs::duration, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::progress::Progress;
 use crate::render::status::Status;
@@ -76,6 +78,8 @@ impl Wait {
         let progress =
             Progress::start(&ctx.output, format!("waiting for experiment {}", self.name));
         let report = progress.clone();
+        let gone = AtomicBool::new(false);
+        let is_gone = &gone;
         let seen = move |update: &Update| match update {
             Update::Changed(snapshot) => {
                 let summary = &snapshot.experiment;
@@ -101,17 +105,17 @@ impl Wait {
             Update::Trouble(what) => {
                 report.line(format!("the cluster does not answer, trying again: {what}"))
             }
-            Update::Gone => {}
+            Update::Gone => is_gone.store(true, Ordering::Relaxed),
         };
         let waited = ctx
-            .or_interrupted(watch::wait(
-                &cluster,
-                &cluster.namespace,
-                &self.name,
-                until,
-                self.timeout,
-                seen,
-            ))
+            .or_interrupted(async {
+                let namespace = &cluster.namespace;
+                watch::wait(&cluster, namespace, &self.name, until, self.timeout, seen)
+                    .await
+                    .inspect_err(|error| {
+                        is_gone.fetch_or(error.is_not_found(), Ordering::Relaxed);
+                    })
+            })
             .await;
         match waited {
             Ok(snapshot) => {
@@ -136,9 +140,15 @@ impl Wait {
                 }
                 progress.failed(error.message.clone());
                 ctx.tell_kept();
+                let place = elsewhere(ctx, &cluster.namespace).await;
+                let is_gone = gone.load(Ordering::Relaxed);
                 Err(match error.hint {
-                    Some(_) => error,
-                    None => error.hint(format!(":why {} explains", self.name)),
+                    _ if is_gone && is_kept(ctx, &cluster, &self.name) => error.hint(format!(
+                        ":why {}{place} --deleted explains what is kept of it",
+                        self.name
+                    )),
+                    None if !is_gone => error.hint(format!(":why {}{place} explains", self.name)),
+                    _ => error,
                 })
             }
         }

@@ -10,7 +10,7 @@ use crate::event::Bundle;
 use crate::magics::analysis::{
     SourceArgs, deleted, deleted_trial, folder_source, kept_files, kept_instead,
 };
-use crate::magics::kubernetes::quoted;
+use crate::magics::kubernetes::{elsewhere, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
 use crate::render::status::Status;
@@ -47,8 +47,9 @@ impl Magic for Why {
             self.archived(ctx).await?
         } else {
             let cluster = self.source.place.cluster(ctx).await?;
+            let place = elsewhere(ctx, &cluster.namespace).await;
             let reading = async {
-                why::explain(&cluster, &cluster.namespace, name)
+                why::explain(&cluster, &cluster.namespace, name, &place)
                     .await
                     .map_err(|error| kept_instead(ctx, &cluster, name, error))
             };
@@ -72,14 +73,19 @@ impl Magic for Why {
         }
         let name = quoted(name);
         let place = self.source.place.kubectl();
+        // Only the cluster knows whether it is the name of a trial or of an experiment.
         vec![
-            format!("kubectl describe trial {name}{place}"),
-            format!("kubectl describe job {name}{place}"),
-            format!("kubectl describe pods -l katib.kubeflow.org/trial={name}{place}"),
+            format!(
+                "kubectl get trials,experiments,jobs{place} --field-selector metadata.name={name} -o yaml"
+            ),
             format!("kubectl get events{place} --field-selector involvedObject.name={name}"),
+            "# of a trial:".to_owned(),
+            format!("kubectl describe pods -l katib.kubeflow.org/trial={name}{place}"),
             format!(
                 "kubectl logs -l katib.kubeflow.org/trial={name}{place} --all-containers --tail 12"
             ),
+            "# of an experiment:".to_owned(),
+            format!("kubectl get trials,pods -l katib.kubeflow.org/experiment={name}{place}"),
         ]
     }
 }

@@ -2,6 +2,7 @@
 
 use katlab_lab::cluster::Cluster;
 use katlab_lab::kubernetes::Scope;
+pub use katlab_lab::words::quoted;
 use serde_json::Value;
 
 use crate::magics::{Context, MagicError};
@@ -92,13 +93,11 @@ pub fn target(cluster: &Cluster) -> String {
     format!("namespace {} on {}", cluster.namespace, cluster.name)
 }
 
-/// Text for a shell: quoted where it must be.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
+/// ` -n NAMESPACE` for a command in a hint, where it is not the chosen namespace that it is about.
+pub async fn elsewhere(ctx: &Context, namespace: &str) -> String {
+    match ctx.cluster(None).await {
+        Ok(chosen) if chosen.namespace == namespace => String::new(),
+        _ => format!(" -n {}", quoted(namespace)),
     }
 }
 

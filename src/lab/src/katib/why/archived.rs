@@ -31,7 +31,7 @@ fn of_trial(trial: &Trial, folder: &Path, from: &str) -> Diagnosis {
     let row = TrialRow::of(trial, &[]);
     let mut found = Diagnosis::of_trial(&row);
     if row.is_ended() {
-        conclude_trial(&mut found, trial, &row, None, None, None, &[]);
+        conclude_trial(&mut found, trial, &row, None, None, None, &[], from);
     } else {
         found.conclude(Mood::Waiting, "it was under way when this was written down");
     }

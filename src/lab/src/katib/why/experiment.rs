@@ -15,6 +15,7 @@ pub(super) async fn of_experiment(
     cluster: &Cluster,
     namespace: &str,
     summary: &Summary,
+    place: &str,
 ) -> Result<Diagnosis> {
     let name = &summary.name;
     let mut found = Diagnosis::of_experiment(summary);
@@ -74,9 +75,9 @@ pub(super) async fn of_experiment(
         if let Some(first) = unhappy.first()
             && let Ok(trial) = trials::get(cluster, namespace, &first.name).await
         {
-            inner = Some(of_trial(cluster, namespace, &trial).await?);
+            inner = Some(of_trial(cluster, namespace, &trial, place).await?);
         }
-        trouble(&mut found, summary, &table, &unhappy, inner, "");
+        trouble(&mut found, summary, &table, &unhappy, inner, place);
         return Ok(found);
     }
     if summary.is_completed() {
@@ -104,7 +105,7 @@ pub(super) async fn of_experiment(
         let Ok(trial) = trials::get(cluster, namespace, &row.name).await else {
             continue;
         };
-        let mut inner = of_trial(cluster, namespace, &trial).await?;
+        let mut inner = of_trial(cluster, namespace, &trial, place).await?;
         if inner.mood != Mood::Trouble {
             continue;
         }
@@ -149,7 +150,7 @@ pub(super) fn unhappy(table: &TrialTable) -> Vec<&TrialRow> {
 
 /// Concludes that it failed, or that trials of it did. `inner` explains the first of them: trials of one
 /// experiment fail alike, and the rest are one question away. `from` is what the magics need to read it
-/// where it is no more on the cluster.
+/// where it is no more on the cluster, or not in the chosen namespace.
 pub(super) fn trouble(
     found: &mut Diagnosis,
     summary: &Summary,

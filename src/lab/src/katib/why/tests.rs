@@ -1,4 +1,5 @@
-use super::advice::filter_advice;
+use super::lacks::Lack;
+use super::log::{comma, told};
 use super::trial::{conclude_trial, culprit};
 use super::{Diagnosis, Mood, explain_archived};
 use crate::katib::trials::TrialRow;
@@ -59,7 +60,16 @@ fn diagnosed(status: &str, pod: Option<&PodRow>, warnings: &[EventRow]) -> Diagn
     let row = TrialRow::of(&trial, &[]);
     let mut found = Diagnosis::new("trial t".into());
     let culprit = pod.and_then(|pod| culprit(pod, "training"));
-    conclude_trial(&mut found, &trial, &row, None, pod, culprit, warnings);
+    conclude_trial(
+        &mut found,
+        &trial,
+        &row,
+        None,
+        pod,
+        culprit,
+        warnings,
+        " -n team-b",
+    );
     found
 }
 
@@ -121,31 +131,246 @@ fn a_log_that_says_the_metric_otherwise_is_answered_with_a_filter_that_reads_it(
     let mut trial = trial("MetricsUnavailable");
     let log = ["epoch 1", "val accuracy: 0.91", "accuracy is fine", "bye"].map(str::to_owned);
     // The collector reads a file, and the log is not that file.
-    assert_eq!(filter_advice(&trial, "accuracy", &log, ""), None);
+    assert_eq!(told(&trial, &log, ""), None);
     trial.spec.metrics_collector = Default::default();
-    let advice = filter_advice(&trial, "accuracy", &log, "").unwrap();
+    let advice = told(&trial, &log, "").unwrap().advice;
     assert!(advice.contains("the line `val accuracy: 0.91`"), "{advice}");
     assert!(advice.contains(r"metricsFormat: ['(\w+):\s+("), "{advice}");
-    assert_eq!(filter_advice(&trial, "accuracy", &log[2..], ""), None);
+    assert_eq!(told(&trial, &log[2..], ""), None);
     // What the filter reads is not its fault.
     let read = ["accuracy=0.91".to_owned()];
-    assert_eq!(filter_advice(&trial, "accuracy", &read, ""), None);
+    assert_eq!(told(&trial, &read, ""), None);
+}
+
+/// A trial on standard output, and what its log tells.
+fn told_of(filters: &[&str], log: &[&str]) -> super::log::Told {
+    let mut trial = trial("MetricsUnavailable");
+    trial.spec.metrics_collector = match filters {
+        [] => MetricsCollectorSpec::default(),
+        filters => {
+            serde_json::from_value(json!({"source": {"filter": {"metricsFormat": filters}}}))
+                .unwrap()
+        }
+    };
+    let objective = trial.spec.objective.as_mut().unwrap();
+    objective.additional_metric_names = vec!["loss".into()];
+    let log: Vec<String> = log.iter().map(|line| (*line).to_owned()).collect();
+    told(&trial, &log, " -n team-b").unwrap_or_else(|| panic!("{log:?}"))
 }
 
 #[test]
-fn a_pod_refused_by_the_webhook_is_found_in_the_events() {
-    let event = EventRow {
+fn a_corrected_filter_loses_no_metric_and_its_magic_is_whole() {
+    let advice = told_of(&[], &["loss=0.25", "accuracy: 0.9"]).advice;
+    let default = katlab_katib::names::DEFAULT_FILTER;
+    assert!(
+        advice.contains(&format!("metricsFormat: ['{default}', '(\\w+):")),
+        "{advice}"
+    );
+    let magic = format!("`:metrics test t -n team-b --filter '{default}' --filter '(\\w+):");
+    assert!(advice.contains(&magic), "{advice}");
+}
+
+#[test]
+fn a_filter_without_groups_is_said_to_want_them() {
+    let mut trial = trial("MetricsUnavailable");
+    for kind in ["StdOut", "File"] {
+        trial.spec.metrics_collector = serde_json::from_value(
+            json!({"collector": {"kind": kind}, "source": {"filter": {"metricsFormat": ["abc"]}}}),
+        )
+        .unwrap();
+        let advice = super::advice::collector_advice(&trial, "accuracy");
+        assert!(
+            advice.contains("the filter abc has fewer than two groups"),
+            "{advice}"
+        );
+        assert!(
+            advice.contains(katlab_katib::names::DEFAULT_FILTER),
+            "{advice}"
+        );
+    }
+    let advice = told_of(&["abc"], &["accuracy=0.9"]).advice;
+    assert!(
+        advice.contains("cannot report, for it has fewer than two groups"),
+        "{advice}"
+    );
+    assert!(advice.contains(r"metricsFormat: ['(\w+)="), "{advice}");
+}
+
+#[test]
+fn a_name_that_is_nearly_right_is_told() {
+    for (line, word) in [
+        ("Accuracy=0.9", "Accuracy"),
+        ("val_accuracy=0.9", "val_accuracy"),
+        ("acc=0.9", "acc"),
+    ] {
+        let told = told_of(&[], &["loss=0.25", line]);
+        assert!(
+            told.is_all && told.advice.contains(&format!("`{word}` is not accuracy")),
+            "{told:?}"
+        );
+        assert!(
+            told.advice
+                .contains(&format!("objectiveMetricName: {word}")),
+            "{told:?}"
+        );
+        assert!(!told.advice.contains("metricsFormat"), "{told:?}");
+    }
+    // Neither the name nor the sign is what is wanted.
+    let told = told_of(&[], &["loss=0.25", "ACCURACY: 0.9"]);
+    assert!(
+        told.advice.contains("metricsFormat: ['([\\w|-]+)"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_value_that_is_no_finite_number_is_told() {
+    for line in ["accuracy=nan", "accuracy = inf"] {
+        let told = told_of(&[], &[line]);
+        let verdict = told.verdict.unwrap();
+        assert!(
+            verdict.contains("was no finite number") && verdict.contains(line),
+            "{verdict}"
+        );
+        assert!(told.advice.contains("diverged"), "{}", told.advice);
+    }
+    let told = told_of(&[], &["accuracy=tensor(0.91)"]);
+    assert!(told.advice.contains("print a plain 0.91"), "{told:?}");
+    assert!(
+        told.advice.contains(r"metricsFormat: ['(\w+)=tensor\("),
+        "{told:?}"
+    );
+    let told = told_of(&[], &["accuracy=high"]);
+    assert!(told.advice.contains("`high`, is no number"), "{told:?}");
+    let mut found = Diagnosis::new("trial t".into());
+    let mut trial = trial("Succeeded");
+    trial.spec.metrics_collector = MetricsCollectorSpec::default();
+    comma(&mut found, &trial, &["accuracy=0.91".to_owned()]);
+    assert_eq!(found.advice, [""; 0]);
+    comma(&mut found, &trial, &["accuracy=0,91".to_owned()]);
+    assert!(found.advice[0].contains("`0,91` is read as 0"), "{found:?}");
+}
+
+#[test]
+fn a_secret_or_config_map_that_is_missing_is_to_be_made() {
+    let waiting = |message: &str| {
+        pod(State::Waiting {
+            reason: "CreateContainerConfigError".into(),
+            message: message.into(),
+        })
+    };
+    let advice = |message: &str| {
+        let mut found = diagnosed("Running", Some(&waiting(message)), &[]);
+        assert_eq!(found.advice.len(), 1, "{found:?}");
+        found.advice.remove(0)
+    };
+    let told = advice("secret \"nosecret\" not found");
+    assert!(
+        told.contains("`:secret create nosecret --from-literal KEY=VALUE -n team-b`"),
+        "{told}"
+    );
+    let told = advice("couldn't find key token in Secret team-b/keys");
+    assert!(
+        told.contains("`:secret create keys --from-literal token=VALUE -n team-b`"),
+        "{told}"
+    );
+    let told = advice("configmap \"settings\" not found");
+    assert!(
+        told.contains("ConfigMap settings") && told.contains(":apply"),
+        "{told}"
+    );
+    assert_eq!(Lack::of("exec: not found"), None);
+    let event = warning(
+        "FailedMount",
+        "MountVolume.SetUp failed for volume \"v\" : configmap \"settings\" not found",
+    );
+    let found = diagnosed("Running", None, &[event]);
+    assert!(
+        found
+            .verdict
+            .contains("the ConfigMap settings does not exist"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_magic_that_runs_a_container_again_is_written_out() {
+    let failed = pod(State::Terminated {
+        code: 1,
+        reason: "Error".into(),
+        message: String::new(),
+    });
+    let mut trial = trial("Failed");
+    let mut with = |container: serde_json::Value| {
+        trial.spec.run_spec = Some(
+            json!({"kind": "Job", "spec": {"template": {"spec": {"containers": [container]}}}}),
+        );
+        super::manifest::again(&trial, &failed.states[1])
+    };
+    let told = with(json!({"name": "training", "image": "mnist:1",
+        "command": ["python", "train.py"], "args": ["--note", "two words"]}));
+    assert!(
+        told.starts_with("`:run --entrypoint python mnist:1 train.py --note 'two words'`"),
+        "{told}"
+    );
+    let told = with(json!({"name": "training", "image": "mnist:1", "args": ["--lr=0.1"]}));
+    assert!(told.starts_with("`:run mnist:1 --lr=0.1`"), "{told}");
+    let told =
+        with(json!({"name": "training", "image": "mnist:1", "command": ["sh", "-c", "a\nb"]}));
+    assert!(told.starts_with("`:run mnist:1` with"), "{told}");
+    let told = with(json!({"name": "other"}));
+    assert!(told.starts_with("`:run r.example/i:1`"), "{told}");
+    let killed = pod(State::Terminated {
+        code: 137,
+        reason: "Error".into(),
+        message: String::new(),
+    });
+    let found = diagnosed("Failed", Some(&killed), &[]);
+    assert!(
+        found.advice[0].contains("activeDeadlineSeconds"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_pull_secret_that_is_missing_is_to_be_made_from_the_login() {
+    let message = "failed to pull image: 401 Unauthorized";
+    let pod = pod(State::Waiting {
+        reason: "ImagePullBackOff".into(),
+        message: message.into(),
+    });
+    let event = warning(
+        "FailedToRetrieveImagePullSecret",
+        "Unable to retrieve some image pull secrets (nowhere); attempting to pull the image may not succeed.",
+    );
+    let found = diagnosed("Running", Some(&pod), &[event]);
+    assert!(
+        found.advice[0].contains("`:secret create nowhere --from-login r.example -n team-b`"),
+        "{found:?}"
+    );
+}
+
+fn warning(reason: &str, message: &str) -> EventRow {
+    EventRow {
         last: None,
         first: None,
         count: 5,
         warning: true,
-        reason: "FailedCreate".into(),
+        reason: reason.into(),
         kind: "Job".into(),
         object: "t".into(),
         namespace: "n".into(),
-        message: "admission webhook denied the request: Unable to find primary container".into(),
+        message: message.into(),
         source: "job-controller".into(),
-    };
+    }
+}
+
+#[test]
+fn a_pod_refused_by_the_webhook_is_found_in_the_events() {
+    let event = warning(
+        "FailedCreate",
+        "admission webhook denied the request: Unable to find primary container",
+    );
     let found = diagnosed("Running", None, &[event]);
     assert!(found.verdict.starts_with("its pod was refused"));
     assert!(found.advice[0].contains("primaryContainerName"));

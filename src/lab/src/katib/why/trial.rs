@@ -3,8 +3,11 @@
 use katlab_katib::names::{RECONCILE_ERROR, condition as kinds};
 use katlab_katib::types::Trial;
 
-use super::advice::{collector_advice, pull_advice, pull_reason, terminated};
+use super::advice::{collector_advice, missing_logins, pull_advice, pull_reason, terminated};
 use super::facts::{self, event_text, pod_facts};
+use super::lacks::Lack;
+use super::log::comma;
+use super::manifest::again;
 use super::{Diagnosis, Mood, NO_PLACE};
 use crate::cluster::{Cluster, Result};
 use crate::katib::trials::TrialRow;
@@ -17,6 +20,9 @@ use crate::kubernetes::pods::{self, ContainerState, PodRow, State, TRIAL_LABEL};
 /// How much of the end of a log is looked through.
 pub(super) const READ: u32 = 1000;
 
+/// What is done about a job whose pods fail.
+const TRIED_AGAIN: &str = "the job tries again (backoffLimit, 6 by default, with growing pauses): set backoffLimit: 0 in the template to fail at once";
+
 /// The Job controller's word for a Job that ran too long, whose pods it removes.
 const OVERDUE: &str = "DeadlineExceeded";
 
@@ -24,6 +30,7 @@ pub(super) async fn of_trial(
     cluster: &Cluster,
     namespace: &str,
     trial: &Trial,
+    place: &str,
 ) -> Result<Diagnosis> {
     let row = TrialRow::of(trial, &[]);
     let name = row.name.clone();
@@ -74,6 +81,7 @@ pub(super) async fn of_trial(
         youngest,
         culprit,
         &warnings,
+        place,
     );
 
     let is_overdue = job
@@ -82,8 +90,11 @@ pub(super) async fn of_trial(
     if row.status == kinds::FAILED && youngest.is_none() && !is_overdue {
         found.advise("its pods are gone; set retain: true in the trial template to keep them");
     }
-    let wants_log = found.mood == Mood::Trouble
-        && !culprit.is_some_and(|container| matches!(container.state, State::Waiting { .. }));
+    let has_log = culprit.is_none_or(|container| {
+        container.last.is_some() || !matches!(container.state, State::Waiting { .. })
+    });
+    // A value may have been misread where all seems well.
+    let wants_log = has_log && (found.mood == Mood::Trouble || row.status == kinds::SUCCEEDED);
     if wants_log && youngest.is_some() {
         let target = logs::find(cluster, namespace, &name, None).await;
         if let Ok(target) = target
@@ -98,8 +109,13 @@ pub(super) async fn of_trial(
             .await
             && !lines.is_empty()
         {
-            let whose = format!("pod {}, container {}", target.pod, target.container);
-            found.read_log(trial, &row.status, (whose, &lines), "");
+            if row.status == kinds::SUCCEEDED {
+                comma(&mut found, trial, &lines);
+            }
+            if found.mood == Mood::Trouble {
+                let whose = format!("pod {}, container {}", target.pod, target.container);
+                found.read_log(trial, &row.status, (whose, &lines), place);
+            }
         }
     }
     Ok(found)
@@ -139,6 +155,7 @@ pub(super) fn conclude_trial(
     pod: Option<&PodRow>,
     culprit: Option<&ContainerState>,
     warnings: &[EventRow],
+    place: &str,
 ) {
     let event = |reason: &str| warnings.iter().rev().find(|event| event.reason == reason);
     if row.status == kinds::SUCCEEDED {
@@ -199,11 +216,33 @@ pub(super) fn conclude_trial(
                             pull_reason(image, &detail)
                         ),
                     );
-                    found.advise(pull_advice(&detail));
-                    if event("FailedToRetrieveImagePullSecret").is_some() {
-                        found.advise("the pull secret named in the template does not exist in this namespace: :secret create NAME --from-login REGISTRY");
+                    if let Some(event) = event("FailedToRetrieveImagePullSecret") {
+                        found.advise(missing_logins(&event.message, image, place));
                     }
+                    found.advise(pull_advice(&detail, image, trial, place));
                     return;
+                }
+                if let Some(lack) = Lack::of(message) {
+                    found.conclude(
+                        Mood::Trouble,
+                        format!("container {} cannot be made: {lack}", container.name),
+                    );
+                    found.advise(lack.advice(trial, place));
+                    return;
+                }
+                if let Some(State::Terminated {
+                    code,
+                    reason,
+                    message,
+                }) = &container.last
+                {
+                    terminated(
+                        found,
+                        container,
+                        (*code, reason, message),
+                        &again(trial, container),
+                    );
+                    return found.advise(TRIED_AGAIN);
                 }
                 found.conclude(
                     Mood::Trouble,
@@ -217,7 +256,14 @@ pub(super) fn conclude_trial(
                 code,
                 reason,
                 message,
-            } => terminated(found, container, *code, reason, message),
+            } => {
+                terminated(
+                    found,
+                    container,
+                    (*code, reason, message),
+                    &again(trial, container),
+                );
+            }
             State::Running { .. } => {
                 if let Some(State::Terminated {
                     code,
@@ -225,12 +271,22 @@ pub(super) fn conclude_trial(
                     message,
                 }) = &container.last
                 {
-                    terminated(found, container, *code, reason, message);
+                    terminated(
+                        found,
+                        container,
+                        (*code, reason, message),
+                        &again(trial, container),
+                    );
                 }
             }
         }
-        if job.is_some_and(|job| job.status == "Running") && found.mood == Mood::Trouble {
-            found.advise("the job tries again (backoffLimit, 6 by default, with growing pauses): set backoffLimit: 0 in the template to fail at once");
+        // A container that cannot be made has not failed, and its job waits for it for ever.
+        let has_failed = !matches!(container.state, State::Waiting { .. });
+        if has_failed
+            && job.is_some_and(|job| job.status == "Running")
+            && found.mood == Mood::Trouble
+        {
+            found.advise(TRIED_AGAIN);
         }
         return;
     }
@@ -267,6 +323,25 @@ pub(super) fn conclude_trial(
         found.advise("ask for less CPU and memory in the template, or run fewer trials at once (parallelTrialCount)");
         return;
     }
+    let is_made = |pod: &PodRow| {
+        let mut states = pod.states.iter().map(|container| &container.state);
+        states.any(|state| !matches!(state, State::Waiting { .. }))
+    };
+    if let Some(event) = event("FailedMount").filter(|_| !pod.is_some_and(is_made)) {
+        let lack = Lack::of(&event.message);
+        let why = lack
+            .as_ref()
+            .map_or_else(|| event.message.clone(), Lack::to_string);
+        found.conclude(
+            Mood::Trouble,
+            format!("a volume of its pod cannot be made: {why}"),
+        );
+        match lack {
+            Some(lack) => found.advise(lack.advice(trial, place)),
+            None => found.advise("check volumes and volumeMounts in the template"),
+        }
+        return;
+    }
     if let Some(event) = event(RECONCILE_ERROR) {
         found.conclude(
             Mood::Trouble,
@@ -282,7 +357,7 @@ pub(super) fn conclude_trial(
                 Mood::Trouble,
                 "its pod has completed, but no metric has arrived",
             );
-            found.advise("look whether the collector sidecar ran (:pods), what it printed (:logs TRIAL -c metrics-logger-and-collector), and whether it reaches the DB manager");
+            found.advise(format!("look whether the collector sidecar ran (:pods{place}), what it printed (:logs {name} -c metrics-logger-and-collector{place}), and whether it reaches the DB manager", name = row.name));
         }
         (Some(_), Some(pod)) => found.conclude(
             Mood::Waiting,

@@ -39,10 +39,11 @@ pub struct Candidate {
     pub trial: String,
     /// Its objective.
     pub objective: f64,
-    /// The share of draws in which it is the best, from 0 to 1.
-    pub chance: f64,
-    /// Between which ranks it is in nine of ten draws.
-    pub ranks: (usize, usize),
+    /// The share of draws in which it is the best, from 0 to 1; `None` where nothing is known of the
+    /// noise. Trials of equal objectives share it.
+    pub chance: Option<f64>,
+    /// Between which ranks it is in nine of ten draws, the observed one included; `None` as above.
+    pub ranks: Option<(usize, usize)>,
 }
 
 /// The best trials and how sure their order is.
@@ -58,6 +59,8 @@ pub struct Standing {
     pub from: Option<Noise>,
     /// Trials that differ from the best by less than twice the noise of a difference.
     pub close: usize,
+    /// Trials whose objective equals the best, that one included.
+    pub equal: usize,
     /// What a reader must keep in mind.
     pub warnings: Vec<String>,
 }
@@ -72,11 +75,17 @@ pub fn standing(table: &TrialTable, shown: usize) -> Option<Standing> {
     let noise = spread_of(&differences);
     let mut warnings = Vec::new();
     if trials < ENOUGH {
-        warnings.push(format!(
-            "{trials} observed trials are too few to know how much they vary by themselves"
-        ));
+        warnings.push(match trials {
+            1 => {
+                "one trial with a value does not show how much trials vary by themselves".to_owned()
+            }
+            trials => format!(
+                "{trials} trials with a value are too few to know how much they vary by themselves"
+            ),
+        });
     }
-    if matches!(from, Some(Noise::Neighbours(_))) {
+    // Where all are equal there is no doubt to be large.
+    if matches!(from, Some(Noise::Neighbours(_))) && differences.iter().any(|one| *one != 0.0) {
         warnings.push(
             "no trial was repeated often enough, so neighbours in the space stand in: the doubt is rather too large than too small"
                 .to_owned(),
@@ -90,17 +99,16 @@ pub fn standing(table: &TrialTable, shown: usize) -> Option<Standing> {
             .count()
     });
     let drawn = &rows[..trials.min(CANDIDATES)];
-    let (chances, ranks) = draw(table, drawn, &differences);
+    let odds = draw(table, drawn, &differences);
     let candidates = drawn
         .iter()
-        .zip(chances)
-        .zip(ranks)
+        .enumerate()
         .take(shown)
-        .map(|(((row, objective), chance), ranks)| Candidate {
+        .map(|(at, (row, objective))| Candidate {
             trial: row.name.clone(),
             objective: *objective,
-            chance,
-            ranks,
+            chance: odds.as_ref().map(|odds| odds[at].chance),
+            ranks: odds.as_ref().map(|odds| odds[at].ranks),
         })
         .collect();
     Some(Standing {
@@ -109,6 +117,7 @@ pub fn standing(table: &TrialTable, shown: usize) -> Option<Standing> {
         noise,
         from,
         close,
+        equal: rows.iter().filter(|(_, value)| *value == best).count(),
         warnings,
     })
 }
@@ -118,21 +127,21 @@ fn spread_of(differences: &[f64]) -> Option<f64> {
     spread(&both).map(|spread| spread / std::f64::consts::SQRT_2)
 }
 
-type Ranks = Vec<(usize, usize)>;
+/// How a trial fared in the draws.
+struct Odds {
+    chance: f64,
+    ranks: (usize, usize),
+}
 
-fn draw(table: &TrialTable, rows: &[(&Row, f64)], differences: &[f64]) -> (Vec<f64>, Ranks) {
-    let certain = || {
-        let chances = (0..rows.len())
-            .map(|at| f64::from(u8::from(at == 0)))
-            .collect();
-        (chances, (1..=rows.len()).map(|rank| (rank, rank)).collect())
-    };
+/// Draws the rows, best first, against each other; `None` where nothing is known of the noise.
+fn draw(table: &TrialTable, rows: &[(&Row, f64)], differences: &[f64]) -> Option<Vec<Odds>> {
     if differences.is_empty() || rows.len() < 2 {
-        return certain();
+        return None;
     }
     let mut random = Xoshiro256PlusPlus::seed_from_u64(rows.len() as u64);
-    let mut wins = vec![0usize; rows.len()];
-    let mut places: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
+    let mut wins = vec![0.0; rows.len()];
+    let mut highest: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
+    let mut lowest = highest.clone();
     for _ in 0..DRAWS {
         let mut values: Vec<(usize, f64)> = rows
             .iter()
@@ -151,24 +160,40 @@ fn draw(table: &TrialTable, rows: &[(&Row, f64)], differences: &[f64]) -> (Vec<f
                 order.reverse()
             }
         });
-        wins[values[0].0] += 1;
-        for (rank, (at, _)) in values.iter().enumerate() {
-            places[*at].push((rank + 1) as f64);
+        let mut before = 0;
+        for equals in values.chunk_by(|left, right| left.1 == right.1) {
+            let through = before + equals.len();
+            for (at, _) in equals {
+                if before == 0 {
+                    wins[*at] += 1.0 / equals.len() as f64;
+                }
+                highest[*at].push((before + 1) as f64);
+                lowest[*at].push(through as f64);
+            }
+            before = through;
         }
     }
-    let chances = wins
-        .iter()
-        .map(|wins| *wins as f64 / DRAWS as f64)
-        .collect();
-    let ranks = places
-        .iter_mut()
-        .map(|places| {
+    // Trials that were observed to be equal are so to the reader, whatever the draws gave to each.
+    let mut odds: Vec<Odds> = Vec::new();
+    for equals in rows.chunk_by(|left, right| left.1 == right.1) {
+        let these = odds.len()..odds.len() + equals.len();
+        let end = |places: &[Vec<f64>], share| {
+            let mut places = places[these.clone()].concat();
             places.sort_by(f64::total_cmp);
-            let end = |share| quantile(places, share).unwrap_or(1.0).round() as usize;
-            (end(0.05), end(0.95))
-        })
-        .collect();
-    (chances, ranks)
+            quantile(&places, share).map(|place| place.round() as usize)
+        };
+        let observed = these.start + 1;
+        let chance = wins[these.clone()].iter().sum::<f64>() / (DRAWS * equals.len()) as f64;
+        // Every draw adds noise to what has noise already, so that the best falls back in most of them;
+        // where it was seen belongs to where it may be.
+        let from = end(&highest, 0.05).map_or(observed, |from| from.min(observed));
+        let to = end(&lowest, 0.95).map_or(these.end, |to| to.max(these.end));
+        odds.extend(these.map(|_| Odds {
+            chance,
+            ranks: (from, to),
+        }));
+    }
+    Some(odds)
 }
 
 /// How much trials differ that should be about equal.
@@ -273,22 +298,59 @@ mod tests {
             }
         });
         let standing = standing(&sure, 5).unwrap();
-        assert!(standing.candidates[0].chance > 0.3, "{standing:?}");
+        assert!(standing.candidates[0].chance > Some(0.3), "{standing:?}");
         let open = space(60, |lr, units, _| 0.5 + noisy(lr, units));
         let open = super::standing(&open, 5).unwrap();
         assert!(
-            open.candidates[0].chance < 0.3 && open.close > 3,
+            open.candidates[0].chance < Some(0.3) && open.close > 3,
             "{open:?}"
         );
-        assert!(open.candidates[0].ranks.1 > 2, "{open:?}");
+        let ranks = open.candidates[0].ranks.unwrap();
+        assert!(ranks.0 == 1 && ranks.1 > 2, "{open:?}");
         assert_eq!(open.trials, 60);
     }
 
     #[test]
     fn one_trial_is_the_best_of_one_and_no_trial_is_none() {
         let one = standing(&table(&[Some(0.5)]), 5).unwrap();
-        assert_eq!((one.candidates.len(), one.candidates[0].chance), (1, 1.0));
-        assert!(one.warnings[0].contains("too few"), "{one:?}");
+        assert_eq!(one.candidates.len(), 1);
+        assert!(one.warnings[0].starts_with("one trial"), "{one:?}");
         assert!(standing(&table(&[None]), 5).is_none());
+    }
+
+    #[test]
+    fn no_chance_is_claimed_where_nothing_is_known_of_the_noise() {
+        for values in [&[Some(0.5)][..], &[Some(0.5), Some(0.9)]] {
+            let found = standing(&table(values), 5).unwrap();
+            for one in &found.candidates {
+                assert_eq!((one.chance, one.ranks), (None, None), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_trials_share_their_chance_and_their_ranks() {
+        let all = standing(&space(40, |_, _, _| 0.5), 5).unwrap();
+        assert_eq!(all.equal, 40);
+        for one in &all.candidates {
+            assert!((one.chance.unwrap() - 0.025).abs() < 1e-9, "{all:?}");
+            assert_eq!(one.ranks, Some((1, 40)), "{all:?}");
+        }
+        assert!(all.warnings.is_empty(), "{all:?}");
+        // Two that share the best value, far above the rest.
+        let two = standing(
+            &space(
+                40,
+                |_, units, _| if units > 110.0 { 5.0 } else { units / 1e6 },
+            ),
+            5,
+        )
+        .unwrap();
+        assert!(two.equal > 1, "{two:?}");
+        let first = &two.candidates[0];
+        assert_eq!(
+            (first.chance, first.ranks),
+            (two.candidates[1].chance, two.candidates[1].ranks)
+        );
     }
 }

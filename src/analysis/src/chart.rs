@@ -25,6 +25,7 @@ pub use timeline::timeline;
 
 use serde_json::Value as Json;
 
+use crate::absence::Absence;
 use crate::figure::Axis;
 use crate::stats::ranks;
 use crate::trials::{Row, TrialTable, Value};
@@ -43,16 +44,9 @@ pub struct Chart {
 /// Why there is nothing to draw.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChartError {
-    /// No trial has an objective value yet.
-    #[error(
-        "no trial of `{experiment}` has a value of `{metric}` yet, so there is nothing to draw"
-    )]
-    NoObservation {
-        /// The experiment.
-        experiment: String,
-        /// Its objective metric.
-        metric: String,
-    },
+    /// No trial has a value.
+    #[error("{}, so there is nothing to draw", .0.what)]
+    NoObservation(Absence),
     /// No trial has begun.
     #[error("no trial of `{experiment}` has begun yet, so there is nothing to draw")]
     NoTrial {
@@ -93,7 +87,8 @@ impl ChartError {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
-            Self::NoObservation { experiment, .. } | Self::NoTrial { experiment } => {
+            Self::NoObservation(absence) => absence.hint.clone(),
+            Self::NoTrial { experiment } => {
                 format!("`:trials {experiment}` shows how far the trials are")
             }
             Self::NoParameter { known, .. } => format!("there are {}", known.join(", ")),
@@ -103,10 +98,7 @@ impl ChartError {
     }
 
     fn no_observation(table: &TrialTable) -> Self {
-        Self::NoObservation {
-            experiment: table.experiment.clone(),
-            metric: table.objective.clone(),
-        }
+        Self::NoObservation(table.absence())
     }
 }
 

@@ -38,8 +38,12 @@ pub struct Level {
 /// few.
 pub fn effects(table: &TrialTable) -> (Vec<Effect>, Option<String>) {
     let observed = table.observed().count();
-    let warning = (observed < ENOUGH && observed > 0)
-        .then(|| format!("{observed} observed trials are too few for more than a hint"));
+    let warning = (observed < ENOUGH && observed > 0).then(|| match observed {
+        1 => "one trial with a value is too little for more than a hint".to_owned(),
+        observed => {
+            format!("{observed} trials with a value are too few for more than a hint")
+        }
+    });
     let effects = table
         .parameters
         .iter()

@@ -85,10 +85,11 @@ pub fn suspicious(table: &TrialTable) -> (Vec<Suspicion>, Option<String>) {
     stuck(table, &observed, &mut found);
     let warning = if observed.len() < USUAL {
         Some(format!(
-            "{} with an objective are too few to know what is usual: outliers were not looked for",
+            "{} too few to know what is usual: outliers were not looked for",
             match observed.len() {
-                1 => "1 trial".to_owned(),
-                count => format!("{count} trials"),
+                0 => "no trial has an objective:".to_owned(),
+                1 => "1 trial with an objective is".to_owned(),
+                count => format!("{count} trials with an objective are"),
             }
         ))
     } else {
@@ -119,7 +120,16 @@ fn not_a_number(table: &TrialTable, row: &Row, found: &mut Vec<Suspicion>) {
         found.push(suspect(
             row,
             format!("its last {} is {value}", table.objective),
-            format!("`:logs {}` shows where the training ran off", row.name),
+            format!(
+                "{} shows where the training ran off",
+                table.log_of(&row.name)
+            ),
+        ));
+    } else if let Some(text) = &row.unread {
+        found.push(suspect(
+            row,
+            format!("its {} is `{text}`, which is no number", table.objective),
+            "let the training print the bare number, without a unit",
         ));
     }
 }
@@ -173,8 +183,8 @@ fn stuck(table: &TrialTable, observed: &[(&Row, f64)], found: &mut Vec<Suspicion
                 label(value)
             ),
             format!(
-                "`:logs {}` shows whether the parameters reach the program and what it prints",
-                rows[0].name
+                "{} shows whether the parameters reach the program and what it prints",
+                table.log_of(&rows[0].name)
             ),
         ));
     }
@@ -232,7 +242,10 @@ fn quick(table: &TrialTable, found: &mut Vec<Suspicion>) {
                     label(took),
                     label(middle)
                 ),
-                format!("`:logs {}` shows whether it did all its work", row.name),
+                format!(
+                    "{} shows whether it did all its work",
+                    table.log_of(&row.name)
+                ),
             ));
         }
     }

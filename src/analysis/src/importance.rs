@@ -14,6 +14,8 @@ use crate::trials::{Parameter, Row, TrialTable, Value};
 
 /// The share of trials that count as good.
 const GOOD: f64 = 0.1;
+/// Of fewer trials there is no best tenth to set apart from the rest.
+const FEWEST: usize = 4;
 /// Cells of a numeric axis.
 const CELLS: usize = 50;
 /// Resamplings for the intervals.
@@ -51,7 +53,9 @@ pub struct Importance {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportanceError {
     /// Too few trials to compare.
-    #[error("{trials} with an objective and all parameters cannot say which parameters matter")]
+    #[error(
+        "which parameters matter cannot be said: {trials} with an objective and all parameters, and it takes {FEWEST}"
+    )]
     TooFew {
         /// How many there are, in words.
         trials: String,
@@ -90,12 +94,12 @@ pub fn importance(table: &TrialTable) -> Result<Importance, ImportanceError> {
         .filter(|(row, _)| row.parameters.iter().all(Option::is_some))
         .collect();
     let trials = rows.len();
-    if trials < 4 {
+    if trials < FEWEST {
         return Err(ImportanceError::TooFew {
             trials: match trials {
-                0 => "no trial".to_owned(),
-                1 => "one trial".to_owned(),
-                more => format!("{more} trials"),
+                0 => "there is no trial".to_owned(),
+                1 => "there is one trial".to_owned(),
+                more => format!("there are {more} trials"),
             },
         });
     }
@@ -157,7 +161,7 @@ pub fn importance(table: &TrialTable) -> Result<Importance, ImportanceError> {
         && first.interval.0 < second.interval.1
     {
         warnings.push(format!(
-            "the intervals of {} and {} overlap: which of them matters more is open",
+            "the intervals of `{}` and `{}` overlap: which of them matters more is open",
             first.parameter, second.parameter
         ));
     }
@@ -168,6 +172,15 @@ pub fn importance(table: &TrialTable) -> Result<Importance, ImportanceError> {
         constant,
         warnings,
     })
+}
+
+/// A share in words: `<1 %` is more than nothing.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        none if none <= 0.0 => "0 %".to_owned(),
+        little if little < 1.0 => "<1 %".to_owned(),
+        part => format!("{part:.0} %"),
+    }
 }
 
 /// As many positions drawn with replacement, in ascending order.

@@ -9,6 +9,7 @@
 //!
 //! Nothing here reads a file, a clock or a socket.
 
+mod absence;
 pub mod best;
 pub mod chart;
 pub mod condition;
@@ -23,5 +24,6 @@ mod stats;
 mod svg;
 mod trials;
 
+pub use absence::Absence;
 pub use chart::Chart;
 pub use trials::{MetricColumn, Parameter, Row, Times, TrialTable, Value};

@@ -1,12 +1,15 @@
 //! From values to places: linear, logarithmic and ordinal axes.
 
-/// Digits that tell ticks apart without noise: `0.05`, `100`, `1e-7`.
+/// Digits that tell values apart without noise: `0.05`, `100`, `1.00191e-7`.
 pub(crate) fn label(value: f64) -> String {
     let size = value.abs();
     if value != 0.0 && !(1e-4..1e6).contains(&size) {
-        return format!("{value:e}");
+        let rounded = format!("{value:.5e}").parse().unwrap_or(value);
+        return format!("{rounded:e}");
     }
-    let text = format!("{value:.4}");
+    // Of small numbers as many digits as of others.
+    let decimals = 4 + [0.1, 0.01, 0.001].iter().filter(|end| size < **end).count();
+    let text = format!("{value:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -150,6 +153,22 @@ mod tests {
             decades.into_iter().map(label).collect::<Vec<_>>(),
             ["0.001", "0.01", "0.1"]
         );
+    }
+
+    #[test]
+    fn labels_have_no_more_digits_than_a_reader_has_use_for() {
+        for (value, text) in [
+            (1.001_910_129_886_636_8e-5, "1.00191e-5"),
+            (0.000_234_56, "0.0002346"),
+            (0.1 + 0.2, "0.3"),
+            (0.987_654_3, "0.9877"),
+            (1e-7, "1e-7"),
+            (0.0, "0"),
+            (1_234_567.89, "1.23457e6"),
+            (123_456.0, "123456"),
+        ] {
+            assert_eq!(label(value), text);
+        }
     }
 
     proptest! {

@@ -121,6 +121,8 @@ pub struct Row {
     pub metrics: Vec<Option<f64>>,
     /// The objective as it was reported, where that is `nan` or infinite.
     pub not_finite: Option<String>,
+    /// What was reported as the objective, where no number could be read from it.
+    pub unread: Option<String>,
     /// Creation time as in the object (RFC 3339), by which rows are ordered.
     pub created: String,
     /// When its parts happened.
@@ -151,6 +153,9 @@ impl Row {
 pub struct TrialTable {
     /// Name of the experiment.
     pub experiment: String,
+    /// What a magic's line needs to read the same trials again, such as `--from DIR` or `--deleted`;
+    /// empty for the experiment of the current namespace.
+    pub flags: String,
     /// Name of the objective metric.
     pub objective: String,
     /// Whether smaller objectives are better.
@@ -175,7 +180,8 @@ impl TrialTable {
         let minimize = objective.objective_type == ObjectiveType::Minimize;
         let metric = objective.objective_metric_name.clone();
         let parameters: Vec<Parameter> = experiment.spec.parameters.iter().map(parameter).collect();
-        let mut names: Vec<String> = objective.metric_names().map(str::to_owned).collect();
+        let named = objective.metric_names().filter(|name| !name.is_empty());
+        let mut names: Vec<String> = named.map(str::to_owned).collect();
         let observed = trials
             .iter()
             .filter_map(|trial| trial.status.as_ref()?.observation.as_ref());
@@ -207,6 +213,12 @@ impl TrialTable {
                     let number: f64 = metric.latest.parse().ok()?;
                     (!number.is_finite()).then(|| metric.latest.clone())
                 };
+                let objective = value(&metric);
+                // `unavailable` is Katib's word for nothing.
+                let is_said = |text: &str| !matches!(text, "" | "unavailable");
+                let unread = reported(&metric)
+                    .map(|metric| metric.latest.clone())
+                    .filter(|text| objective.is_none() && is_said(text));
                 let time = |text: Option<&str>| {
                     let time: jiff::Timestamp = text?.parse().ok()?;
                     Some(time.as_millisecond() as f64 / 1000.0)
@@ -222,9 +234,10 @@ impl TrialTable {
                         .iter()
                         .map(|parameter| assigned(trial, parameter))
                         .collect(),
-                    objective: value(&metric),
+                    objective,
                     metrics: metrics.iter().map(|metric| value(&metric.name)).collect(),
                     not_finite: reported(&metric).and_then(odd),
+                    unread,
                     times: Times {
                         created: time(created.as_deref()),
                         began: None,
@@ -238,6 +251,7 @@ impl TrialTable {
         rows.sort_by(|left, right| (&left.created, &left.name).cmp(&(&right.created, &right.name)));
         Self {
             experiment: experiment.metadata.name().to_owned(),
+            flags: String::new(),
             objective: metric,
             minimize,
             goal: objective.goal,

@@ -44,7 +44,7 @@ pub fn contour(table: &TrialTable, parameters: &[String]) -> Result<Chart, Chart
                 table.experiment,
                 counted(table.parameters.len(), "parameter")
             ),
-            hint: format!("`:plot {} slice` draws one", table.experiment),
+            hint: format!("`:plot {} slice` draws one", table.asked()),
         });
     }
     let observed: Vec<_> = table.observed().collect();
@@ -159,17 +159,29 @@ pub fn contour(table: &TrialTable, parameters: &[String]) -> Result<Chart, Chart
         counted(rows.len(), "trial"),
     );
     if let Some((place, value)) = best_cell {
-        let range = |axis: &Axis, cell| match axis {
+        let range = |axis: &Axis, cell, places: &[Option<f64>]| match axis {
             Axis::Choices { names, .. } => names.get(cell).cloned().unwrap_or_default(),
             Axis::Number { .. } => {
+                let inside = || {
+                    let known = places.iter().flatten().copied();
+                    known.filter(|place| bin(axis, *place, GRID) == cell)
+                };
+                let first = inside().next();
+                // A box around trials of one value is as wide as the drawing needs it.
+                if let Some(only) = first.filter(|first| inside().all(|one| one == *first)) {
+                    return label(only);
+                }
                 let (low, high) = ends(axis, cell, GRID);
-                format!("{} to {}", brief(low), brief(high))
+                match (brief(low), brief(high)) {
+                    (one, other) if one == other => format!("{} to {}", label(low), label(high)),
+                    (one, other) => format!("{one} to {other}"),
+                }
             }
         };
         words.push_str(&format!(
             "; best around {one} {} and {other} {}, with a middle of {}",
-            range(&x, place.0),
-            range(&y, place.1),
+            range(&x, place.0, &xs),
+            range(&y, place.1, &ys),
             label(value)
         ));
     }

@@ -1,9 +1,10 @@
 //! Learning curves: what a metric was at each step of a trial.
 
 use super::{Chart, ChartError, counted, darkness};
+use crate::absence::{Absence, missing};
 use crate::figure::{Axis, Curve, Figure, Layer, Panel};
 use crate::scale::{Scale, label};
-use crate::trials::TrialTable;
+use crate::trials::{Row, TrialTable};
 
 /// More points than this a curve has no use for.
 const POINTS: usize = 400;
@@ -23,17 +24,14 @@ pub struct Log {
 ///
 /// # Errors
 /// [`ChartError`] when no log holds a number.
-pub fn curves(table: &TrialTable, metric: &str, logs: &[Log]) -> Result<Chart, ChartError> {
+pub fn curves(table: &TrialTable, metric: &str, asked: &[Log]) -> Result<Chart, ChartError> {
     let finite = |value: &Option<f64>| value.filter(|value| value.is_finite());
-    let logs: Vec<&Log> = logs
+    let logs: Vec<&Log> = asked
         .iter()
         .filter(|log| log.values.iter().any(|value| finite(value).is_some()))
         .collect();
     if logs.is_empty() {
-        return Err(ChartError::NoObservation {
-            experiment: table.experiment.clone(),
-            metric: metric.to_owned(),
-        });
+        return Err(ChartError::NoObservation(no_values(table, metric, asked)));
     }
     let ranked = table.ranked();
     let most = POINTS.min((ALL / logs.len()).max(20));
@@ -122,6 +120,32 @@ pub fn curves(table: &TrialTable, metric: &str, logs: &[Log]) -> Result<Chart, C
         }],
     };
     Ok(figure.chart(words))
+}
+
+/// Why these logs hold no number.
+fn no_values(table: &TrialTable, metric: &str, logs: &[Log]) -> Absence {
+    let values: usize = logs.iter().map(|log| log.values.len()).sum();
+    let mut with_values = logs.iter().filter(|log| !log.values.is_empty());
+    if let Some(first) = with_values.next() {
+        let whose = match with_values.count() {
+            0 => format!("`{}`", first.trial),
+            more => counted(more + 1, "trial"),
+        };
+        return Absence {
+            what: match values {
+                1 => format!("the one value of `{metric}` of {whose} is no number"),
+                values => {
+                    format!("none of the {values} values of `{metric}` of {whose} is a number")
+                }
+            },
+            hint: format!("{} shows what it printed", table.log_of(&first.trial)),
+        };
+    }
+    let rows: Vec<&Row> = logs
+        .iter()
+        .filter_map(|log| table.rows.iter().find(|row| row.name == log.trial))
+        .collect();
+    missing(table, &rows, metric)
 }
 
 /// At most about so many points: of each stretch the smallest and the largest, in their order, and the

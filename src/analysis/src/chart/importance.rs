@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Chart, ChartError, counted};
 use crate::figure::{Area, Axis, Curve, Figure, Layer, Panel};
-use crate::importance;
+use crate::importance::{self, percent};
 use crate::scale::Scale;
 use crate::trials::TrialTable;
 
@@ -22,7 +22,6 @@ pub fn importance(table: &TrialTable) -> Result<Chart, ChartError> {
     })?;
     // The most important stands on top.
     let shown: Vec<_> = found.shares.iter().rev().collect();
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let cells = shown
         .iter()
         .enumerate()

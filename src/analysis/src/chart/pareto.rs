@@ -1,6 +1,7 @@
 //! Two metrics against each other, and the trials that none surpasses in both.
 
 use super::{Chart, ChartError, counted, density};
+use crate::absence::Absence;
 use crate::figure::{Axis, Curve, Dot, Figure, Layer, Panel};
 use crate::scale::label;
 use crate::trials::{MetricColumn, Row, TrialTable};
@@ -51,13 +52,16 @@ pub fn pareto(table: &TrialTable, metrics: &[String]) -> Result<Chart, ChartErro
         .filter_map(|row| Some((row, row.metrics[across]?, row.metrics[up]?)))
         .collect();
     if rows.is_empty() {
-        return Err(ChartError::NoObservation {
-            experiment: table.experiment.clone(),
-            metric: format!(
-                "{}` and `{}",
-                table.metrics[across].name, table.metrics[up].name
+        let (one, other) = (&table.metrics[across].name, &table.metrics[up].name);
+        let is_over = table.rows.iter().all(Row::is_ended);
+        return Err(ChartError::NoObservation(Absence {
+            what: format!(
+                "no trial of `{}` has a number as `{one}` and as `{other}`{}",
+                table.experiment,
+                if is_over { "" } else { " yet" }
             ),
-        });
+            hint: format!("`:trials {}` shows what they have", table.asked()),
+        }));
     }
     let (one, other) = (&table.metrics[across], &table.metrics[up]);
     let front = front(&rows, one, other);
@@ -115,7 +119,7 @@ pub fn pareto(table: &TrialTable, metrics: &[String]) -> Result<Chart, ChartErro
         _ => ("are", format!("from {}", ends.join(" to "))),
     };
     let words = format!(
-        "{}: {} of {} {verb} on the front of {} ({}) and {} ({}), {which}; `minimize` and `maximize` set the way",
+        "{}: {} of {} {verb} on the front of {} ({}) and {} ({}), {which}; `--minimize` and `--maximize` set the way",
         table.experiment,
         front.len(),
         counted(rows.len(), "trial"),

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Chart, ChartError, counted};
+use crate::absence::Absence;
 use crate::figure::{Area, Axis, Curve, Figure, Layer, Panel, short};
 use crate::scale::{Scale, label};
 use crate::stats::median;
@@ -24,7 +25,7 @@ struct Part {
 /// since 1970.
 ///
 /// # Errors
-/// [`ChartError::NoTrial`] when there is none with a time.
+/// [`ChartError::NoObservation`] when there is none with a time.
 pub fn timeline(table: &TrialTable, now: f64) -> Result<Chart, ChartError> {
     let rows: Vec<(&Row, Vec<Part>)> = table
         .rows
@@ -36,9 +37,7 @@ pub fn timeline(table: &TrialTable, now: f64) -> Result<Chart, ChartError> {
     let start = ends().map(|part| part.from).fold(f64::INFINITY, f64::min);
     let end = ends().map(|part| part.to).fold(f64::NEG_INFINITY, f64::max);
     if rows.is_empty() {
-        return Err(ChartError::NoTrial {
-            experiment: table.experiment.clone(),
-        });
+        return Err(ChartError::NoObservation(no_times(table)));
     }
     let (unit, seconds) = match end - start {
         long if long > 3.0 * 86_400.0 => ("days", 86_400.0),
@@ -109,6 +108,23 @@ pub fn timeline(table: &TrialTable, now: f64) -> Result<Chart, ChartError> {
         panels: vec![panel],
     };
     Ok(figure.chart(words))
+}
+
+/// Why no trial has a time.
+fn no_times(table: &TrialTable) -> Absence {
+    let (experiment, count) = (&table.experiment, table.rows.len());
+    let hint = format!("`:trials {}` shows how far the trials are", table.asked());
+    let what = match count {
+        0 => format!("`{experiment}` has no trials"),
+        _ if table.rows.iter().any(|row| row.times.created.is_some()) => {
+            format!("no trial of `{experiment}` has recorded when it began and ended")
+        }
+        1 => format!("the trial of `{experiment}` says neither when it was made nor when it ended"),
+        _ => format!(
+            "none of the {count} trials of `{experiment}` says when it was made and when it ended"
+        ),
+    };
+    Absence { what, hint }
 }
 
 fn parts(row: &Row, now: f64) -> Vec<Part> {

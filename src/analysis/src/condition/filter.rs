@@ -65,6 +65,13 @@ impl Filter {
         self.0.holds(row)
     }
 
+    /// The texts that columns are to contain, in lower case.
+    pub fn parts(&self) -> Vec<&str> {
+        let mut parts = Vec::new();
+        self.0.parts(&mut parts);
+        parts
+    }
+
     /// The words that columns of text are to equal, in lower case, with their columns.
     pub fn words(&self) -> Vec<(usize, &str)> {
         let mut words = Vec::new();
@@ -74,6 +81,19 @@ impl Filter {
 }
 
 impl Test {
+    fn parts<'t>(&'t self, parts: &mut Vec<&'t str>) {
+        match self {
+            Self::Both(left, right) | Self::Either(left, right) => {
+                left.parts(parts);
+                right.parts(parts);
+            }
+            Self::Compare(_, Sign::Contains, Against::Literal(literal, _)) => {
+                parts.push(&literal.text);
+            }
+            Self::Not(_) | Self::Compare(..) => {}
+        }
+    }
+
     fn words<'t>(&'t self, words: &mut Vec<(usize, &'t str)>) {
         match self {
             Self::Both(left, right) | Self::Either(left, right) => {
@@ -198,7 +218,7 @@ fn test(node: &Node, columns: &impl Columns) -> Result<Test, Complaint> {
             let mut whole = None;
             // `0.001 < lr < 0.1` and `0.9 < accuracy` begin with a value.
             let mut left_is_column = is_column(first, columns);
-            for (sign, _, right) in parts {
+            for (number, (sign, span, right)) in parts.iter().enumerate() {
                 let one = if left_is_column {
                     let at = column(left, columns)?;
                     let against = match right {
@@ -214,7 +234,11 @@ fn test(node: &Node, columns: &impl Columns) -> Result<Test, Complaint> {
                         return Err(no_column(left, columns));
                     };
                     let Ok(at) = column(right, columns) else {
-                        return Err(no_column(left, columns));
+                        return Err(if number == 0 {
+                            no_column(left, columns)
+                        } else {
+                            no_range(first, left, right, span.clone())
+                        });
                     };
                     left_is_column = true;
                     Test::Compare(at, sign, right_side(left, right, at, columns)?)
@@ -257,6 +281,38 @@ fn no_column(operand: &Operand, columns: &impl Columns) -> Complaint {
     }
 }
 
+/// `accuracy > 0.9 > 0.93`.
+fn no_range(
+    column: &Operand,
+    one: &Operand,
+    other: &Operand,
+    span: std::ops::Range<usize>,
+) -> Complaint {
+    let (mut low, mut high) = (&one.text, &other.text);
+    if let (Ok(one), Ok(other)) = (low.parse::<f64>(), high.parse::<f64>())
+        && one > other
+    {
+        std::mem::swap(&mut low, &mut high);
+    }
+    Complaint {
+        message: "this compares two values; a range has its column between them".to_owned(),
+        span,
+        hint: format!(
+            "write '{low} < {} < {high}', or two comparisons with `and`",
+            in_condition(&column.text)
+        ),
+    }
+}
+
+/// A column as it stands in a condition.
+fn in_condition(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    match name.chars().all(is_plain) {
+        true => name.to_owned(),
+        false => format!("`{name}`"),
+    }
+}
+
 fn right_side(
     value: &Operand,
     beside: &Operand,
@@ -272,6 +328,13 @@ fn right_side(
     let kind = columns.kind(at);
     match literal::read(&value.text, kind) {
         Ok(literal) => Ok(Against::Literal(literal, kind)),
+        Err(_) if value.quote == Quote::None && columns.find(&value.text).is_ok() => {
+            Err(Complaint {
+                message: format!("`{}` on the right is read as a value", value.text),
+                span: value.span.clone(),
+                hint: format!("a column there stands in backticks: `{}`", value.text),
+            })
+        }
         Err(holds) => Err(Complaint {
             message: format!(
                 "`{}` does not fit: the column `{}` {}",

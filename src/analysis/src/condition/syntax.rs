@@ -2,15 +2,13 @@
 
 use std::ops::Range;
 
-use winnow::combinator::{
-    Infix, Prefix, alt, delimited, expression, fail, opt, preceded, repeat, terminated,
-};
+use winnow::combinator::{Infix, Prefix, alt, expression, fail, opt, repeat, terminated};
 use winnow::error::{ErrMode, ModalResult, ParserError};
 use winnow::prelude::*;
 use winnow::stream::{LocatingSlice, Location as _};
-use winnow::token::{any, literal, one_of, take_while};
+use winnow::token::{any, literal as exactly, one_of, take_while};
 
-use super::Complaint;
+use super::{Complaint, literal};
 
 /// More joints and brackets than this are a slip, or an attempt to exhaust the stack.
 const DEEPEST: usize = 100;
@@ -137,6 +135,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Complaint> {
     let tokens = tokens
         .parse_next(&mut LocatingSlice::new(text))
         .map_err(told)?;
+    let tokens = with_units(tokens);
     let deep = |token: &&Token| {
         matches!(
             token.lexeme,
@@ -214,26 +213,26 @@ fn tokens(input: &mut Text) -> ModalResult<Vec<Token>, Trouble> {
 fn punctuation(input: &mut Text) -> ModalResult<Lexeme, Trouble> {
     let long = alt((
         alt(("!=", "<>")).value(Sign::Unequal),
-        literal("!~").value(Sign::Lacks),
+        exactly("!~").value(Sign::Lacks),
         alt(("<=", "=<")).value(Sign::LessOrEqual),
         alt((">=", "=>")).value(Sign::GreaterOrEqual),
-        literal("==").value(Sign::Equal),
-        literal("=~").value(Sign::Contains),
+        exactly("==").value(Sign::Equal),
+        exactly("=~").value(Sign::Contains),
     ));
     let short = alt((
-        literal("=").value(Sign::Equal),
-        literal("<").value(Sign::Less),
-        literal(">").value(Sign::Greater),
-        literal("~").value(Sign::Contains),
+        exactly("=").value(Sign::Equal),
+        exactly("<").value(Sign::Less),
+        exactly(">").value(Sign::Greater),
+        exactly("~").value(Sign::Contains),
     ));
     alt((
         alt((long, short)).map(Lexeme::Sign),
-        literal("&&").value(Lexeme::And),
-        literal("||").value(Lexeme::Or),
-        literal("!").value(Lexeme::Not),
-        literal("(").value(Lexeme::Open),
-        literal(")").value(Lexeme::Close),
-        literal(",").value(Lexeme::Comma),
+        exactly("&&").value(Lexeme::And),
+        exactly("||").value(Lexeme::Or),
+        exactly("!").value(Lexeme::Not),
+        exactly("(").value(Lexeme::Open),
+        exactly(")").value(Lexeme::Close),
+        exactly(",").value(Lexeme::Comma),
     ))
     .parse_next(input)
 }
@@ -359,26 +358,7 @@ fn comparison(left: Operand, input: &mut Tokens) -> ModalResult<Node, Trouble> {
     let negated = (is(Lexeme::Not), is(Lexeme::In)).map(|(_, token)| (true, token));
     let plain = is(Lexeme::In).map(|token| (false, token));
     if let Some((negated, token)) = opt(alt((negated, plain))).parse_next(input)? {
-        let rest =
-            repeat(0.., preceded(is(Lexeme::Comma), operand)).fold(Vec::new, |mut rest, next| {
-                rest.push(next);
-                rest
-            });
-        let list = delimited(
-            is(Lexeme::Open),
-            (operand, rest).map(|(first, mut rest): (_, Vec<Operand>)| {
-                rest.insert(0, first);
-                rest
-            }),
-            is(Lexeme::Close),
-        );
-        let Some(values) = opt(list).parse_next(input)? else {
-            return complain(
-                "after `in` a list in brackets is missing",
-                token.span,
-                "write in (A, B, C)",
-            );
-        };
+        let values = list(input, token.span)?;
         let node = Node::In(left, values);
         return Ok(if negated {
             Node::Not(Box::new(node))
@@ -396,6 +376,17 @@ fn comparison(left: Operand, input: &mut Tokens) -> ModalResult<Node, Trouble> {
             parts
         })
         .parse_next(input)?;
+    let side_by_side = parts
+        .windows(2)
+        .find(|pair| pair[0].2.is_none())
+        .map(|pair| pair[0].1.start..pair[1].1.end);
+    if let Some(span) = side_by_side {
+        return complain(
+            "one sign should stand here, and these are two",
+            span,
+            format!("write {SIGNS}"),
+        );
+    }
     match parts.as_slice() {
         [] => complain(
             format!("after `{}` a comparison is missing", left.text),
@@ -427,6 +418,78 @@ fn comparison(left: Operand, input: &mut Tokens) -> ModalResult<Node, Trouble> {
         }
         _ => Ok(Node::Compare(left, parts)),
     }
+}
+
+/// The values behind an `in`, which stands at `span`.
+fn list(input: &mut Tokens, span: Range<usize>) -> ModalResult<Vec<Operand>, Trouble> {
+    const LIST: &str = "write in (A, B, C)";
+    let Some(open) = opt(is(Lexeme::Open)).parse_next(input)? else {
+        return complain("after `in` a list in brackets is missing", span, LIST);
+    };
+    let mut values = Vec::new();
+    let mut before = open.span.clone();
+    loop {
+        if let Some(value) = opt(operand).parse_next(input)? {
+            values.push(value);
+        } else if values.is_empty()
+            && input
+                .first()
+                .is_some_and(|token| token.lexeme == Lexeme::Close)
+        {
+            let end = input.first().map_or(before.end, |token| token.span.end);
+            return complain(
+                "the list in brackets is empty",
+                before.start..end,
+                format!("{LIST}; `COLUMN =` finds rows without a value"),
+            );
+        } else if !input.is_empty() {
+            return complain("behind this a value is missing", before, LIST);
+        }
+        let Some(token) = opt(any).parse_next(input)? else {
+            return complain(
+                "the bracket is not closed",
+                open.span,
+                "put a `)` where the list ends",
+            );
+        };
+        match token.lexeme {
+            Lexeme::Close => return Ok(values),
+            Lexeme::Comma => before = token.span,
+            Lexeme::Value(..) => {
+                return complain(
+                    "a comma is missing before this",
+                    token.span,
+                    format!("{LIST}, and put text with spaces in quotes"),
+                );
+            }
+            _ => return complain("this cannot stand in a list", token.span, LIST),
+        }
+    }
+}
+
+/// Makes one of a number and the unit that stands behind it with a space, as in `1 h 30 m`: nowhere else
+/// do two words follow each other.
+fn with_units(tokens: Vec<Token>) -> Vec<Token> {
+    let is_bare = |token: &Token| matches!(token.lexeme, Lexeme::Value(_, Quote::None));
+    let mut joined = Vec::new();
+    for run in tokens.chunk_by(|left, right| is_bare(left) && is_bare(right)) {
+        let whole: String = run
+            .iter()
+            .filter_map(|token| match &token.lexeme {
+                Lexeme::Value(text, Quote::None) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        let is_one = run.len() > 1 && whole.parse::<f64>().is_err() && literal::is_value(&whole);
+        match run {
+            [first, .., last] if is_one => joined.push(Token {
+                lexeme: Lexeme::Value(whole, Quote::None),
+                span: first.span.start..last.span.end,
+            }),
+            run => joined.extend_from_slice(run),
+        }
+    }
+    joined
 }
 
 fn operand(input: &mut Tokens) -> ModalResult<Operand, Trouble> {

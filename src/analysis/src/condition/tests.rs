@@ -114,6 +114,9 @@ fn conditions_hold_for_the_rows_they_describe() {
         ("kept != true", &[1, 2]),
         ("name = 't1' AND status ~ succ", &[0]),
         ("not not lr < 0.05", &[1, 2]),
+        ("age < 5 m", &[0]),
+        ("age >= 6 m 40 s and size = ", &[2]),
+        ("size > 1.5 GB", &[0]),
     ];
     let wrong: Vec<_> = cases
         .iter()
@@ -146,6 +149,17 @@ fn a_condition_that_makes_no_sense_is_shown_where_it_goes_wrong() {
         ("status in Failed", "in", "list in brackets"),
         ("> 3", ">", "column should stand here"),
         ("lr = 1 & name = 2", "&", "cannot stand here"),
+        ("lr >> 0.9", ">>", "two"),
+        ("lr = > 0.9", "= >", "two"),
+        ("lr > 0.9 > 0.93", ">", "column between"),
+        ("lr in ()", "()", "empty"),
+        ("lr in (16 32)", "32", "comma is missing"),
+        ("lr in (16, 32", "(", "not closed"),
+        ("lr in (16,", "(", "not closed"),
+        ("lr in (16, )", ",", "value is missing"),
+        ("lr in (, 16)", "(", "value is missing"),
+        ("lr in (16 and 32)", "and", "in a list"),
+        ("lr > age", "age", "read as a value"),
         ("accuracy is null", "accuracy", "comparison is missing"),
     ];
     for (condition, marked, said) in cases {
@@ -159,6 +173,20 @@ fn a_condition_that_makes_no_sense_is_shown_where_it_goes_wrong() {
         );
         assert!(error.message.contains(said), "{condition}: {error:?}");
         assert!(!error.hint.is_empty(), "{condition}");
+    }
+}
+
+#[test]
+fn a_condition_that_goes_wrong_says_what_to_write() {
+    for (condition, hint) in [
+        ("lr > 0.9 > 0.93", "write '0.9 < lr < 0.93'"),
+        ("lr > age", "in backticks: `age`"),
+        ("lr >> 0.9", "one of = != <"),
+    ] {
+        let error = Condition::parse(condition)
+            .and_then(|condition| condition.bind(&Trials))
+            .expect_err(condition);
+        assert!(error.hint.contains(hint), "{condition}: {error:?}");
     }
 }
 

@@ -55,6 +55,13 @@ pub(super) fn parse(entry: &Entry, arguments: &[String]) -> Result<Parsed, Magic
         }
         _ => Err(usage(entry, &error, arguments)),
     };
+    if let Some((option, next)) = without_value(&command, arguments) {
+        return Err(
+            MagicError::usage(format!("{option} lacks its value")).hint(format!(
+                "`{next}` behind it is an option itself; {option}={next} names what is called so"
+            )),
+        );
+    }
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return refused(error),
@@ -66,6 +73,26 @@ pub(super) fn parse(entry: &Entry, arguments: &[String]) -> Result<Parsed, Magic
         }),
         Err(error) => refused(error),
     }
+}
+
+/// An option whose value may begin with dashes, before another option: `--sort --limit 1`. Its value is
+/// missing, and clap would take that option for it.
+fn without_value<'a>(command: &Command, arguments: &'a [String]) -> Option<(&'a str, &'a str)> {
+    let is_option = |word: &str, same: &dyn Fn(&Arg) -> bool| {
+        let long = word.strip_prefix("--").filter(|long| !long.is_empty());
+        long.is_some_and(|long| {
+            let mut known = command.get_arguments();
+            known.any(|arg| arg.get_long() == Some(long) && same(arg))
+        })
+    };
+    let takes_dashes =
+        |arg: &Arg| arg.get_action().takes_values() && arg.is_allow_hyphen_values_set();
+    let before_end = arguments.iter().take_while(|word| *word != "--");
+    let words: Vec<&str> = before_end.map(String::as_str).collect();
+    words.windows(2).find_map(|pair| {
+        let [option, next] = pair else { return None };
+        (is_option(option, &takes_dashes) && is_option(next, &|_| true)).then_some((*option, *next))
+    })
 }
 
 /// Whether a condition fell apart into words: `--where accuracy > 0.9`.

@@ -67,7 +67,6 @@ pub struct ListArgs {
     #[arg(
         long,
         value_name = "[-]COLUMN,…",
-        value_delimiter = ',',
         allow_hyphen_values = true,
         help_heading = "List"
     )]
@@ -85,11 +84,10 @@ pub struct ListArgs {
         help_heading = "List"
     )]
     pub conditions: Vec<String>,
-    /// Show these columns, in this order
+    /// Show these columns, in this order; one with a comma in its name stands in quotes: '"a, b",status'
     #[arg(
         long,
         value_name = "COLUMN,…",
-        value_delimiter = ',',
         allow_hyphen_values = true,
         help_heading = "List"
     )]
@@ -165,7 +163,7 @@ impl ListArgs {
     }
 
     /// What conditions that hold for no row may have meant: the words that no row has in their column.
-    fn never(&self, rows: &impl Rows) -> String {
+    pub fn never(&self, rows: &impl Rows) -> String {
         let mut all = String::new();
         for filter in self.filters(rows).flatten() {
             for (column, word) in filter.words() {
@@ -175,6 +173,11 @@ impl ListArgs {
                         rows.columns()[column].key
                     );
                 }
+            }
+            let is_pattern = |part: &&str| part.contains(['^', '$', '*', '\\', '[', '|']);
+            for part in filter.parts().into_iter().filter(is_pattern) {
+                all +=
+                    &format!("; ~ looks for `{part}` as it stands, which is no regular expression");
             }
         }
         all
@@ -186,9 +189,9 @@ impl ListArgs {
     /// When a column is not there, or a condition makes no sense.
     fn ordered(&self, rows: &impl Rows) -> Result<Vec<usize>, MagicError> {
         let mut keys = Vec::new();
-        for key in listed(&self.sort) {
+        for key in columns::listed(&self.sort, rows.columns()) {
             // A column may begin with a minus sign itself, as Katib's parameters do.
-            let (column, descending) = match columns::find(rows.columns(), key) {
+            let (column, descending) = match columns::find(rows.columns(), &key) {
                 Ok(column) => (column, false),
                 Err(error) => match key.strip_prefix('-') {
                     Some(key) => (columns::find(rows.columns(), key)?, true),
@@ -274,9 +277,9 @@ impl ListArgs {
         columns: &[Column],
         format: Format,
     ) -> Result<Option<Vec<usize>>, MagicError> {
-        let mut named = listed(&self.columns).peekable();
-        if named.peek().is_some() {
-            let found = named.map(|name| columns::find(columns, name));
+        let named = columns::listed(&self.columns, columns);
+        if !named.is_empty() {
+            let found = named.iter().map(|name| columns::find(columns, name));
             return found.collect::<Result<_, _>>().map(Some);
         }
         let narrow = (0..columns.len()).filter(|at| !columns[*at].wide);
@@ -365,10 +368,31 @@ fn rows_wanted(text: &str) -> Result<usize, &'static str> {
         .map_err(|_| "it is the number of rows to show, such as 20")
 }
 
-/// The names of a list with commas, behind which there may be spaces.
-fn listed(names: &[String]) -> impl Iterator<Item = &str> {
-    let names = names.iter().map(|name| name.trim());
-    names.filter(|name| !name.is_empty())
+/// The names of a list with commas, behind which there may be spaces. One that is known as it stands, or
+/// is in quotes, may have commas itself.
+pub fn names_of(texts: &[String], is_known: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut names = Vec::new();
+    for text in texts {
+        if is_known(text) {
+            names.push(text.clone());
+            continue;
+        }
+        let (mut name, mut quote) = (String::new(), None);
+        for char in text.chars() {
+            match (char, quote) {
+                (',', None) => names.push(std::mem::take(&mut name)),
+                // A quote in the middle of a name is part of it.
+                ('"' | '\'' | '`', None) if name.trim_start_matches([' ', '-']).is_empty() => {
+                    quote = Some(char);
+                }
+                (char, Some(open)) if char == open => quote = None,
+                (char, _) => name.push(char),
+            }
+        }
+        names.push(name);
+    }
+    let names = names.iter().map(|name| name.trim().to_owned());
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 /// A condition with what is wrong marked in it.

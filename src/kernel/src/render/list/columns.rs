@@ -23,6 +23,14 @@ pub(super) fn find(columns: &[Column], name: &str) -> Result<usize, MagicError> 
     })
 }
 
+/// The columns that texts with commas name, each perhaps with the minus sign of an order.
+pub(super) fn listed(texts: &[String], columns: &[Column]) -> Vec<String> {
+    super::names_of(texts, |text| {
+        let is_known = |name: &str| position(columns, name).is_ok();
+        is_known(text) || text.strip_prefix('-').is_some_and(is_known)
+    })
+}
+
 /// The columns of rows, for conditions.
 pub(super) struct Named<'r, R>(pub(super) &'r R);
 
@@ -71,7 +79,14 @@ fn position(columns: &[Column], name: &str) -> Result<usize, String> {
         .ok_or_else(|| {
             let keys: Vec<&str> = columns.iter().map(|column| column.key.as_str()).collect();
             let all = format!("the columns are: {}", keys.join(", "));
-            match nearest::to(name.trim_start_matches('-'), keys.iter().copied()).first() {
+            let bare = |name: &str| name.trim_start_matches('-').to_owned();
+            let names: Vec<String> = keys.iter().map(|key| bare(key)).collect();
+            let near = nearest::to(&bare(name), names.iter().map(String::as_str));
+            let meant = near.first().and_then(|near| {
+                let at = names.iter().position(|name| name == near)?;
+                keys.get(at)
+            });
+            match meant {
                 Some(near) => format!("did you mean `{near}`? T{}", &all[1..]),
                 None => all,
             }

@@ -63,6 +63,43 @@ fn rows_are_sorted_by_value_and_those_without_come_last() {
 }
 
 #[test]
+fn a_name_with_a_comma_is_one_name_in_quotes_or_where_it_stands_alone() {
+    let listed = |text: &str| names_of(&[text.to_owned()], |known| known == "a, b = c");
+    assert_eq!(listed("name, status"), ["name", "status"]);
+    assert_eq!(listed("a, b = c"), ["a, b = c"]);
+    assert_eq!(listed("\"a, b\",status"), ["a, b", "status"]);
+    assert_eq!(listed("status, -'a, b'"), ["status", "-a, b"]);
+    assert_eq!(listed("it's, so"), ["it's", "so"]);
+    let mut table = table();
+    table.columns[2] = Column::number("a, b");
+    let rows = |line: &[&str]| {
+        let list = Line::try_parse_from(line).unwrap().list;
+        let table = list.arrange(table.clone(), false).unwrap();
+        let keys: Vec<String> = table.columns.into_iter().map(|one| one.key).collect();
+        let names: Vec<String> = table.rows.into_iter().map(|row| row.name).collect();
+        (keys, names)
+    };
+    let (keys, names) = rows(&["--columns", "name,'a, b'", "--sort", "-a, b"]);
+    assert_eq!(keys, ["name", "a, b"]);
+    assert_eq!(names, ["t1", "t10", "t2"]);
+}
+
+#[test]
+fn a_slip_in_a_condition_names_what_was_meant() {
+    let refused = |condition: &str| {
+        let error = arranged(&["--where", condition]).unwrap_err();
+        format!("{error:?}")
+    };
+    assert!(refused("lrr > 1").contains("did you mean `--lr`?"));
+    let none = arranged(&["--where", "name ~ '^t'"]).unwrap();
+    assert!(
+        none.empty.contains("no regular expression"),
+        "{}",
+        none.empty
+    );
+}
+
+#[test]
 fn rows_are_filtered_by_conditions() {
     assert_eq!(names(&["--where", "status=succeeded"]), ["t2", "t1"]);
     assert_eq!(names(&["--where", "accuracy > 0.6"]), ["t1"]);

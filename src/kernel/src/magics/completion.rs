@@ -231,7 +231,19 @@ fn arguments(
         .get(count)
         .or_else(|| positionals.last().filter(many));
     match positional {
-        Some(arg) => values(session, entry, arg, typed),
+        Some(arg) => {
+            let (mut found, at) = values(session, entry, arg, typed);
+            // `:plot --from DIR`: the folder names the experiment, and the next may follow at once.
+            let from = |word: &String| word == "--from" || word.starts_with("--from=");
+            if let Some(next) = positionals.get(count + 1)
+                && arg.get_id() == "name"
+                && !next.get_possible_values().is_empty()
+                && finished.iter().any(from)
+            {
+                found.extend(values(session, entry, next, typed).0);
+            }
+            (found, at)
+        }
         None if typed.is_empty() => (options(&command, finished, typed), 0),
         None => (Vec::new(), 0),
     }

@@ -30,7 +30,11 @@ pub(super) fn of_list(
     let begun = typed[at..].trim_start_matches('`');
     let columns = session.listed(magic).columns;
     let found = |begun: &str| -> Vec<String> {
-        let columns = columns.iter().filter(|column| column.starts_with(begun));
+        // `learn` finds the parameter `--learning_rate`.
+        let is_begun = |column: &&String| {
+            column.starts_with(begun) || column.trim_start_matches('-').starts_with(begun)
+        };
+        let columns = columns.iter().filter(is_begun);
         match flag {
             "conditions" => columns.map(|column| quoted(column)).collect(),
             _ => columns.filter(|column| is_bare(column)).cloned().collect(),
@@ -84,6 +88,9 @@ mod tests {
             ("sort", "", &["name", "status", "--lr", "accuracy"][..], 0),
             ("sort", "-acc", &["accuracy"], 1),
             ("sort", "--", &["--lr"], 0),
+            ("columns", "lr", &["--lr"], 0),
+            ("sort", "name,-lr", &["--lr"], 6),
+            ("conditions", "'lr", &["--lr"], 1),
             ("sort", "name,-st", &["status"], 6),
             ("columns", "name, ac", &["accuracy"], 6),
             ("conditions", "'accuracy > 0.9 and st", &["status"], 20),

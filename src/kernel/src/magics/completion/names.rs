@@ -59,6 +59,8 @@ mod tests {
             (":trial ", &["mnist-1", "mnist-2"]),
             (":experiment wait ", &["digits", "mnist"]),
             (":tune m", &[]),
+            (":plot --from out con", &["contour"]),
+            (":analyze --from=out im", &["importance"]),
         ] {
             let found = complete(&session, line, line.len()).matches;
             let found: Vec<&str> = found.iter().map(|one| one.text.as_str()).collect();

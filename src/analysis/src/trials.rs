@@ -359,9 +359,11 @@ fn assigned(trial: &Trial, parameter: &Parameter) -> Option<Value> {
 
 fn chosen(metric: &Metric, strategy: Option<&StrategyType>) -> Option<f64> {
     let finite = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-    let extreme = match strategy? {
-        StrategyType::Min => finite(&metric.min),
-        StrategyType::Max => finite(&metric.max),
+    let extreme = match strategy {
+        Some(StrategyType::Min) => finite(&metric.min),
+        Some(StrategyType::Max) => finite(&metric.max),
+        // Katib gives every metric of an experiment a strategy; of one that was edited by hand the last
+        // value stands.
         _ => None,
     };
     extreme.or_else(|| finite(&metric.latest))

@@ -9,13 +9,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use katlab_lab::file;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::Sink;
+use crate::event::{Bundle, Sink};
 use crate::output::Output;
 use crate::render::counted;
 use crate::render::list::{self, ListArgs, Rows};
@@ -72,6 +73,21 @@ pub trait Magic: clap::Parser + Send + Sync + 'static {
     fn candidates(_argument: &str, _session: &Session) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// A list as its flags want it.
+pub enum Ready {
+    /// It is for the cell.
+    Shown(Bundle),
+    /// It is for a file.
+    Saved {
+        /// Where it goes.
+        path: PathBuf,
+        /// What is written.
+        content: Vec<u8>,
+        /// How many rows that is.
+        rows: usize,
+    },
 }
 
 /// What a magic runs in.
@@ -133,13 +149,46 @@ impl Context {
     /// When a flag names a column that is not there, a condition makes no sense, or the file cannot be
     /// written.
     pub fn list(&self, rows: impl Rows, list: &ListArgs) -> Result<(), MagicError> {
+        let ready = self.ready(rows, list)?;
+        self.show(ready)
+    }
+
+    /// Makes of a list what [`show`](Self::show) shows, which takes its time where the list is long.
+    ///
+    /// # Errors
+    /// When a flag names a column that is not there, or a condition makes no sense.
+    pub fn ready(&self, rows: impl Rows, list: &ListArgs) -> Result<Ready, MagicError> {
         self.session.note_list(self.magic, list::noted(&rows));
-        let Some(path) = &list.save else {
-            self.output.show(list.render(rows)?);
-            return Ok(());
+        Ok(match &list.save {
+            None => Ready::Shown(list.render(rows)?),
+            Some(path) => {
+                let (content, rows) = list.file(rows, &self.session.redactor())?;
+                Ready::Saved {
+                    path: path.clone(),
+                    content,
+                    rows,
+                }
+            }
+        })
+    }
+
+    /// Shows a list, or writes it to its file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn show(&self, list: Ready) -> Result<(), MagicError> {
+        let (path, content, rows) = match list {
+            Ready::Shown(bundle) => {
+                self.output.show(bundle);
+                return Ok(());
+            }
+            Ready::Saved {
+                path,
+                content,
+                rows,
+            } => (path, content, rows),
         };
-        let (content, rows) = list.file(rows, &self.session.redactor())?;
-        file::replace(&self.session.resolve(path), &content, 0o644).map_err(|error| {
+        file::replace(&self.session.resolve(&path), &content, 0o644).map_err(|error| {
             MagicError::new(format!("{} cannot be written: {error}", path.display()))
                 .hint("choose another file with --save")
         })?;
@@ -149,6 +198,29 @@ impl Context {
             path.display()
         ));
         Ok(())
+    }
+
+    /// Reads files or computes, unless the person interrupts first: such work never waits, so that
+    /// nothing else would be heard on a thread that does it. It must not show anything, for it goes on
+    /// to its end unheard.
+    ///
+    /// # Errors
+    /// What the work fails with, or [`MagicError::interrupted`].
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, MagicError> + Send + 'static,
+    ) -> Result<T, MagicError> {
+        self.or_interrupted(async {
+            match tokio::task::spawn_blocking(work).await {
+                Ok(outcome) => outcome,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The kernel ends.
+                    Err(_) => Err(MagicError::interrupted()),
+                },
+            }
+        })
+        .await
     }
 
     /// Waits for something, unless the person interrupts first.

@@ -220,6 +220,24 @@ async fn an_interrupt_ends_a_magic() {
     assert_eq!(error.kind, ErrorKind::Interrupted);
 }
 
+#[tokio::test]
+async fn an_interrupt_does_not_wait_for_what_is_computed() {
+    let (_dir, session) = session();
+    let recorder = Arc::new(Recorder::default());
+    let ctx = Context::new(session, recorder, CancellationToken::new(), None);
+    assert_eq!(ctx.compute(|| Ok(6 * 7)).await.unwrap(), 42);
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let cancel = ctx.cancel.clone();
+    let work = ctx.compute(move || {
+        cancel.cancel();
+        // Until the test is over.
+        Ok(wait.recv().is_err())
+    });
+    let error = work.await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Interrupted);
+    drop(done);
+}
+
 #[test]
 fn completion_knows_names_options_values_settings_and_paths() {
     let (dir, session) = session();

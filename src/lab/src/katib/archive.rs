@@ -32,6 +32,8 @@ pub const EXPERIMENT: &str = "experiment.yaml";
 const TRIALS: &str = "trials.json";
 const JOBS: &str = "jobs.json";
 const METRICS: &str = "metrics.csv";
+/// The first line of the metrics.
+const FIELDS: [&str; 4] = ["trial", "metric", "time", "value"];
 const PROVENANCE: &str = "export.json";
 const LOGS: &str = "logs";
 /// Questions asked at once.
@@ -209,7 +211,7 @@ pub(super) fn log_folder(folder: &Path) -> PathBuf {
 }
 
 /// The file of the metrics in the folder of an export.
-pub(super) fn metrics_file(folder: &Path) -> PathBuf {
+pub fn metrics_file(folder: &Path) -> PathBuf {
     folder.join(METRICS)
 }
 
@@ -295,7 +297,7 @@ impl Archive {
     fn metrics_csv(&self) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
         // Memory takes them all, and each has four fields.
-        let _ = writer.write_record(["trial", "metric", "time", "value"]);
+        let _ = writer.write_record(FIELDS);
         for (trial, points) in &self.metrics {
             for point in points {
                 let time = point.time.map(|time| time.to_string()).unwrap_or_default();
@@ -336,7 +338,23 @@ fn wrong(folder: &Path, file: &str, reason: String) -> Error {
 pub fn metrics(folder: &Path) -> Result<BTreeMap<String, Vec<Point>>, Error> {
     let mut metrics: BTreeMap<String, Vec<Point>> = BTreeMap::new();
     let text = text(folder, METRICS)?.unwrap_or_default();
-    for record in csv::Reader::from_reader(text.as_bytes()).records() {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader
+        .headers()
+        .map_err(|error| wrong(folder, METRICS, error.to_string()))?;
+    if !header.is_empty() && header.iter().take(FIELDS.len()).ne(FIELDS) {
+        let header: Vec<&str> = header.iter().collect();
+        return Err(wrong(
+            folder,
+            METRICS,
+            format!(
+                "its first line is `{}` in place of `{}`",
+                header.join(","),
+                FIELDS.join(",")
+            ),
+        ));
+    }
+    for record in reader.records() {
         let record = record.map_err(|error| wrong(folder, METRICS, error.to_string()))?;
         let [trial, metric, time, value] =
             [0, 1, 2, 3].map(|at| record.get(at).unwrap_or_default());
@@ -393,6 +411,22 @@ mod tests {
     use super::super::value::Value;
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn metrics_under_other_names_are_no_metrics() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |text: &str| std::fs::write(folder.path().join(METRICS), text).unwrap();
+        write("foo,bar\n1,2\n");
+        let error = metrics(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("its first line is `foo,bar` in place of `trial,metric,time,value`"),
+            "{error}"
+        );
+        for text in ["", "trial,metric,time,value\n"] {
+            write(text);
+            assert!(metrics(folder.path()).unwrap().is_empty());
+        }
+    }
 
     #[test]
     fn what_was_written_is_read_again() {

@@ -6,7 +6,7 @@ use katlab_analysis::importance;
 use katlab_analysis::{TrialTable, effects, findings};
 
 use super::SourceArgs;
-use crate::magics::{Context, Magic, MagicError};
+use crate::magics::{Context, Magic, MagicError, nearest};
 use crate::render::counted;
 use crate::render::list::ListArgs;
 use crate::render::status::Status;
@@ -82,30 +82,63 @@ impl Magic for Analyze {
                 }
             }
         }
-        let source = self.source.read(ctx, self.name.as_deref()).await?;
-        let table = source.table();
-        for topic in topics {
-            let shown = match topic {
-                Topic::Best => best(&table),
-                Topic::Importance => importance(&table),
-                Topic::Effects => effects(&table),
-                Topic::Duplicates => duplicates(&table),
-                Topic::Suspicious => suspicious(&table),
+        let source = match &self.source.from {
+            Some(folder) => {
+                let source = self.source.read(ctx, None).await?;
+                let found = source.experiment.metadata.name();
+                if let Some(word) = self.name.as_deref().filter(|word| *word != found) {
+                    return Err(no_topic(word, found, folder));
+                }
+                source
+            }
+            None => self.source.read(ctx, self.name.as_deref()).await?,
+        };
+        let (context, list) = (ctx.clone(), self.list.clone());
+        let answers = ctx.compute(move || {
+            let table = source.table();
+            let answer = |topic: &Topic| {
+                let shown = match topic {
+                    Topic::Best => best(&table),
+                    Topic::Importance => importance(&table),
+                    Topic::Effects => effects(&table),
+                    Topic::Duplicates => duplicates(&table),
+                    Topic::Suspicious => suspicious(&table),
+                };
+                context.ready(shown, &list)
             };
-            ctx.list(shown, &self.list)?;
+            topics.iter().map(answer).collect::<Result<Vec<_>, _>>()
+        });
+        for answer in answers.await? {
+            ctx.show(answer)?;
         }
         Ok(())
     }
 }
 
+/// A word behind --from that is neither the experiment's name nor a topic.
+fn no_topic(word: &str, experiment: &str, folder: &std::path::Path) -> MagicError {
+    let known: Vec<String> = Topic::value_variants()
+        .iter()
+        .filter_map(Topic::to_possible_value)
+        .map(|value| value.get_name().to_owned())
+        .collect();
+    match nearest::to(word, known.iter().map(String::as_str)).first() {
+        Some(near) => MagicError::usage(format!("there is no topic `{word}`"))
+            .hint(format!("did you mean `{near}`?")),
+        None => MagicError::usage(format!(
+            "{} holds the experiment {experiment}, not {word}",
+            folder.display()
+        ))
+        .hint(format!(
+            "leave the name out, or write a topic: {}",
+            known.join(", ")
+        )),
+    }
+}
+
 /// A share as percent; the value stays a number between 0 and 1.
 fn percent(share: f64) -> Cell {
-    let text = match share * 100.0 {
-        none if none <= 0.0 => "0 %".to_owned(),
-        little if little < 1.0 => "<1 %".to_owned(),
-        part => format!("{part:.0} %"),
-    };
-    Cell::of(share, text)
+    Cell::of(share, importance::percent(share))
 }
 
 fn best(table: &TrialTable) -> Table {
@@ -117,29 +150,33 @@ fn best(table: &TrialTable) -> Table {
         },
         Column::number("CHANCE")
             .hover("how often it is the best when every trial is run again in thought"),
-        Column::number("RANK FROM").hover("its rank in nine of ten such draws"),
+        Column::number("RANK FROM").hover(
+            "its rank in nine of ten such draws, and the one it has now; equals share theirs",
+        ),
         Column::number("RANK TO"),
     ])
     .title("The best")
-    .empty(format!(
-        "no trial of {} has a value of {} yet",
-        table.experiment, table.objective
-    ));
+    .empty(nothing(table));
     let Some(standing) = best::standing(table, 5) else {
         return shown;
     };
+    let rank = |rank: Option<usize>| rank.map(Cell::count).unwrap_or_default();
     for (at, one) in standing.candidates.iter().enumerate() {
         let row = shown.row([
             Cell::text(&one.trial),
             Cell::number(one.objective),
-            percent(one.chance),
-            Cell::count(one.ranks.0),
-            Cell::count(one.ranks.1),
+            one.chance.map(percent).unwrap_or_default(),
+            rank(one.ranks.map(|ranks| ranks.0)),
+            rank(one.ranks.map(|ranks| ranks.1)),
         ]);
         row.marked = at == 0;
     }
     let trials = counted(standing.trials, "trial");
     shown = shown.footer(match (standing.noise, standing.from) {
+        _ if standing.trials > 1 && standing.equal == standing.trials => format!(
+            "rests on {trials}, which all have the same {}: none of them is better",
+            table.objective
+        ),
         (Some(noise), Some(Noise::Repeats(count))) => format!(
             "rests on {trials}; equal trials differ by about {} ({count} repeats); {} close to the best",
             number_text(noise),
@@ -150,9 +187,29 @@ fn best(table: &TrialTable) -> Table {
             number_text(noise),
             lie(standing.close)
         ),
-        (None, _) => format!("rests on {trials}; how much equal trials differ is not known"),
+        (None, Some(_)) => format!(
+            "rests on {trials}; most like trials have the very same {}",
+            table.objective
+        ),
+        (None, None) => format!(
+            "rests on {trials}; how much equal trials differ is not known, so no chance is given"
+        ),
     });
-    warned(shown, &standing.warnings)
+    warned(left_out(shown, table), &standing.warnings)
+}
+
+/// Why there is nothing to say, and what to do.
+fn nothing(table: &TrialTable) -> String {
+    let absence = table.absence();
+    format!("{}; {}", absence.what, absence.hint)
+}
+
+/// Says which trials a table does not rest on.
+fn left_out(shown: Table, table: &TrialTable) -> Table {
+    match table.left_out() {
+        Some(left_out) => shown.footer(left_out),
+        None => shown,
+    }
 }
 
 fn lie(count: usize) -> String {
@@ -179,7 +236,11 @@ fn importance(table: &TrialTable) -> Table {
     .title("What matters");
     let found = match importance::importance(table) {
         Ok(found) => found,
-        Err(error) => return shown.empty(error.to_string()),
+        Err(_) if table.best().is_none() => return shown.empty(nothing(table)),
+        Err(error) => {
+            let left_out = table.left_out().map(|words| format!("; {words}"));
+            return shown.empty(format!("{error}{}", left_out.unwrap_or_default()));
+        }
     };
     let mut shown = shown;
     for one in &found.shares {
@@ -198,7 +259,7 @@ fn importance(table: &TrialTable) -> Table {
     if !found.constant.is_empty() {
         line.push_str(&format!("; never varied: {}", found.constant.join(", ")));
     }
-    warned(shown.footer(line), &found.warnings)
+    warned(left_out(shown.footer(line), table), &found.warnings)
 }
 
 fn effects(table: &TrialTable) -> Table {
@@ -212,10 +273,11 @@ fn effects(table: &TrialTable) -> Table {
             .hover("Spearman's rank correlation with how good a trial is: above 0, more is better"),
     ])
     .title("What each parameter did")
-    .empty(format!(
-        "no trial of {} has a value of {} yet",
-        table.experiment, table.objective
-    ));
+    .empty(if table.best().is_some() {
+        format!("`{}` has no parameters", table.experiment)
+    } else {
+        nothing(table)
+    });
     let (found, warning) = effects::effects(table);
     let mut rests = 0;
     for effect in &found {
@@ -244,7 +306,10 @@ fn effects(table: &TrialTable) -> Table {
         "rests on {}; ★ the values with the best middle",
         counted(rests, "trial")
     ));
-    warned(shown, &warning.into_iter().collect::<Vec<_>>())
+    warned(
+        left_out(shown, table),
+        &warning.into_iter().collect::<Vec<_>>(),
+    )
 }
 
 fn duplicates(table: &TrialTable) -> Table {
@@ -256,10 +321,11 @@ fn duplicates(table: &TrialTable) -> Table {
         Column::number("TO").hover(format!("the largest {} among them", table.objective)),
     ])
     .title("Run more than once")
-    .empty(format!(
-        "no two of {} ran the same parameters",
-        counted(table.rows.len(), "trial")
-    ));
+    .empty(match table.rows.len() {
+        0 => format!("`{}` has no trials", table.experiment),
+        1 => "there is one trial, so nothing ran twice".to_owned(),
+        count => format!("no two of {count} trials ran the same parameters"),
+    });
     for one in findings::duplicates(table) {
         let parameters: Vec<String> = one
             .parameters

@@ -42,6 +42,8 @@ pub struct Source {
     pub experiment: Experiment,
     /// Its Trials.
     pub trials: Vec<Trial>,
+    /// What a line needs besides a name to read the same: `--from DIR`, `--deleted` or `-n NAMESPACE`.
+    pub flags: String,
     /// Where more can be asked.
     pub origin: Origin,
 }
@@ -68,11 +70,16 @@ impl SourceArgs {
         // No name has an @ in it: `NAME@ID` is one of several that were deleted.
         let is_deleted = name.is_some_and(|name| name.contains('@')) && self.from.is_none();
         if self.deleted || is_deleted {
-            return folder_source(ctx, &deleted(ctx, &self.place, name).await?.folder);
+            let folder = deleted(ctx, &self.place, name).await?.folder;
+            let flags = format!("--deleted{}", self.place.kubectl());
+            return Ok(Source {
+                flags,
+                ..read_folder(ctx, &folder).await?
+            });
         }
         match (&self.from, name) {
             (Some(folder), name) => {
-                let source = folder_source(ctx, folder)?;
+                let source = read_folder(ctx, folder).await?;
                 let found = source.experiment.metadata.name();
                 if let Some(name) = name.filter(|name| *name != found) {
                     return Err(MagicError::usage(format!(
@@ -96,6 +103,7 @@ impl SourceArgs {
                 Ok(Source {
                     experiment,
                     trials,
+                    flags: self.place.kubectl().trim().to_owned(),
                     origin: Origin::Cluster(cluster),
                 })
             }
@@ -246,11 +254,21 @@ pub fn kept_instead(
     }
 }
 
+/// As [`folder_source`], of an export that may be large.
+///
+/// # Errors
+/// When there is no export, or the person interrupts.
+pub async fn read_folder(ctx: &Context, folder: &std::path::Path) -> Result<Source, MagicError> {
+    let (context, folder) = (ctx.clone(), folder.to_owned());
+    ctx.compute(move || folder_source(&context, &folder)).await
+}
+
 /// Reads an exported experiment.
 pub fn folder_source(ctx: &Context, folder: &std::path::Path) -> Result<Source, MagicError> {
     let path = ctx.session.resolve(folder);
     let mut archive = archive::read(&path)?;
     Ok(Source {
+        flags: from(folder),
         experiment: std::mem::take(&mut archive.experiment),
         trials: std::mem::take(&mut archive.trials),
         origin: Origin::Folder {
@@ -258,6 +276,11 @@ pub fn folder_source(ctx: &Context, folder: &std::path::Path) -> Result<Source, 
             archive: Box::new(archive),
         },
     })
+}
+
+/// The flag that reads an export.
+fn from(folder: &std::path::Path) -> String {
+    format!("--from {}", quoted(&folder.display().to_string()))
 }
 
 impl From<archive::Error> for MagicError {
@@ -278,17 +301,17 @@ impl Source {
             let known = self.trials.iter().map(|one| one.metadata.name());
             match nearest::to(name, known).first() {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => {
-                    let folder = quoted(&folder.display().to_string());
-                    error.hint(format!("`:trials --from {folder}` lists them"))
-                }
+                None => error.hint(format!("`:trials {}` lists them", from(folder))),
             }
         })
     }
 
     /// The trials as numbers.
     pub fn table(&self) -> TrialTable {
-        TrialTable::new(&self.experiment, &self.trials)
+        TrialTable {
+            flags: self.flags.clone(),
+            ..TrialTable::new(&self.experiment, &self.trials)
+        }
     }
 
     /// The trials as `:trials` lists them.
@@ -310,21 +333,21 @@ impl Source {
             ..ListArgs::default()
         };
         let listed = self.listed();
-        let kept = list.filter(&katib::trials::Listing::new(
-            &listed,
-            jiff::Timestamp::now(),
-        ))?;
+        let rows = katib::trials::Listing::new(&listed, jiff::Timestamp::now());
+        let kept = list.filter(&rows)?;
+        let never = kept.is_empty().then(|| list.never(&rows));
         let names: HashSet<&str> = kept
             .into_iter()
             .map(|row| listed.rows[row].name.as_str())
             .collect();
         if names.is_empty() && !table.rows.is_empty() {
             return Err(MagicError::new(format!(
-                "none of the {} trials of {} satisfies --where",
+                "none of the {} trials of {} satisfies --where{}",
                 table.rows.len(),
-                table.experiment
+                table.experiment,
+                never.unwrap_or_default()
             ))
-            .hint(format!("`:trials {}` shows them", table.experiment)));
+            .hint(format!("`:trials {}` shows them", table.asked())));
         }
         table.rows.retain(|row| names.contains(row.name.as_str()));
         Ok(table)
@@ -349,3 +372,6 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

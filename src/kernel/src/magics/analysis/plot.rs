@@ -2,19 +2,22 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use clap::{Parser, ValueEnum};
 use katlab_analysis::chart::{ChartError, Log};
 use katlab_analysis::png::{self, Picture};
-use katlab_analysis::{Chart, TrialTable, chart};
+use katlab_analysis::{Chart, Row, TrialTable, chart};
 use katlab_lab::file;
+use katlab_lab::katib::archive;
 use katlab_lab::katib::observations::{self, Point};
 
 use super::{Origin, Source, SourceArgs};
 use crate::event::Bundle;
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::counted;
+use crate::render::list::names_of;
 
 /// What a chart shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,7 +65,7 @@ impl Kind {
 /// In JupyterLab the chart answers to the mouse: the trial under it is named, and dragging over points
 /// fades the others. Everywhere else it is a picture. Darker is better, in print as well; many trials
 /// are summed up, and the chart says how.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 pub struct Plot {
     /// The experiment; not needed with --from
     #[arg(value_name = "EXPERIMENT")]
@@ -71,12 +74,7 @@ pub struct Plot {
     #[arg(value_enum)]
     kind: Option<Kind>,
     /// These parameters, in this order: of parallel and slice any, of contour two
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     params: Vec<String>,
     /// The metric of metrics, or the two of pareto
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -123,27 +121,37 @@ impl Magic for Plot {
     }
 
     async fn run(mut self, ctx: &Context) -> Result<(), MagicError> {
+        let mut read = None;
         // `:plot --from DIR history`: the folder names the experiment.
         if let Some(folder) = &self.source.from
             && self.kind.is_none()
             && let Some(word) = self.name.clone()
-            && super::folder_source(ctx, folder)?
-                .experiment
-                .metadata
-                .name()
-                != word
         {
-            self.kind = Some(Kind::named(&word)?);
-            self.name = None;
-        }
-        let chart = self.chart(ctx).await?;
-        match &self.save {
-            Some(path) => save(ctx, path, &chart),
-            None => {
-                ctx.output.show(bundle(&chart)?);
-                Ok(())
+            let source = super::read_folder(ctx, folder).await?;
+            if source.experiment.metadata.name() != word {
+                self.kind = Some(Kind::named(&word)?);
+                self.name = None;
             }
+            read = Some(source);
         }
+        self.check()?;
+        let source = match read {
+            Some(source) => source,
+            None => self.source.read(ctx, self.name.as_deref()).await?,
+        };
+        let chart = self.drawn(ctx, source).await?;
+        match &self.save {
+            Some(path) => {
+                let (content, missing) = {
+                    let path = path.clone();
+                    ctx.compute(move || content(&path, &chart)).await?
+                };
+                written(ctx, path, &content, missing)?;
+                ctx.output.done(format!("wrote {}", path.display()));
+            }
+            None => ctx.output.show(ctx.compute(move || bundle(&chart)).await?),
+        }
+        Ok(())
     }
 }
 
@@ -200,6 +208,62 @@ impl Plot {
     pub async fn chart(&self, ctx: &Context) -> Result<Chart, MagicError> {
         self.check()?;
         let source = self.source.read(ctx, self.name.as_deref()).await?;
+        self.drawn(ctx, source).await
+    }
+
+    /// Draws it of an experiment that was read.
+    async fn drawn(&self, ctx: &Context, source: Source) -> Result<Chart, MagicError> {
+        let (plot, source) = (Arc::new(self.clone()), Arc::new(source));
+        let chosen = {
+            let (plot, source) = (Arc::clone(&plot), Arc::clone(&source));
+            ctx.compute(move || plot.chosen(&source))
+        };
+        let mut table = chosen.await?;
+        let mut curves = (String::new(), Vec::new());
+        match self.kind.unwrap_or(Kind::History) {
+            Kind::Metrics => {
+                let metric = match self.metric.first() {
+                    Some(name) => table.metrics[metric(&table, name)?].name.clone(),
+                    None if table.objective.is_empty() => {
+                        let known: Vec<&str> =
+                            table.metrics.iter().map(|one| one.name.as_str()).collect();
+                        return Err(MagicError::usage(format!(
+                            "`{}` has no objective, which is drawn where no metric is named",
+                            table.experiment
+                        ))
+                        .hint(match known.as_slice() {
+                            [] => format!("`:trials {}` shows what they have", table.asked()),
+                            known => {
+                                format!("name it with --metric; there are {}", known.join(", "))
+                            }
+                        }));
+                    }
+                    None => table.objective.clone(),
+                };
+                let logs = ctx
+                    .or_interrupted(self.logs(ctx, &source, &table, &metric))
+                    .await?;
+                curves = (metric, logs);
+            }
+            Kind::Timeline => {
+                let work = ctx
+                    .or_interrupted(async { Ok::<_, MagicError>(source.work().await) })
+                    .await?;
+                for row in &mut table.rows {
+                    if let Some(work) = work.get(&row.name) {
+                        row.times.began = work.began.as_deref().and_then(seconds);
+                        row.times.done = work.done.as_deref().and_then(seconds);
+                    }
+                }
+            }
+            _ => {}
+        }
+        ctx.compute(move || plot.draw(&table, &curves.0, &curves.1).map_err(no_chart))
+            .await
+    }
+
+    /// The trials that it is of, as numbers.
+    fn chosen(&self, source: &Source) -> Result<TrialTable, MagicError> {
         let mut table = source.filtered(&self.conditions)?;
         if let Some(only) = &self.only {
             let only: HashSet<&str> = only.iter().map(String::as_str).collect();
@@ -216,39 +280,25 @@ impl Plot {
                 table.metrics[at].minimize = minimize;
             }
         }
+        Ok(table)
+    }
+
+    fn draw(&self, table: &TrialTable, metric: &str, logs: &[Log]) -> Result<Chart, ChartError> {
+        let params = names_of(&self.params, |name| table.parameter(name).is_some());
         match self.kind.unwrap_or(Kind::History) {
-            Kind::History => chart::history(&table),
-            Kind::Parallel => chart::parallel(&table, &self.params),
-            Kind::Importance => chart::importance(&table),
-            Kind::Slice => chart::slice(&table, &self.params),
-            Kind::Contour => chart::contour(&table, &self.params),
-            Kind::Pareto => chart::pareto(&table, &self.metric),
-            Kind::Correlation => chart::correlation(&table),
-            Kind::Metrics => {
-                let metric = match self.metric.first() {
-                    Some(name) => table.metrics[metric(&table, name)?].name.clone(),
-                    None => table.objective.clone(),
-                };
-                let logs = ctx
-                    .or_interrupted(self.logs(ctx, &source, &table, &metric))
-                    .await?;
-                chart::curves(&table, &metric, &logs)
-            }
+            Kind::History => chart::history(table),
+            Kind::Parallel => chart::parallel(table, &params),
+            Kind::Importance => chart::importance(table),
+            Kind::Slice => chart::slice(table, &params),
+            Kind::Contour => chart::contour(table, &params),
+            Kind::Pareto => chart::pareto(table, &self.metric),
+            Kind::Correlation => chart::correlation(table),
+            Kind::Metrics => chart::curves(table, metric, logs),
             Kind::Timeline => {
-                let work = ctx
-                    .or_interrupted(async { Ok::<_, MagicError>(source.work().await) })
-                    .await?;
-                for row in &mut table.rows {
-                    if let Some(work) = work.get(&row.name) {
-                        row.times.began = work.began.as_deref().and_then(seconds);
-                        row.times.done = work.done.as_deref().and_then(seconds);
-                    }
-                }
                 let now = jiff::Timestamp::now().as_millisecond();
-                chart::timeline(&table, now as f64 / 1000.0)
+                chart::timeline(table, now as f64 / 1000.0)
             }
         }
-        .map_err(no_chart)
     }
 
     /// Options of other charts are slips, and silence about them would hide it.
@@ -284,6 +334,10 @@ impl Plot {
             return Err(MagicError::usage("the chart `metrics` is of one metric")
                 .hint("draw one chart for each, or two metrics against each other with `pareto`"));
         }
+        if self.top == Some(0) {
+            return Err(MagicError::usage("`--top 0` leaves no trial to draw")
+                .hint("write 1 or more; without it the ten best are drawn"));
+        }
         if let Some(path) = &self.save {
             form(path)?;
         }
@@ -294,7 +348,7 @@ impl Plot {
     async fn logs(
         &self,
         ctx: &Context,
-        source: &Source,
+        source: &Arc<Source>,
         table: &TrialTable,
         metric: &str,
     ) -> Result<Vec<Log>, MagicError> {
@@ -323,7 +377,7 @@ impl Plot {
                         MagicError::usage(format!("{} has no trial {name}", table.experiment));
                     return Err(match near.first() {
                         Some(near) => error.hint(format!("did you mean `{near}`?")),
-                        None => error.hint(format!("`:trials {}` lists them", table.experiment)),
+                        None => error.hint(format!("`:trials {}` lists them", table.asked())),
                     });
                 }
             }
@@ -344,12 +398,42 @@ impl Plot {
                 .collect(),
         };
         match &source.origin {
-            Origin::Folder { .. } => {
-                let exported = source.exported_metrics()?;
-                Ok(names
+            Origin::Folder { path, .. } => {
+                let file = archive::metrics_file(path);
+                if !file.exists() {
+                    return Err(MagicError::new(format!(
+                        "{} is missing, from which the curves are drawn",
+                        file.display()
+                    ))
+                    .hint("export the experiment again; the other charts do without it"));
+                }
+                let exported = {
+                    let source = Arc::clone(source);
+                    ctx.compute(move || source.exported_metrics()).await?
+                };
+                let logs: Vec<Log> = names
                     .iter()
-                    .filter_map(|name| Some(log(name, exported.get(name)?)))
-                    .collect())
+                    .map(|name| log(name, exported.get(name).map_or(&[], Vec::as_slice)))
+                    .collect();
+                let at = table.metric(metric);
+                let has_value = |row: &Row| at.is_some_and(|at| row.metrics[at].is_some());
+                let is_known = |log: &Log| {
+                    let row = table.rows.iter().find(|row| row.name == log.trial);
+                    row.is_some_and(has_value)
+                };
+                // The trials tell of values that the file should have.
+                if logs.iter().all(|log| log.values.is_empty()) && logs.iter().any(is_known) {
+                    return Err(MagicError::new(format!(
+                        "{} has no value of `{metric}` of {}",
+                        file.display(),
+                        match names.as_slice() {
+                            [name] => name.clone(),
+                            names => format!("these {} trials", names.len()),
+                        }
+                    ))
+                    .hint("export the experiment again; the other charts do without it"));
+                }
+                Ok(logs)
             }
             Origin::Cluster(cluster) => {
                 let way = observations::open(cluster).await?;
@@ -447,31 +531,39 @@ fn form(path: &std::path::Path) -> Result<Form, MagicError> {
     }
 }
 
-/// Writes a chart to a file, and says so.
-pub(super) fn save(ctx: &Context, path: &std::path::Path, chart: &Chart) -> Result<(), MagicError> {
-    write(ctx, path, chart)?;
-    ctx.output.done(format!("wrote {}", path.display()));
-    Ok(())
-}
-
 /// Writes a chart to a file.
 pub(crate) fn write(
     ctx: &Context,
     path: &std::path::Path,
     chart: &Chart,
 ) -> Result<(), MagicError> {
-    let content = match form(path)? {
-        Form::Svg => chart.svg.clone().into_bytes(),
+    let (content, missing) = content(path, chart)?;
+    written(ctx, path, &content, missing)
+}
+
+/// What a chart is as a file, and what is to be said of its letters.
+fn content(path: &std::path::Path, chart: &Chart) -> Result<(Vec<u8>, Option<String>), MagicError> {
+    Ok(match form(path)? {
+        Form::Svg => (chart.svg.clone().into_bytes(), None),
         Form::Png => {
             let picture = picture(chart)?;
-            if let Some(words) = without_font(&picture) {
-                ctx.output.warn(words);
-            }
-            picture.png
+            let missing = without_font(&picture);
+            (picture.png, missing)
         }
-        Form::Json => format!("{:#}\n", chart.vega_lite).into_bytes(),
-    };
-    file::replace(&ctx.session.resolve(path), &content, 0o644)
+        Form::Json => (format!("{:#}\n", chart.vega_lite).into_bytes(), None),
+    })
+}
+
+fn written(
+    ctx: &Context,
+    path: &std::path::Path,
+    content: &[u8],
+    missing: Option<String>,
+) -> Result<(), MagicError> {
+    if let Some(words) = missing {
+        ctx.output.warn(words);
+    }
+    file::replace(&ctx.session.resolve(path), content, 0o644)
         .map_err(|error| MagicError::new(format!("{} cannot be written: {error}", path.display())))
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::assignment;
 use crate::bridge::trials_json;
-use crate::magics::analysis::{SourceArgs, deleted, folder_source, gone, kept_files, kept_instead};
+use crate::magics::analysis::{SourceArgs, deleted, gone, kept_files, kept_instead, read_folder};
 use crate::magics::binding::Given;
 use crate::magics::kubernetes::{
     NamespaceArgs, ScopeArgs, age, elsewhere, jobs::took, place, quoted,
@@ -72,7 +72,9 @@ impl Magic for Trials {
                 source.experiment.metadata.name()
             );
             let folder = folder.display().to_string();
-            return self.show(ctx, source.listed(), now, empty, ("", &folder));
+            return self
+                .show_found(ctx, move || source.listed(), now, empty, ("", &folder))
+                .await;
         }
         if self.deleted && self.experiment.is_none() && ctx.taker.is_none() {
             return self.gone(ctx, now).await;
@@ -93,7 +95,10 @@ impl Magic for Trials {
             };
             let found = ctx.or_interrupted(reading).await?;
             let empty = format!("experiment {experiment} has no trials yet");
-            return self.show(ctx, found, now, empty, (&cluster.namespace, ""));
+            let namespace = &cluster.namespace;
+            return self
+                .show_found(ctx, || found, now, empty, (namespace, ""))
+                .await;
         }
         if ctx.taker.is_some() {
             return Err(
@@ -147,11 +152,13 @@ impl Trials {
             namespace: self.scope.namespace.clone(),
         };
         let entry = deleted(ctx, &place, Some(experiment)).await?;
-        let found = folder_source(ctx, &entry.folder)?.listed();
+        let source = read_folder(ctx, &entry.folder).await?;
         let empty = format!("experiment {experiment} left no trials");
         let folder = entry.folder.display().to_string();
         // Those that were under way are so no more.
-        self.show(ctx, found, entry.index.kept, empty, ("", &folder))
+        let found = move || source.listed();
+        self.show_found(ctx, found, entry.index.kept, empty, ("", &folder))
+            .await
     }
 
     /// The experiments that were deleted and of which something is kept.
@@ -174,19 +181,28 @@ impl Trials {
     }
 
     /// Shows the trials of one experiment, or gives those that would be shown to a Rust variable.
-    fn show(
+    async fn show_found(
         &self,
         ctx: &Context,
-        mut found: TrialTable,
+        found: impl FnOnce() -> TrialTable + Send + 'static,
         now: jiff::Timestamp,
         empty: String,
         (namespace, folder): (&str, &str),
     ) -> Result<(), MagicError> {
-        let listing = Listing::new(&found, now).empty(empty);
+        let (context, list) = (ctx.clone(), self.list.clone());
         if ctx.taker.is_none() {
-            return ctx.list(listing, &self.list);
+            let ready = ctx.compute(move || {
+                let found = found();
+                context.ready(Listing::new(&found, now).empty(empty), &list)
+            });
+            return ctx.show(ready.await?);
         }
-        let chosen = self.list.choose(&listing)?;
+        let chosen = ctx.compute(move || {
+            let found = found();
+            let chosen = list.choose(&Listing::new(&found, now))?;
+            Ok((found, chosen))
+        });
+        let (mut found, chosen) = chosen.await?;
         let mut rows: Vec<_> = std::mem::take(&mut found.rows)
             .into_iter()
             .map(Some)

@@ -53,6 +53,13 @@ def test_pods_experiments_and_kernels_go_and_what_they_taught_stays(lab, kubectl
     assert (lab.directory / f"exported/logs/{trial}.log").read_text().startswith("begun")
     assert "Leave out --deleted" in lab.fails(":trials fleeting --deleted")
 
+    # Why a trial failed is told from what was kept as well.
+    write(lab, "failing", ["sh", "-c", "echo the reason; exit 3 # ${trialParameters.lr}"], **ONE)
+    lab.fails(":experiment create failing.json", ":experiment wait failing")
+    wait_until(lambda: not pods(kubectl, "failing"), 30, "the end of the pods")
+    why, = lab.run(":why failing")
+    assert "the reason" in why and "as katlab kept its log" in why, why
+
     # The experiment goes, by a magic or otherwise.
     deleted, = lab.run(":experiment delete fleeting --yes")
     assert "`:trials fleeting --deleted` still shows what it left" in deleted

@@ -155,23 +155,35 @@ impl Diagnosis {
     }
 }
 
-/// Explains a trial or an experiment, whichever has that name. `place` is what a magic needs to look in
-/// that namespace, with a blank before: ` -n team-b`, or nothing where it is the chosen one.
-pub async fn explain(
-    cluster: &Cluster,
-    namespace: &str,
-    name: &str,
-    place: &str,
-) -> Result<Diagnosis> {
+/// Where something is looked for, and with what.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// What a magic needs to look in that namespace, with a blank before: ` -n team-b`, or nothing where
+    /// it is the chosen one.
+    pub place: &'a str,
+    /// The log that was kept of a trial whose pods are gone: whose it was, and its last lines.
+    pub kept: &'a (dyn Fn(&str) -> Option<(String, Vec<String>)> + Send + Sync),
+}
+
+/// Explains a trial or an experiment, whichever has that name.
+///
+/// # Errors
+/// When there is neither, or the cluster does not answer.
+pub async fn explain(asked: &Asked<'_>, name: &str) -> Result<Diagnosis> {
+    let Asked {
+        cluster, namespace, ..
+    } = *asked;
     match trials::get(cluster, namespace, name).await {
-        Ok(trial) => of_trial(cluster, namespace, &trial, place).await,
+        Ok(trial) => of_trial(asked, &trial).await,
         Err(Error::NotFound {
             action,
             near: like_trials,
         }) => match experiments::get(cluster, namespace, name).await {
-            Ok(experiment) => {
-                of_experiment(cluster, namespace, &Summary::of(&experiment), place).await
-            }
+            Ok(experiment) => of_experiment(asked, &Summary::of(&experiment)).await,
             Err(Error::NotFound {
                 near: like_experiments,
                 ..

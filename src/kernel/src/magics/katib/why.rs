@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use katlab_lab::katib::why::{self, Diagnosis, Mood};
+use katlab_lab::cluster::Cluster;
+use katlab_lab::katib::kept::{self, Store};
+use katlab_lab::katib::why::{self, Asked, Diagnosis, Mood};
 
 use super::stacked;
 use crate::event::Bundle;
@@ -48,8 +50,17 @@ impl Magic for Why {
         } else {
             let cluster = self.source.place.cluster(ctx).await?;
             let place = elsewhere(ctx, &cluster.namespace).await;
+            let store = ctx.session.kept()?;
+            ctx.session.settle_kept().await;
+            let kept = |trial: &str| kept_end(&store, &cluster, trial);
+            let asked = Asked {
+                cluster: &cluster,
+                namespace: &cluster.namespace,
+                place: &place,
+                kept: &kept,
+            };
             let reading = async {
-                why::explain(&cluster, &cluster.namespace, name, &place)
+                why::explain(&asked, name)
                     .await
                     .map_err(|error| kept_instead(ctx, &cluster, name, error))
             };
@@ -133,6 +144,22 @@ impl Why {
             Err(error) => Err(of_trial.err().filter(is_near).unwrap_or(error)),
         }
     }
+}
+
+/// So many lines of the end of a log tell how a trial ended.
+const LINES: usize = 1000;
+
+/// The end of the log that is kept of a trial, and whose it was.
+fn kept_end(store: &Store, cluster: &Cluster, trial: &str) -> Option<(String, Vec<String>)> {
+    let found = store.find_trial(&kept::identity(cluster), &cluster.namespace, trial);
+    let (entry, trial) = found.ok()?;
+    let note = entry.index.logs.get(&trial)?;
+    let text = std::fs::read(entry.log(&trial)).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let end = &lines[lines.len().saturating_sub(LINES)..];
+    let whose = format!("pod {}, as katlab kept its log", note.pod);
+    Some((whose, end.iter().map(|line| (*line).to_owned()).collect()))
 }
 
 /// Whether an error proposes a name.

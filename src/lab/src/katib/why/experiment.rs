@@ -4,19 +4,20 @@ use katlab_katib::names::{LABEL_SUGGESTION, RECONCILE_ERROR, condition as kinds}
 
 use super::facts::{self, event_text, pod_facts};
 use super::trial::of_trial;
-use super::{Diagnosis, LOOKED_AT, Mood, NO_PLACE};
-use crate::cluster::{Cluster, Result};
+use super::{Asked, Diagnosis, LOOKED_AT, Mood, NO_PLACE};
+use crate::cluster::Result;
 use crate::katib::experiments::Summary;
 use crate::katib::suggestions;
 use crate::katib::trials::{self, TrialRow, TrialTable};
 use crate::kubernetes::pods;
 
-pub(super) async fn of_experiment(
-    cluster: &Cluster,
-    namespace: &str,
-    summary: &Summary,
-    place: &str,
-) -> Result<Diagnosis> {
+pub(super) async fn of_experiment(asked: &Asked<'_>, summary: &Summary) -> Result<Diagnosis> {
+    let Asked {
+        cluster,
+        namespace,
+        place,
+        ..
+    } = *asked;
     let name = &summary.name;
     let mut found = Diagnosis::of_experiment(summary);
 
@@ -75,7 +76,7 @@ pub(super) async fn of_experiment(
         if let Some(first) = unhappy.first()
             && let Ok(trial) = trials::get(cluster, namespace, &first.name).await
         {
-            inner = Some(of_trial(cluster, namespace, &trial, place).await?);
+            inner = Some(of_trial(asked, &trial).await?);
         }
         trouble(&mut found, summary, &table, &unhappy, inner, place);
         return Ok(found);
@@ -105,7 +106,7 @@ pub(super) async fn of_experiment(
         let Ok(trial) = trials::get(cluster, namespace, &row.name).await else {
             continue;
         };
-        let mut inner = of_trial(cluster, namespace, &trial, place).await?;
+        let mut inner = of_trial(asked, &trial).await?;
         if inner.mood != Mood::Trouble {
             continue;
         }

@@ -8,8 +8,8 @@ use super::facts::{self, event_text, pod_facts};
 use super::lacks::Lack;
 use super::log::comma;
 use super::manifest::again;
-use super::{Diagnosis, Mood, NO_PLACE};
-use crate::cluster::{Cluster, Result};
+use super::{Asked, Diagnosis, Mood, NO_PLACE};
+use crate::cluster::Result;
 use crate::katib::trials::TrialRow;
 use crate::kubernetes::Scope;
 use crate::kubernetes::events::EventRow;
@@ -26,12 +26,13 @@ const TRIED_AGAIN: &str = "the job tries again (backoffLimit, 6 by default, with
 /// The Job controller's word for a Job that ran too long, whose pods it removes.
 const OVERDUE: &str = "DeadlineExceeded";
 
-pub(super) async fn of_trial(
-    cluster: &Cluster,
-    namespace: &str,
-    trial: &Trial,
-    place: &str,
-) -> Result<Diagnosis> {
+pub(super) async fn of_trial(asked: &Asked<'_>, trial: &Trial) -> Result<Diagnosis> {
+    let Asked {
+        cluster,
+        namespace,
+        place,
+        kept,
+    } = *asked;
     let row = TrialRow::of(trial, &[]);
     let name = row.name.clone();
     let scope = Scope::from(namespace);
@@ -87,7 +88,11 @@ pub(super) async fn of_trial(
     let is_overdue = job
         .as_ref()
         .is_some_and(|job| job.reason.as_deref() == Some(OVERDUE));
-    if row.status == kinds::FAILED && youngest.is_none() && !is_overdue {
+    let kept = match youngest {
+        Some(_) => None,
+        None => kept(&name),
+    };
+    if row.status == kinds::FAILED && youngest.is_none() && kept.is_none() && !is_overdue {
         found.advise("its pods are gone; set retain: true in the trial template to keep them");
     }
     let has_log = culprit.is_none_or(|container| {
@@ -95,6 +100,9 @@ pub(super) async fn of_trial(
     });
     // A value may have been misread where all seems well.
     let wants_log = has_log && (found.mood == Mood::Trouble || row.status == kinds::SUCCEEDED);
+    if let Some((whose, lines)) = kept.filter(|_| wants_log) {
+        said(&mut found, trial, &row, (whose, &lines), place);
+    }
     if wants_log && youngest.is_some() {
         let target = logs::find(cluster, namespace, &name, None).await;
         if let Ok(target) = target
@@ -107,18 +115,31 @@ pub(super) async fn of_trial(
                 },
             )
             .await
-            && !lines.is_empty()
         {
-            if row.status == kinds::SUCCEEDED {
-                comma(&mut found, trial, &lines);
-            }
-            if found.mood == Mood::Trouble {
-                let whose = format!("pod {}, container {}", target.pod, target.container);
-                found.read_log(trial, &row.status, (whose, &lines), place);
-            }
+            let whose = format!("pod {}, container {}", target.pod, target.container);
+            said(&mut found, trial, &row, (whose, &lines), place);
         }
     }
     Ok(found)
+}
+
+/// What the end of a log has to do with how the trial ended.
+fn said(
+    found: &mut Diagnosis,
+    trial: &Trial,
+    row: &TrialRow,
+    (whose, lines): (String, &[String]),
+    place: &str,
+) {
+    if lines.is_empty() {
+        return;
+    }
+    if row.status == kinds::SUCCEEDED {
+        comma(found, trial, lines);
+    }
+    if found.mood == Mood::Trouble {
+        found.read_log(trial, &row.status, (whose, lines), place);
+    }
 }
 
 pub(super) fn pods_text(count: i32) -> String {

@@ -315,8 +315,8 @@ struct Seen {
     missed: Vec<Marked>,
     /// Lines with names that are like a metric's: how many there are, and the first of them.
     alike: BTreeMap<String, (u64, Vec<Marked>)>,
-    /// By filter and metric the first line that was read.
-    read: BTreeMap<(usize, String), String>,
+    /// By metric each filter that read it, with the first line of which it did.
+    read: BTreeMap<String, Vec<(usize, String)>>,
     proposal: Option<(u64, String)>,
 }
 
@@ -392,10 +392,21 @@ impl Seen {
     /// Keeps the first line of which a filter reads a metric: a filter that is proposed must not lose it.
     fn keep(&mut self, line: &str, filter: usize, name: &str) {
         if self.names.iter().any(|wanted| wanted == name) {
-            self.read
-                .entry((filter, name.to_owned()))
-                .or_insert_with(|| line.to_owned());
+            if !self.read.contains_key(name) {
+                self.read.insert(name.to_owned(), Vec::new());
+            }
+            if let Some(read) = self.read.get_mut(name)
+                && read.iter().all(|(one, _)| *one != filter)
+            {
+                read.push((filter, line.to_owned()));
+            }
         }
+    }
+
+    /// Lines that stand for all that was read.
+    fn lines_read(&self) -> impl Iterator<Item = &str> {
+        let all = self.read.values().flatten();
+        all.map(|(_, line)| line.as_str())
     }
 
     fn count(&mut self, name: &str, value: &str) {
@@ -488,9 +499,7 @@ impl Seen {
         }
         ctx.output.show(stacked(parts));
         if let Some((line, filter)) = &self.proposal {
-            let filters = self
-                .trying
-                .and(filter, self.read.values().map(String::as_str));
+            let filters = self.trying.and(filter, self.lines_read());
             let options: Vec<String> = filters
                 .iter()
                 .map(|filter| format!("--filter {}", quoted(filter)))
@@ -609,9 +618,7 @@ mod tests {
         let seen = seen(&[], &["loss=0.25", "accuracy: 0.9"]);
         let (line, filter) = seen.proposal.as_ref().unwrap();
         assert_eq!(*line, 2);
-        let all = seen
-            .trying
-            .and(filter, seen.read.values().map(String::as_str));
+        let all = seen.trying.and(filter, seen.lines_read());
         assert_eq!(all, [DEFAULT_FILTER, filter.as_str()]);
     }
 }

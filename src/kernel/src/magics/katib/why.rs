@@ -193,3 +193,20 @@ fn bundle(found: &Diagnosis) -> Bundle {
     }
     stacked(parts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_fit_a_trial_and_an_experiment() {
+        let why = Why::try_parse_from(["why", "mnist", "-n", "team-b"]).unwrap();
+        let commands = why.explain();
+        assert!(commands[0].starts_with("kubectl get trials,experiments,jobs -n team-b "));
+        assert!(
+            commands
+                .iter()
+                .all(|line| !line.contains("describe trial "))
+        );
+    }
+}

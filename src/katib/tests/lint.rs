@@ -369,7 +369,10 @@ fn a_filter_without_groups_is_an_error_for_every_collector_that_uses_one() {
     let filter = r#""{metricName: ([\\w|-]+), metricValue: ((-?\\d+)(\\.\\d+)?)}""#;
     let text = with(filter, "abc");
     for (kind, code) in [("File", "KL0201"), ("StdOut", "KL0404")] {
-        let text = text.replacen("kind: File", &format!("kind: {kind}"), 1);
+        let text = text.replace(
+            "collector:\n      kind: File",
+            &format!("collector:\n      kind: {kind}"),
+        );
         let report = lint(&text, &Options::default());
         let about: Vec<_> = report
             .findings

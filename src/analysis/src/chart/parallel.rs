@@ -282,7 +282,7 @@ mod tests {
         assert!(
             chart
                 .text
-                .contains("the best accuracy 0.7 has lr 0.0032, optimizer sgd"),
+                .contains("the best accuracy 0.7 has lr 0.003162, optimizer sgd"),
             "{}",
             chart.text
         );

@@ -187,7 +187,11 @@ static EXAMPLES: &[(&str, &[&str])] = &[
     ),
     (
         "rerun",
-        &[":rerun mnist-abcdefgh", ":rerun best mnist --create"],
+        &[
+            ":rerun mnist-abcdefgh",
+            ":rerun mnist-abcdefgh --container",
+            ":rerun best mnist --create",
+        ],
     ),
     (
         "plot",
@@ -211,6 +215,7 @@ static EXAMPLES: &[(&str, &[&str])] = &[
         &[
             ":compare mnist-random mnist-tpe",
             ":compare mnist ./exports/mnist",
+            ":compare team-a/mnist team-b/mnist",
         ],
     ),
 ];

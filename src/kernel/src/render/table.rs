@@ -140,10 +140,12 @@ impl Table {
     }
 
     /// The table with the numbers of a column written with as many decimals as the longest of them,
-    /// so that their points stand below each other. Not where that would be a long row of zeros.
+    /// so that their points stand below each other. Not where that would be a long row of zeros, nor
+    /// where they measure different things.
     fn levelled(&self) -> Cow<'_, Self> {
         let mut levelled = Cow::Borrowed(self);
-        for at in 0..self.columns.len() {
+        let alike = self.columns.iter().enumerate();
+        for at in alike.filter_map(|(at, column)| (!column.mixed).then_some(at)) {
             // Each row's number with how many decimals its text has; none where another text stands.
             let numbers = self.rows.iter().map(|row| {
                 let cell = &row.cells[at];

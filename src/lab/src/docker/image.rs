@@ -271,12 +271,21 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer.
     pub async fn has_image(&self, image: &str) -> Result<bool> {
+        Ok(self.image_id(image).await?.is_some())
+    }
+
+    /// The id, `sha256:…`, of the image that a name, a digest or an id stands for here; nothing where it
+    /// stands for none.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn image_id(&self, image: &str) -> Result<Option<String>> {
         match self.bollard().inspect_image(image).await {
-            Ok(_) => Ok(true),
+            Ok(found) => Ok(Some(found.id.unwrap_or_default())),
             Err(bollard::errors::Error::DockerResponseServerError {
                 status_code: 404 | 400,
                 ..
-            }) => Ok(false),
+            }) => Ok(None),
             Err(error) => Err(self.refused(format!("inspect {image}"), error)),
         }
     }

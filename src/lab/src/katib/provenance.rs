@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::ListParams;
 use serde::{Deserialize, Serialize};
 
-use super::images::by_digest;
+use super::images::{Identity, by_digest};
 use super::observations::KATIB_NAMESPACE;
 use crate::cluster::{Cluster, Error, Result};
 use crate::kubernetes::Scope;
@@ -58,15 +58,15 @@ pub struct Image {
 }
 
 impl Provenance {
-    /// The images of a trial's containers by digest, by container.
-    pub fn pinned(&self, trial: &str) -> BTreeMap<String, String> {
+    /// What the images of a trial's containers are known by, by container.
+    pub fn ran(&self, trial: &str) -> BTreeMap<String, Identity> {
         let of_trial = |image: &&Image| image.trials.contains(trial);
-        let pin = |image: &Image| Some((image.container.clone(), image.digest.clone()?));
-        self.images
-            .iter()
-            .filter(of_trial)
-            .filter_map(pin)
-            .collect()
+        let known = |image: &Image| {
+            let found = Identity::of(&image.image_id);
+            let digest = image.digest.clone().or(found.digest);
+            (image.container.clone(), Identity { digest, ..found })
+        };
+        self.images.iter().filter(of_trial).map(known).collect()
     }
 
     /// How many of these trials ran an image that is known.
@@ -206,8 +206,15 @@ mod tests {
             .collect();
         assert_eq!(trials, [vec!["a-1", "a-2"], vec!["a-3"]]);
         assert_eq!(made.known(), 3);
-        assert_eq!(made.pinned("a-1")["training"], "h:5/digits@sha256:12");
-        assert!(made.pinned("a-3").is_empty() && made.pinned("b-1").is_empty());
+        let ran = |trial: &str| made.ran(trial).remove("training");
+        let digest = ran("a-1").and_then(|image| image.digest);
+        assert_eq!(digest.as_deref(), Some("h:5/digits@sha256:12"));
+        let local = ran("a-3").unwrap();
+        assert_eq!(
+            (local.digest, local.id.as_deref()),
+            (None, Some("sha256:34"))
+        );
+        assert!(made.ran("b-1").is_empty());
         let text = serde_json::to_string(&made).unwrap();
         assert!(text.contains(r#""imageID":"docker://sha256:34""#), "{text}");
         assert_eq!(serde_json::from_str::<Provenance>(&text).unwrap(), made);

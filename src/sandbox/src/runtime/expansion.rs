@@ -2,7 +2,7 @@
 
 /// Replaces `$(NAME)` by what `value_of` knows; `$$` stands for `$`; a reference to an unknown name and
 /// everything else stay as they are (`$(head -1 x)` among them: it is no known name).
-pub(super) fn expanded(text: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
+pub fn expanded(text: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {

@@ -43,6 +43,7 @@ mod volume;
 
 pub use engine::Engine;
 pub use error::Error;
+pub use expansion::expanded;
 pub(crate) use node::NAME as NODE;
 pub(crate) use refusal::refused;
 

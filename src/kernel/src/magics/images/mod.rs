@@ -115,7 +115,7 @@ impl Explained {
 }
 
 /// The first twelve digits of an id or digest, as docker shows them.
-fn short(id: &str) -> &str {
+pub fn short(id: &str) -> &str {
     let hex = id.strip_prefix("sha256:").unwrap_or(id);
     hex.get(..12).unwrap_or(hex)
 }

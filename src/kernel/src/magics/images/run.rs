@@ -103,50 +103,8 @@ impl Magic for Run {
             detach: self.detach,
         };
         let engine = engine(ctx, &self.engine).await?;
-        let mut container = None;
-        let silence = Silence::default();
-        let mut report = |event| match event {
-            Event::Started { name, .. } => {
-                silence.begin(&self.image, &name);
-                container = Some(name);
-            }
-            Event::Stdout(text) => {
-                silence.end();
-                ctx.output.stream(Stream::Stdout, text);
-            }
-            Event::Stderr(text) => {
-                silence.end();
-                ctx.output.stream(Stream::Stderr, text);
-            }
-        };
-        let outcome = {
-            let mut run = pin!(engine.run(&wanted, &mut report, &ctx.cancel));
-            let mut ticks = tokio::time::interval(TICK);
-            loop {
-                tokio::select! {
-                    biased;
-                    outcome = &mut run => break outcome,
-                    _ = ticks.tick() => silence.tell(&ctx.output),
-                }
-            }
-        };
-        drop(silence);
-        match outcome {
-            Ok(ran) => finish(ctx, &ran),
-            Err(docker::Error::Interrupted) => {
-                if let Some(name) = container {
-                    ctx.output
-                        .note(format!("the container {name} was stopped and removed"));
-                }
-                Err(MagicError::interrupted())
-            }
-            Err(docker::Error::NotStarted { image, why, code }) => {
-                let error = docker::Error::NotStarted { image, why, code };
-                let message = format!("{error} (exit code {code})");
-                Err(MagicError::new(message).maybe_hint(error.hint()))
-            }
-            Err(error) => Err(error.into()),
-        }
+        let ran = follow(ctx, &engine, &wanted, &self.image, &mut |_, _| ()).await?;
+        finish(ctx, &ran, &self.image)
     }
 
     fn explain(&self) -> Vec<String> {
@@ -166,6 +124,77 @@ impl Magic for Run {
             .words([&self.image])
             .words(&self.command);
         line.line()
+    }
+}
+
+/// The `docker run` that runs the same.
+pub fn command_line(wanted: &Wanted) -> String {
+    let mut line = Explained::new(&EngineArgs::default(), "run");
+    line.flag("--rm", !wanted.keep && !wanted.detach)
+        .option("-e", &wanted.env)
+        .option("-w", &wanted.workdir)
+        .option("-u", &wanted.user)
+        .option("--entrypoint", &wanted.entrypoint)
+        .words([&wanted.image])
+        .words(&wanted.command);
+    line.0
+}
+
+/// Runs a container to its end, or to the start of one that goes on, and shows what it prints; `heard` is
+/// told the same. `title` is what the image is called.
+///
+/// # Errors
+/// When it cannot be started, or the person interrupts: the container is stopped and removed then.
+pub async fn follow(
+    ctx: &Context,
+    engine: &docker::Engine,
+    wanted: &Wanted,
+    title: &str,
+    heard: &mut (dyn FnMut(Stream, &str) + Send),
+) -> Result<Ran, MagicError> {
+    let mut container = None;
+    let silence = Silence::default();
+    let mut report = |event| {
+        let (stream, text) = match event {
+            Event::Started { name, .. } => {
+                silence.begin(title, &name);
+                container = Some(name);
+                return;
+            }
+            Event::Stdout(text) => (Stream::Stdout, text),
+            Event::Stderr(text) => (Stream::Stderr, text),
+        };
+        silence.end();
+        heard(stream, &text);
+        ctx.output.stream(stream, text);
+    };
+    let outcome = {
+        let mut run = pin!(engine.run(wanted, &mut report, &ctx.cancel));
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut run => break outcome,
+                _ = ticks.tick() => silence.tell(&ctx.output),
+            }
+        }
+    };
+    drop(silence);
+    match outcome {
+        Ok(ran) => Ok(ran),
+        Err(docker::Error::Interrupted) => {
+            if let Some(name) = container {
+                ctx.output
+                    .note(format!("the container {name} was stopped and removed"));
+            }
+            Err(MagicError::interrupted())
+        }
+        Err(docker::Error::NotStarted { image, why, code }) => {
+            let error = docker::Error::NotStarted { image, why, code };
+            let message = format!("{error} (exit code {code})");
+            Err(MagicError::new(message).maybe_hint(error.hint()))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -233,11 +262,14 @@ async fn variables(ctx: &Context, given: &[String]) -> Result<Vec<String>, Magic
     Ok(variables)
 }
 
-fn finish(ctx: &Context, ran: &Ran) -> Result<(), MagicError> {
+/// Says how a container ended, or how one that goes on is ended.
+///
+/// # Errors
+/// When its exit code is not zero.
+pub fn finish(ctx: &Context, ran: &Ran, title: &str) -> Result<(), MagicError> {
     let Some(code) = ran.code else {
         ctx.output.done(format!(
-            "{} runs as container {} ({})",
-            ran.image,
+            "{title} runs as container {} ({})",
             ran.name,
             short(&ran.id)
         ));
@@ -250,7 +282,7 @@ fn finish(ctx: &Context, ran: &Ran) -> Result<(), MagicError> {
     let took = age::took(ran.duration);
     if code == 0 {
         ctx.output
-            .done(format!("{} ended with exit code 0 after {took}", ran.image));
+            .done(format!("{title} ended with exit code 0 after {took}"));
         return Ok(());
     }
     let meaning = ran
@@ -258,8 +290,7 @@ fn finish(ctx: &Context, ran: &Ran) -> Result<(), MagicError> {
         .map(|meaning| format!(": {meaning}"))
         .unwrap_or_default();
     Err(MagicError::new(format!(
-        "{} ended with exit code {code} after {took}{meaning}",
-        ran.image
+        "{title} ended with exit code {code} after {took}{meaning}"
     ))
     .hint("what it printed above tells more"))
 }

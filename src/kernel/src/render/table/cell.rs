@@ -33,6 +33,8 @@ pub struct Column {
     pub hover: Option<String>,
     /// Whether its numbers are whole by chance only, as those of a metric are.
     pub real: bool,
+    /// Whether its cells measure different things, so that none is written as its neighbours are.
+    pub mixed: bool,
 }
 
 impl Column {
@@ -52,6 +54,7 @@ impl Column {
             wide: false,
             hover: None,
             real: false,
+            mixed: false,
         }
     }
 
@@ -67,6 +70,15 @@ impl Column {
     #[must_use]
     pub fn real(self) -> Self {
         Self { real: true, ..self }
+    }
+
+    /// With cells that measure different things.
+    #[must_use]
+    pub fn mixed(self) -> Self {
+        Self {
+            mixed: true,
+            ..self
+        }
     }
 
     /// Shown only with `--output wide`.

@@ -20,7 +20,7 @@ pub mod secret;
 
 // A doc comment here would become the description of every magic that takes these flags.
 #[allow(missing_docs)]
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct NamespaceArgs {
     /// The namespace; otherwise that of `:use -n`, of this pod or of the context
     #[arg(short, long, value_name = "NAME", help_heading = "Cluster")]

@@ -109,11 +109,36 @@ fn is_open_condition(arguments: &[String]) -> bool {
         .is_some_and(|word| SIGNS.contains(&word.as_str()))
 }
 
+/// A search parameter that was taken for a flag: `--lr=1e-3..0.1`.
+fn dashed_parameter<'a>(
+    entry: &Entry,
+    error: &clap::Error,
+    arguments: &'a [String],
+) -> Option<&'a str> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_parameter = |word: &&String| {
+        let named = word.strip_prefix(flag.as_str());
+        named.is_some_and(|rest| rest.starts_with('=') && rest.contains(['.', ',']))
+    };
+    let found = arguments.iter().find(is_parameter)?;
+    (entry.name == "tune").then_some(found)
+}
+
 /// clap's message without its frame: what is wrong, the usage line, and what may have been meant.
 fn usage(entry: &Entry, error: &clap::Error, arguments: &[String]) -> MagicError {
     if error.kind() == ClapErrorKind::UnknownArgument && is_open_condition(arguments) {
         return MagicError::usage("a condition with spaces stands in quotes")
             .hint("write it such as --where 'accuracy > 0.9 and status=Succeeded'");
+    }
+    if error.kind() == ClapErrorKind::UnknownArgument
+        && let Some(parameter) = dashed_parameter(entry, error, arguments)
+    {
+        return MagicError::usage(format!("`{parameter}` is no flag of :{}", entry.name)).hint(format!(
+            "a parameter whose name begins with dashes stands last, behind ` -- `: :{} NAME … -- {parameter}",
+            entry.name
+        ));
     }
     let text = error.render().to_string();
     let mut message = Vec::new();

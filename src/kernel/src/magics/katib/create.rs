@@ -15,6 +15,7 @@ use katlab_lab::registry::{Options, Registry};
 
 use super::goal;
 use super::lint::{Checked, options};
+use super::proposal::MEND;
 use crate::magics::images::store;
 use crate::magics::kubernetes::apply::text_of;
 use crate::magics::kubernetes::{NamespaceArgs, quoted, target};
@@ -47,12 +48,26 @@ pub struct Create {
     yes: bool,
     #[command(flatten)]
     place: NamespaceArgs,
+    /// Whether katlab wrote the text in the context's body, so that no hint can speak of a file.
+    #[arg(skip)]
+    is_proposal: bool,
 }
 
 impl Create {
-    /// Creates what stands in the context's body.
-    pub(super) fn of_body(place: NamespaceArgs) -> Self {
-        Self::of_file("-", place)
+    /// Creates what katlab proposed, which stands in the context's body.
+    pub(super) fn of_proposal(place: NamespaceArgs) -> Self {
+        Self {
+            is_proposal: true,
+            ..Self::of_file("-", place)
+        }
+    }
+
+    /// An error with what to do about what is in the file, or in the flags that made it.
+    fn refused(&self, error: MagicError) -> MagicError {
+        match self.is_proposal {
+            true => error.hint(MEND),
+            false => error,
+        }
     }
 
     /// Creates what stands in a file; `-` is the context's body.
@@ -63,6 +78,7 @@ impl Create {
             dry_run: false,
             yes: false,
             place,
+            is_proposal: false,
         }
     }
 
@@ -97,7 +113,7 @@ impl Create {
             ctx.output.show(checked.bundle(Severity::Warning));
         }
         let advice = checked.report.count(Severity::Advice);
-        if advice > 0 {
+        if advice > 0 && !self.is_proposal {
             let pieces = if advice == 1 { "piece" } else { "pieces" };
             let same = match self.file.as_str() {
                 "-" => " with the same text below it",
@@ -108,7 +124,7 @@ impl Create {
                 quoted(&self.file)
             ));
         }
-        checked.judge(false)?;
+        checked.judge(false).map_err(|error| self.refused(error))?;
         let manifest = checked
             .report
             .object
@@ -129,10 +145,9 @@ impl Create {
         );
         ctx.output.table(&table(&found));
         if found.iter().any(|check| check.verdict == Verdict::Bad) && !self.yes {
-            return Err(
-                MagicError::new("a check says that this cannot work; nothing was created")
-                    .hint("mend it; `:experiment create --yes` tries all the same"),
-            );
+            let error = MagicError::new("a check says that this cannot work; nothing was created")
+                .hint("mend it; `:experiment create --yes` tries all the same");
+            return Err(self.refused(error));
         }
 
         let namespace = cluster.namespace.as_str();

@@ -12,6 +12,9 @@ use crate::magics::kubernetes::{NamespaceArgs, quoted, yaml};
 use crate::magics::{Context, Magic as _, MagicError};
 use crate::render::code::Listing;
 
+/// What to do about an Experiment that is no good and stands in no file.
+pub(super) const MEND: &str = "change the flags; or write it down with -o FILE, mend that as is said above, and `:experiment create FILE`";
+
 // A doc comment here would become the description of every magic that takes these flags.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -77,8 +80,13 @@ impl ProposalArgs {
                 body: Some(text),
                 ..ctx.clone()
             };
-            return Create::of_body(place.clone()).run(&ctx).await;
+            return Create::of_proposal(place.clone()).run(&ctx).await;
         }
+        // What is known to be refused is not offered to be created.
+        let judged = checked
+            .judge(false)
+            .map_err(|error| error.hint(self.mend()));
+        judged?;
         ctx.output.note(match &self.output {
             Some(path) => format!(
                 "nothing runs yet: `:experiment create {}`",
@@ -87,6 +95,17 @@ impl ProposalArgs {
             None => "nothing runs yet: --create creates it, -o FILE writes it down".to_owned(),
         });
         Ok(())
+    }
+
+    /// What to do about an Experiment that is no good.
+    fn mend(&self) -> String {
+        match &self.output {
+            Some(path) => {
+                let path = quoted(&path.display().to_string());
+                format!("mend {path} as the findings above say, or change the flags")
+            }
+            None => MEND.to_owned(),
+        }
     }
 
     /// What kubectl would do with it.

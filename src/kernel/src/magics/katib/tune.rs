@@ -5,22 +5,25 @@ mod space;
 use std::path::Path;
 
 use clap::Parser;
-use katlab_analysis::region::{self, Narrowed};
+use katlab_analysis::TrialTable;
+use katlab_analysis::region::{self, Narrowed, Region};
+use katlab_katib::defaults::default_strategy;
 use katlab_katib::names::DEFAULT_FILTER;
 use katlab_katib::types::{
     API_VERSION, AlgorithmSpec, CollectorKind, CollectorSpec, Experiment, FileSystemKind,
-    FileSystemPath, FilterSpec, MetricsCollectorSpec, ObjectMeta, ObjectiveSpec, ObjectiveType,
-    ParameterSpec, Setting, SourceSpec, TrialParameterSpec, TrialTemplate,
+    FileSystemPath, FilterSpec, MetricStrategy, MetricsCollectorSpec, ObjectMeta, ObjectiveSpec,
+    ObjectiveType, ParameterSpec, Setting, SourceSpec, Trial, TrialParameterSpec, TrialTemplate,
 };
+use katlab_katib::validation::ClusterFacts;
 use katlab_lab::cluster::valid_name;
 use serde_json::{Value as Json, json};
 
 use super::proposal::ProposalArgs;
 use crate::magics::analysis::{Source, SourceArgs, folder_source};
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
-use crate::magics::{Context, Magic, MagicError, line};
+use crate::magics::{Context, Magic, MagicError, line, nearest};
 use crate::render::counted;
-use crate::render::table::{Column, Table};
+use crate::render::table::{Column, Table, number_text};
 
 /// How many trials when nobody says.
 const TRIALS: i32 = 12;
@@ -36,7 +39,10 @@ const FAILURES: i32 = 3;
 /// `${trialParameters.NAME}` in it. Nothing runs until it is created.
 ///
 /// `--from-best` takes everything from an earlier experiment and searches where its best trials lie;
-/// flags and parameters that are given as well replace what it had.
+/// flags and parameters that are given as well replace what it had. With another objective its trials are
+/// ranked by that. Where too few trials have a value, the search space is taken over as it was.
+///
+/// Parameters whose names begin with dashes stand last, behind ` -- `: `:tune NAME … -- --lr=1e-4..0.1`.
 #[derive(Debug, Parser)]
 pub struct Tune {
     /// The name of the new experiment
@@ -52,7 +58,7 @@ pub struct Tune {
     #[arg(long, value_name = "METRIC")]
     minimize: Option<String>,
     /// Stop when the metric reaches this
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, value_parser = goal)]
     goal: Option<f64>,
     /// Metrics to record besides
     #[arg(long, value_name = "METRIC", value_delimiter = ',')]
@@ -73,13 +79,13 @@ pub struct Tune {
     #[arg(long = "setting", value_name = "NAME=VALUE")]
     settings: Vec<String>,
     /// How many trials there are in all [default: 12]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<1>)]
     max_trials: Option<i32>,
     /// How many trials run at once [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<1>)]
     parallel: Option<i32>,
     /// How many trials may fail [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<0>)]
     max_failed: Option<i32>,
     /// Read the metrics from this file of the container; without it from what it prints
     #[arg(long, value_name = "PATH")]
@@ -111,6 +117,19 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The value to stop at.
+fn goal(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|goal| goal.is_finite());
+    number
+        .ok_or_else(|| "the goal is a number that the metric is to reach, such as 0.98".to_owned())
+}
+
+/// How many of something.
+fn at_least<const LEAST: i32>(text: &str) -> Result<i32, String> {
+    let number = text.parse::<i32>().ok().filter(|number| *number >= LEAST);
+    number.ok_or_else(|| format!("a whole number is wanted, {LEAST} or more"))
+}
+
 impl Magic for Tune {
     const NAME: &'static str = "tune";
 
@@ -122,6 +141,7 @@ impl Magic for Tune {
                 ),
             );
         }
+        self.check_algorithm()?;
         let given: Vec<ParameterSpec> = self
             .parameters
             .iter()
@@ -160,6 +180,26 @@ impl Magic for Tune {
 }
 
 impl Tune {
+    /// A near miss of an algorithm that Katib brings. One that is near to none may be of somebody's own.
+    fn check_algorithm(&self) -> Result<(), MagicError> {
+        let Some(name) = &self.algorithm else {
+            return Ok(());
+        };
+        let known = ClusterFacts::default().algorithms;
+        if known.contains(name) {
+            return Ok(());
+        }
+        match nearest::to(name, known.iter().map(String::as_str)).first() {
+            Some(near) => Err(
+                MagicError::usage(format!("Katib has no algorithm `{name}`")).hint(format!(
+                    "did you mean `{near}`? There are {}",
+                    known.join(", ")
+                )),
+            ),
+            None => Ok(()),
+        }
+    }
+
     async fn earlier(&self, ctx: &Context, name: &str) -> Result<Source, MagicError> {
         if name.contains('/') {
             return folder_source(ctx, Path::new(name));
@@ -244,7 +284,6 @@ impl Tune {
         source: &Source,
         given: Vec<ParameterSpec>,
     ) -> Result<Experiment, MagicError> {
-        let table = source.table();
         let earlier = source.experiment.metadata.name().to_owned();
         if earlier == self.name {
             return Err(MagicError::usage(format!(
@@ -252,19 +291,26 @@ impl Tune {
             ))
             .hint(format!("call the new one otherwise, such as {earlier}-2")));
         }
-        let region = region::region(&table, self.top).ok_or_else(|| {
-            MagicError::new(format!(
-                "{} of {earlier} with a value of {} are too few to say where the best lie",
-                counted(table.observed().count(), "trial"),
-                table.objective
-            ))
-            .hint("run more trials, or give the search space yourself")
-        })?;
         let mut experiment = Experiment {
             metadata: ObjectMeta::default(),
             status: None,
             ..source.experiment.clone()
         };
+        // By what is sought now, not by what was sought then.
+        self.apply_objective(&mut experiment);
+        let table = ranked(&experiment, &source.trials);
+        let region = region::region(&table, self.top);
+        if region.is_none() {
+            let observed = match table.observed().count() {
+                0 => "no trial".to_owned(),
+                few => format!("only {}", counted(few, "trial")),
+            };
+            ctx.output.warn(format!(
+                "{observed} of {earlier} has a value of {}: where the best lie cannot be said, and the search space is \
+                 taken over as it was",
+                table.objective
+            ));
+        }
         for one in &given {
             // With or without the dashes of a flag, as everywhere.
             let known = experiment.spec.parameters.iter();
@@ -288,18 +334,14 @@ impl Tune {
             Column::new("WHY"),
         ])
         .title(format!("the search space of {}", self.name));
-        for (spec, narrowed) in experiment
-            .spec
-            .parameters
-            .iter_mut()
-            .zip(&region.parameters)
-        {
+        for (at, spec) in experiment.spec.parameters.iter_mut().enumerate() {
+            let narrowed = region.as_ref().map(|region| &region.parameters[at]);
             let before = space::words(spec);
             let own = given
                 .iter()
                 .find(|one| one.name.trim_start_matches('-') == spec.name.trim_start_matches('-'));
-            let why = match own {
-                Some(own) => {
+            let why = match (own, narrowed) {
+                (Some(own), _) => {
                     let name = spec.name.clone();
                     *spec = ParameterSpec {
                         name,
@@ -307,7 +349,8 @@ impl Tune {
                     };
                     "as given"
                 }
-                None => {
+                (None, None) => "as it was",
+                (None, Some(narrowed)) => {
                     *spec = space::narrow(spec, narrowed);
                     match narrowed {
                         Narrowed::Same => "the best lie nearly everywhere",
@@ -322,13 +365,67 @@ impl Tune {
                 why.to_owned().into(),
             ]);
         }
-        ctx.output.table(&shown.footer(format!(
-            "rests on the best {} of {}",
-            region.trials.len(),
-            counted(region.of, "trial")
-        )));
+        if let Some(region) = &region {
+            shown = shown.footer(self.rests_on(region));
+        }
+        ctx.output.table(&shown);
         self.apply(&mut experiment)?;
         Ok(experiment)
+    }
+
+    /// `rests on the best 3 of 20 trials`, and why these are more than the share that was asked for.
+    fn rests_on(&self, region: &Region) -> String {
+        let used = region.trials.len();
+        let share = (region.of as f64 * self.top).ceil() as usize;
+        let mut text = format!(
+            "rests on the best {used} of {}",
+            counted(region.of, "trial")
+        );
+        if share < used {
+            let percent = number_text(self.top * 100.0);
+            text.push_str(&format!(
+                "; {percent}% would be {share}, and fewer than {} say nothing of a region",
+                region::FEWEST
+            ));
+        }
+        text
+    }
+
+    /// The objective that the flags name, over the one that is there.
+    fn apply_objective(&self, experiment: &mut Experiment) {
+        let objective = experiment
+            .spec
+            .objective
+            .get_or_insert_with(ObjectiveSpec::default);
+        let wanted = [
+            (&self.maximize, ObjectiveType::Maximize),
+            (&self.minimize, ObjectiveType::Minimize),
+        ];
+        for (metric, way) in wanted {
+            let Some(metric) = metric else { continue };
+            if *metric == objective.objective_metric_name && way == objective.objective_type {
+                continue;
+            }
+            // What was recorded so far still is.
+            let before = std::mem::take(objective);
+            let mut additional: Vec<String> = Vec::new();
+            for name in before.metric_names().filter(|name| !name.is_empty()) {
+                if name != metric && !additional.iter().any(|known| known == name) {
+                    additional.push(name.to_owned());
+                }
+            }
+            // Strategies and the goal belong to the metric they were written for.
+            *objective = ObjectiveSpec {
+                objective_type: way,
+                objective_metric_name: metric.clone(),
+                additional_metric_names: additional,
+                ..ObjectiveSpec::default()
+            };
+        }
+        if !self.metric.is_empty() {
+            objective.additional_metric_names.clone_from(&self.metric);
+        }
+        objective.goal = self.goal.or(objective.goal);
     }
 
     /// What the flags say, over what is there.
@@ -338,30 +435,8 @@ impl Tune {
             namespace: self.place.namespace.clone(),
             ..ObjectMeta::default()
         };
+        self.apply_objective(experiment);
         let spec = &mut experiment.spec;
-        let objective = spec.objective.get_or_insert_with(ObjectiveSpec::default);
-        let wanted = [
-            (&self.maximize, ObjectiveType::Maximize),
-            (&self.minimize, ObjectiveType::Minimize),
-        ];
-        for (metric, way) in wanted {
-            if let Some(metric) = metric {
-                // Strategies and the goal belong to the metric they were written for.
-                *objective = ObjectiveSpec {
-                    objective_type: way,
-                    objective_metric_name: metric.clone(),
-                    additional_metric_names: std::mem::take(&mut objective.additional_metric_names)
-                        .into_iter()
-                        .filter(|name| name != metric)
-                        .collect(),
-                    ..ObjectiveSpec::default()
-                };
-            }
-        }
-        if !self.metric.is_empty() {
-            objective.additional_metric_names.clone_from(&self.metric);
-        }
-        objective.goal = self.goal.or(objective.goal);
         let settings = self
             .settings
             .iter()
@@ -525,5 +600,146 @@ impl Tune {
             template.trial_parameters = Some(parameters);
         }
         Ok(())
+    }
+}
+
+/// Earlier trials by an experiment's objective, each by the value that Katib would take for it.
+fn ranked(experiment: &Experiment, trials: &[Trial]) -> TrialTable {
+    let mut experiment = experiment.clone();
+    if let Some(objective) = &mut experiment.spec.objective {
+        let name = objective.objective_metric_name.clone();
+        if objective.strategy(&name).is_none() {
+            let value = default_strategy(&objective.objective_type);
+            objective
+                .metric_strategies
+                .push(MetricStrategy { name, value });
+        }
+    }
+    TrialTable::new(&experiment, trials)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &[&str]) -> Tune {
+        Tune::parse_from(["tune", "next"].iter().chain(line))
+    }
+
+    fn earlier() -> Experiment {
+        serde_json::from_value(json!({
+            "metadata": {"name": "env"},
+            "spec": {
+                "objective": {"type": "maximize", "goal": 0.9, "objectiveMetricName": "accuracy",
+                    "additionalMetricNames": ["loss", "time"],
+                    "metricStrategies": [{"name": "accuracy", "value": "max"}]},
+                "parameters": [{"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}}],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_earlier_trials_are_ranked_by_the_new_objective() {
+        let trials: Vec<Trial> = [0.3, 0.4, 0.5, 0.6, 0.7]
+            .iter()
+            .map(|value| {
+                let text = value.to_string();
+                serde_json::from_value(json!({
+                    "metadata": {"name": format!("env-{value}")},
+                    "spec": {"parameterAssignments": [{"name": "x", "value": text}]},
+                    "status": {"observation": {"metrics": [
+                        {"name": "accuracy", "min": text, "max": text, "latest": text}]}},
+                }))
+                .unwrap()
+            })
+            .collect();
+        let best = |line: &[&str]| {
+            let mut experiment = earlier();
+            of(line).apply_objective(&mut experiment);
+            let table = ranked(&experiment, &trials);
+            region::region(&table, 0.2).map(|region| region.trials[0].clone())
+        };
+        assert_eq!(best(&[]).as_deref(), Some("env-0.7"));
+        assert_eq!(
+            best(&["--minimize", "accuracy"]).as_deref(),
+            Some("env-0.3")
+        );
+        assert_eq!(best(&["--minimize", "loss"]), None);
+    }
+
+    #[test]
+    fn another_objective_leaves_the_earlier_metrics_recorded() {
+        let made = |line: &[&str]| {
+            let mut experiment = earlier();
+            of(line).apply_objective(&mut experiment);
+            of(line).apply_objective(&mut experiment);
+            experiment.spec.objective.unwrap()
+        };
+        let objective = made(&["--minimize", "loss"]);
+        assert_eq!(objective.additional_metric_names, ["accuracy", "time"]);
+        assert_eq!(objective.goal, None);
+        assert_eq!(made(&["--maximize", "accuracy"]).goal, Some(0.9));
+        let given = made(&["--minimize", "loss", "--metric", "f1"]);
+        assert_eq!(given.additional_metric_names, ["f1"]);
+    }
+
+    #[test]
+    fn why_more_trials_are_used_than_asked_for_is_said() {
+        let region = |used: usize, of| Region {
+            trials: vec![String::new(); used],
+            of,
+            parameters: Vec::new(),
+        };
+        let tune = of(&["--from-best", "env", "--top", "10%"]);
+        assert_eq!(
+            tune.rests_on(&region(3, 20)),
+            "rests on the best 3 of 20 trials; 10% would be 2, and fewer than 3 say nothing of a region"
+        );
+        assert_eq!(
+            tune.rests_on(&region(5, 43)),
+            "rests on the best 5 of 43 trials"
+        );
+    }
+
+    #[test]
+    fn a_near_miss_of_an_algorithm_is_no_algorithm() {
+        let error = of(&["--algorithm", "ranom"]).check_algorithm().unwrap_err();
+        assert!(error.hint.unwrap().contains("did you mean `random`?"));
+        for name in ["tpe", "our-own-search"] {
+            assert_eq!(
+                of(&["--algorithm", name]).check_algorithm(),
+                Ok(()),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_said_in_our_own_words() {
+        let refused = |line: [&str; 2]| {
+            let line = ["tune", "next"].into_iter().chain(line);
+            Tune::try_parse_from(line).unwrap_err().to_string()
+        };
+        for (line, said) in [
+            (
+                ["--max-trials", "-1"],
+                "a whole number is wanted, 1 or more",
+            ),
+            (
+                ["--parallel", "many"],
+                "a whole number is wanted, 1 or more",
+            ),
+            (
+                ["--max-failed", "-1"],
+                "a whole number is wanted, 0 or more",
+            ),
+            (["--goal", "high"], "a number that the metric is to reach"),
+            (["--goal", "nan"], "a number that the metric is to reach"),
+        ] {
+            let error = refused(line);
+            assert!(error.contains(said), "{error}");
+        }
+        assert_eq!(of(&["--goal", "-0.5"]).goal, Some(-0.5));
     }
 }

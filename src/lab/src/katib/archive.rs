@@ -437,6 +437,7 @@ mod tests {
             value,
         };
         let archive = Archive {
+            without_log: Vec::new(),
             experiment: serde_json::from_value(json!({
                 "apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "metadata": {"name": "digits", "namespace": "lab"},
                 "spec": {"objective": {"type": "maximize", "objectiveMetricName": "accuracy"},

@@ -155,6 +155,9 @@ impl Diagnosis {
     }
 }
 
+/// Finds the log that was kept of a trial: whose it was, and its last lines.
+pub type KeptLog<'a> = dyn Fn(&str) -> Option<(String, Vec<String>)> + Send + Sync + 'a;
+
 /// Where something is looked for, and with what.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
@@ -165,8 +168,8 @@ pub struct Asked<'a> {
     /// What a magic needs to look in that namespace, with a blank before: ` -n team-b`, or nothing where
     /// it is the chosen one.
     pub place: &'a str,
-    /// The log that was kept of a trial whose pods are gone: whose it was, and its last lines.
-    pub kept: &'a (dyn Fn(&str) -> Option<(String, Vec<String>)> + Send + Sync),
+    /// For trials whose pods are gone.
+    pub kept: &'a KeptLog<'a>,
 }
 
 /// Explains a trial or an experiment, whichever has that name.

@@ -136,7 +136,7 @@ fn usage(entry: &Entry, error: &clap::Error, arguments: &[String]) -> MagicError
         && let Some(parameter) = dashed_parameter(entry, error, arguments)
     {
         return MagicError::usage(format!("`{parameter}` is no flag of :{}", entry.name)).hint(format!(
-            "a parameter whose name begins with dashes stands last, behind ` -- `: :{} NAME … -- {parameter}",
+            "a parameter whose name begins with dashes stands last, behind ` -- `: `:{} NAME … -- {parameter}`",
             entry.name
         ));
     }

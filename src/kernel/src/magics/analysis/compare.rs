@@ -429,6 +429,7 @@ mod tests {
         Source {
             experiment,
             trials: trials.collect(),
+            flags: String::new(),
             origin: Origin::Folder {
                 path: "x".into(),
                 archive: Box::new(Archive {

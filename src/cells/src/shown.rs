@@ -31,7 +31,7 @@ macro_rules! numbers_as_they_are {
             }
 
             fn within(&self, variant: &str) {
-                plain(&format!("{variant}({self:?})"));
+                enclosed(variant, &format!("{self:?}"));
             }
         }
     )*};
@@ -54,6 +54,13 @@ impl<T: Shown> Shown for Option<T> {
         match self {
             Some(value) => value.within("Some"),
             None => plain("None"),
+        }
+    }
+
+    fn within(&self, variant: &str) {
+        match self {
+            Some(value) => value.within(&format!("{variant}(Some")),
+            None => enclosed(variant, "None"),
         }
     }
 }
@@ -98,6 +105,12 @@ impl Shown for Result<String, Error> {
             Err(error) => error.evcxr_display(),
         }
     }
+}
+
+/// The text of a value in a variant, `Some`, which may stand in others: `Ok(Some`.
+fn enclosed(variant: &str, value: &str) {
+    let ends = ")".repeat(1 + variant.matches('(').count());
+    plain(&format!("{variant}({value}{ends}"));
 }
 
 /// Text in the place of the cell's result.

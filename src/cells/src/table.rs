@@ -134,7 +134,7 @@ impl Table {
             .rows
             .iter()
             .map(|row| &row[column])
-            .filter(|cell| !cell.is_empty())
+            .filter(|cell| !cell.is_empty() && !cell.starts_with('…'))
             .peekable();
         cells.peek().is_some() && cells.all(|cell| cell.parse::<f64>().is_ok())
     }

@@ -426,9 +426,13 @@ fn is_like(word: &str, name: &str) -> bool {
     let (word, name) = (word.to_lowercase(), name.to_lowercase());
     let begins = |part: &str| part.chars().count() >= 3 && name.starts_with(part);
     let is_one_word = name.chars().all(char::is_alphanumeric);
-    word.contains(&name)
-        || begins(&word)
-        || is_one_word && word.split(|c: char| !c.is_alphanumeric()).any(begins)
+    let parts = || word.split(|c: char| !c.is_alphanumeric());
+    // `f1` stands in `conf1` by chance.
+    let has_name = match name.chars().count() < 3 {
+        true => parts().any(|part| part == name),
+        false => word.contains(&name),
+    };
+    has_name || begins(&word) || is_one_word && parts().any(begins)
 }
 
 /// What is wrong with a captured value.

@@ -14,11 +14,15 @@ use crate::render::age;
 const PRINTED: usize = 10 << 20;
 /// Bytes of one output, such as a table or a picture.
 const SHOWN: usize = 10 << 20;
+/// Bytes of all outputs of a cell; behind that there is room for words only.
+const TOGETHER: usize = 40 << 20;
+const LEAST: usize = 64 << 10;
 
 /// Passes on what a cell shows, as far as a front end can bear it.
 pub struct Bounded {
     inner: Arc<dyn Sink>,
     printed: AtomicUsize,
+    shown: AtomicUsize,
 }
 
 impl Bounded {
@@ -27,7 +31,17 @@ impl Bounded {
         Self {
             inner,
             printed: AtomicUsize::new(0),
+            shown: AtomicUsize::new(0),
         }
+    }
+
+    /// An output beside those that the cell has shown already.
+    fn further(&self, bundle: Bundle) -> Bundle {
+        let bundle = bearable(bundle, SHOWN);
+        let left = TOGETHER.saturating_sub(self.shown.load(Ordering::Relaxed));
+        let bundle = bearable(bundle, left.max(LEAST));
+        self.shown.fetch_add(size(&bundle), Ordering::Relaxed);
+        bundle
     }
 
     fn print(&self, stream: Stream, mut text: String) {
@@ -56,17 +70,22 @@ impl Sink for Bounded {
         let event = match event {
             Event::Stream { stream, text } => return self.print(stream, text),
             Event::Display { bundle, display_id } => Event::Display {
-                bundle: bearable(bundle),
+                bundle: self.further(bundle),
                 display_id,
             },
             Event::Update { display_id, bundle } => Event::Update {
                 display_id,
-                bundle: bearable(bundle),
+                bundle: bearable(bundle, SHOWN),
             },
             Event::Result { bundle } => Event::Result {
-                bundle: bearable(bundle),
+                bundle: self.further(bundle),
             },
-            event @ (Event::Page { .. } | Event::Clear { .. }) => event,
+            Event::Clear { wait } => {
+                self.printed.store(0, Ordering::Relaxed);
+                self.shown.store(0, Ordering::Relaxed);
+                Event::Clear { wait }
+            }
+            event @ Event::Page { .. } => event,
         };
         self.inner.emit(event);
     }
@@ -80,9 +99,13 @@ impl Sink for Bounded {
     }
 }
 
-fn bearable(bundle: Bundle) -> Bundle {
-    let size: usize = bundle.data.values().map(length).sum();
-    match size > SHOWN {
+fn size(bundle: &Bundle) -> usize {
+    bundle.data.values().map(length).sum()
+}
+
+fn bearable(bundle: Bundle, most: usize) -> Bundle {
+    let size = size(&bundle);
+    match size > most {
         true => Bundle::text(format!(
             "! an output of {} is left out, more than a notebook bears; show less of it, or write it to a file",
             age::size(size as u64)
@@ -133,6 +156,17 @@ mod tests {
             recorder.plain()
         };
         assert!(shown(20 << 20).starts_with("! an output of 21"));
+        let recorder = Arc::new(Recorder::default());
+        let bounded = Bounded::new(recorder.clone());
+        let show = || {
+            let bundle = Bundle::text("x".repeat(9 << 20));
+            bounded.emit(Event::Result { bundle });
+        };
+        (0..6).for_each(|_| show());
+        assert_eq!(recorder.plain().matches("is left out").count(), 2);
+        bounded.emit(Event::Clear { wait: false });
+        show();
+        assert_eq!(recorder.plain().matches("is left out").count(), 2);
         assert_eq!(shown(1000).trim().len(), 1000);
     }
 }

@@ -6,7 +6,7 @@ use super::helper;
 /// A hint for an error, which is its message and what was shown of it. `is_equipped` says whether
 /// cells have the crate.
 pub(super) fn of(message: &str, shown: &str, is_equipped: bool) -> Option<String> {
-    if message.starts_with("cannot find") || message.contains("undeclared") {
+    if message.starts_with("cannot find") && message.ends_with("in this scope") {
         let name = message.split('`').nth(1)?;
         return helper::named(name).map(|ours| format!("write `katlab::{ours}`"));
     }

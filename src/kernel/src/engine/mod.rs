@@ -57,7 +57,8 @@ type Starting = watch::Receiver<Option<Result<Arc<Process>, StartError>>>;
 
 enum Slot {
     Absent,
-    Starting(Starting),
+    /// The token ends what is built meanwhile.
+    Starting(Starting, CancellationToken),
     Ready(Arc<Process>),
 }
 
@@ -241,7 +242,8 @@ impl Engine {
                 process.stop().await;
                 true
             }
-            Slot::Starting(mut starting) => {
+            Slot::Starting(mut starting, stop) => {
+                stop.cancel();
                 // It may be ready by now; else it ends when it is, for nobody holds it.
                 let outcome = starting.borrow_and_update().clone();
                 if let Some(Ok(process)) = outcome {
@@ -271,7 +273,7 @@ impl Engine {
         let mut slot = self.slot();
         // One that was started without a cell has nobody who waits for it.
         let started = match &*slot {
-            Slot::Starting(starting) => starting.borrow().clone(),
+            Slot::Starting(starting, _) => starting.borrow().clone(),
             _ => None,
         };
         if let Some(Ok(process)) = started {
@@ -295,7 +297,7 @@ impl Engine {
             let lost = match &*slot {
                 Slot::Ready(process) if process.is_alive() => return Ok(process.clone()),
                 Slot::Ready(process) => process.post_mortem(),
-                Slot::Starting(_) | Slot::Absent => None,
+                Slot::Starting(..) | Slot::Absent => None,
             };
             (lost, self.starting(&mut slot, code, Some(output)))
         };
@@ -346,11 +348,12 @@ impl Engine {
 
     /// The start under way, or a new one.
     fn starting(&self, slot: &mut Slot, code: &str, output: Option<&Output>) -> Starting {
-        if let Slot::Starting(starting) = slot {
+        if let Slot::Starting(starting, _) = slot {
             return starting.clone();
         }
-        let starting = self.begin(helper::is_named(code), output.cloned());
-        *slot = Slot::Starting(starting.clone());
+        let stop = CancellationToken::new();
+        let starting = self.begin(helper::is_named(code), output.cloned(), stop.clone());
+        *slot = Slot::Starting(starting.clone(), stop);
         starting
     }
 
@@ -368,11 +371,11 @@ impl Engine {
         outcome
     }
 
-    fn begin(&self, with_crate: bool, output: Option<Output>) -> Starting {
+    fn begin(&self, with_crate: bool, output: Option<Output>, stop: CancellationToken) -> Starting {
         let (sender, receiver) = watch::channel(None);
         let engine = self.clone();
         tokio::spawn(async move {
-            let outcome = engine.start(with_crate, output.as_ref()).await;
+            let outcome = engine.start(with_crate, output.as_ref(), &stop).await;
             let _ = sender.send(Some(outcome));
         });
         receiver
@@ -384,14 +387,18 @@ impl Engine {
         &self,
         with_crate: bool,
         output: Option<&Output>,
+        stop: &CancellationToken,
     ) -> Result<Arc<Process>, StartError> {
         let environment = self.environment().clone();
         if with_crate {
             let process = Arc::new(Process::start(&environment, Library::Later).await?);
             let shown = output.map_or(Shown::Nothing, Shown::Builds);
-            let equipped = self.equip(&process, shown, &CancellationToken::new()).await;
+            let equipped = self.equip(&process, shown, stop).await;
             if equipped.is_ok() {
                 return Ok(process);
+            }
+            if stop.is_cancelled() {
+                return Err(StartError::System("it was stopped".to_owned()));
             }
             // It never read the library. The cell tells what was wrong, on the next one.
             process.kill();

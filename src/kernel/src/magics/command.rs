@@ -58,7 +58,7 @@ pub(super) fn parse(entry: &Entry, arguments: &[String]) -> Result<Parsed, Magic
     if let Some((option, next)) = without_value(&command, arguments) {
         return Err(
             MagicError::usage(format!("{option} lacks its value")).hint(format!(
-                "`{next}` behind it is an option itself; {option}={next} names what is called so"
+                "`{next}` behind it is an option itself; {option}={next} takes it for the value"
             )),
         );
     }

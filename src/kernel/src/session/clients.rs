@@ -71,13 +71,16 @@ impl Session {
             Source::Files { paths, context } => (paths, context),
             Source::ServiceAccount | Source::Settings(_) => return None,
         };
+        files.retain(|file| file.exists());
+        if files.is_empty() {
+            return None;
+        }
         if let Some(context) = context {
             // Of several files the first one chooses.
             files.insert(0, self.context_file(&context)?);
         }
-        files.retain(|file| file.exists());
         let joined = std::env::join_paths(&files).ok()?;
-        (!files.is_empty()).then(|| joined.to_string_lossy().into_owned())
+        Some(joined.to_string_lossy().into_owned())
     }
 
     /// A kubeconfig that does nothing but choose a context. One that cannot be written is left out.

@@ -51,6 +51,8 @@ pub async fn ran(
         .flatten();
     Ok(containers
         .map(|one| (one.name, Identity::of(&one.image_id)))
+        // A pod that has not started knows nothing, and takes nothing from one that has.
+        .filter(|(_, identity)| *identity != Identity::default())
         .collect())
 }
 

@@ -66,7 +66,10 @@ impl Provenance {
             let digest = image.digest.clone().or(found.digest);
             (image.container.clone(), Identity { digest, ..found })
         };
-        self.images.iter().filter(of_trial).map(known).collect()
+        let known = self.images.iter().filter(of_trial).map(known);
+        known
+            .filter(|(_, identity)| *identity != Identity::default())
+            .collect()
     }
 
     /// How many of these trials ran an image that is known.

@@ -12,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
     code: "KL0404",
     name: "metric-name",
     severity: Severity::Error,
-    what: "Whether the filter can match the metrics' names and values, and holds no semicolon, nor do the names.",
+    what: "Whether the filter can match the metrics' names and values, and that neither holds a semicolon.",
     why: "The default filter reads letters, digits, `_`, `|` and `-`: of `val/acc=0.9` it takes \
           `acc`. Names and filters are handed to the collector joined by semicolons.",
     mend: "Rename the metric, or give a filter whose first group takes the whole name.",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use katlab_lab::docker;
 use katlab_lab::docker::run::{Event, Ran, Run as Wanted, parse_memory};
+use katlab_lab::settings::is_secret_name;
 
 use super::{EngineArgs, Explained, engine, short};
 use crate::event::{Bundle, Stream};
@@ -130,8 +131,17 @@ impl Magic for Run {
 /// The `docker run` that runs the same.
 pub fn command_line(wanted: &Wanted) -> String {
     let mut line = Explained::new(&EngineArgs::default(), "run");
+    // The name alone passes a variable on.
+    let env: Vec<&str> = wanted
+        .env
+        .iter()
+        .map(|one| match one.split_once('=') {
+            Some((name, _)) if is_secret_name(name) => name,
+            _ => one,
+        })
+        .collect();
     line.flag("--rm", !wanted.keep && !wanted.detach)
-        .option("-e", &wanted.env)
+        .option("-e", &env)
         .option("-w", &wanted.workdir)
         .option("-u", &wanted.user)
         .option("--entrypoint", &wanted.entrypoint)

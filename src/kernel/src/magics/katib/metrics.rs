@@ -359,7 +359,10 @@ impl Seen {
             Miss::Alike { metric, .. } => Some(metric),
             _ => None,
         });
-        match alike.filter(|_| !found.misses.iter().any(Miss::is_of_value)) {
+        let is_misread = |miss: &Miss| {
+            miss.is_of_value() || matches!(miss, Miss::Cut { .. } | Miss::Comma { .. })
+        };
+        match alike.filter(|_| !found.misses.iter().any(is_misread)) {
             // Told where the metric itself never comes.
             Some(metric) => {
                 let marked = self.near(line, &found.misses);

@@ -305,10 +305,12 @@ impl Tune {
                 0 => "no trial".to_owned(),
                 few => format!("only {}", counted(few, "trial")),
             };
-            ctx.output.warn(format!(
-                "{observed} of {earlier} has a value of {}: where the best lie cannot be said, and the search space is \
-                 taken over as it was",
+            let observed = format!(
+                "{observed} of {earlier} with a value of {}",
                 table.objective
+            );
+            ctx.output.warn(format!(
+                "{observed}: where the best lie cannot be said, and the search space is taken over as it was"
             ));
         }
         for one in &given {

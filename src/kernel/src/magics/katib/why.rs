@@ -50,9 +50,9 @@ impl Magic for Why {
         } else {
             let cluster = self.source.place.cluster(ctx).await?;
             let place = elsewhere(ctx, &cluster.namespace).await;
-            let store = ctx.session.kept()?;
+            let store = ctx.session.kept().ok();
             ctx.session.settle_kept().await;
-            let kept = |trial: &str| kept_end(&store, &cluster, trial);
+            let kept = |trial: &str| kept_end(store.as_deref()?, &cluster, trial);
             let asked = Asked {
                 cluster: &cluster,
                 namespace: &cluster.namespace,

@@ -58,7 +58,7 @@ pub(super) fn terminated(
                 Mood::Trouble,
                 format!("container {name} was killed from outside (exit code 137 is SIGKILL)"),
             );
-            found.advise("a node kills so where it runs short of memory or disk, Kubernetes where a deadline has passed (activeDeadlineSeconds) or the pod is deleted, and a person by hand: `:events --warnings` tells which; ask for the memory it needs under resources.requests, raise the deadline, or create the experiment again");
+            found.advise("a node kills so where it runs short of memory or disk, Kubernetes where a deadline has passed (activeDeadlineSeconds) or the pod is deleted, and a person by hand; ask for the memory it needs under resources.requests, raise the deadline, or create the experiment again");
         }
         _ => {
             found.conclude(

@@ -71,16 +71,18 @@ impl Lack {
         let word = quoted(name);
         let values: Vec<String> = keys
             .iter()
-            .map(|key| format!(" --from-literal {}=VALUE", quoted(key)))
+            .map(|key| format!(" --from-setting {}", quoted(key)))
             .collect();
         let values = values.concat();
         let soon = "the pod starts by itself then";
         match (self.is_secret, &self.key) {
             (true, None) => {
-                format!("make it: `:secret create {word}{values}{place}`; {soon}")
+                format!(
+                    "set its values with `:env ask`, then make it: `:secret create {word}{values}{place}`; {soon}"
+                )
             }
             (true, Some(key)) => format!(
-                "make it anew with all its keys: `:secret delete {word} --yes{place}`, then `:secret create {word}{values}{place}`; {soon}. Or correct the key, {key}, in the template"
+                "make it anew, with the other keys that it has: `:secret create {word}{values}{place}`; {soon}. Or correct the key, {key}, in the template"
             ),
             (false, _) => format!(
                 "write a {kind} {name} with {} under data into a file and `:apply FILE --yes{place}` it; {soon}. Or correct the name in the template",

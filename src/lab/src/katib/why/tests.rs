@@ -266,12 +266,12 @@ fn a_secret_or_config_map_that_is_missing_is_to_be_made() {
     };
     let told = advice("secret \"nosecret\" not found");
     assert!(
-        told.contains("`:secret create nosecret --from-literal KEY=VALUE -n team-b`"),
+        told.contains("`:secret create nosecret --from-setting KEY -n team-b`"),
         "{told}"
     );
     let told = advice("couldn't find key token in Secret team-b/keys");
     assert!(
-        told.contains("`:secret create keys --from-literal token=VALUE -n team-b`"),
+        told.contains("`:secret create keys --from-setting token -n team-b`"),
         "{told}"
     );
     let told = advice("configmap \"settings\" not found");

@@ -74,7 +74,10 @@ impl Primary {
         {
             let limits: Vec<String> = limits
                 .iter()
-                .map(|(what, most)| format!("{what} {}", most.as_str().unwrap_or_default()))
+                .map(|(what, most)| match most.as_str() {
+                    Some(most) => format!("{what} {most}"),
+                    None => format!("{what} {most}"),
+                })
                 .collect();
             left_out.push(format!("the limits ({})", limits.join(", ")));
         }
@@ -170,6 +173,9 @@ fn variables(container: &Json) -> (Vec<(String, String)>, Vec<String>) {
     (known, left_out)
 }
 
+/// So much of a line without an end is kept, in bytes.
+const LONGEST_LINE: usize = 1 << 20;
+
 /// Reads what a container prints as the trial's collector would.
 pub(super) struct Heard {
     objective: ObjectiveSpec,
@@ -209,12 +215,17 @@ impl Heard {
     /// Takes what was printed next.
     pub(super) fn take(&mut self, stream: Stream, text: &str) {
         let open = &mut self.open[usize::from(stream == Stream::Stderr)];
-        open.push_str(text);
-        if let Some(end) = open.rfind('\n') {
-            let rest = open.split_off(end + 1);
-            let lines = std::mem::replace(open, rest);
-            self.rows.extend(self.reader.text(lines.as_bytes()));
-        }
+        let Some(end) = text.rfind('\n') else {
+            // A bar of progress may be one line for hours.
+            if open.len() < LONGEST_LINE {
+                open.push_str(text);
+            }
+            return;
+        };
+        let (lines, rest) = text.split_at(end + 1);
+        open.push_str(lines);
+        self.rows.extend(self.reader.text(open.as_bytes()));
+        rest.clone_into(open);
     }
 
     /// What was read in all; nothing where no metric was printed.

@@ -180,7 +180,7 @@ def test_another_reader_finds_the_same_types_and_values_in_parquet(here, work):
     (":plot --from digits metrics --trial digits-99", ["no trial digits-99"]),
     (":plot --from digits --save chart.gif", [".png"]),
     (":plot --from digits --where 'accuracy > 2'", ["none of the 42 trials"]),
-    (":plot --from one importance", ["one trial", "cannot say"]),
+    (":plot --from one importance", ["one trial", "cannot be said"]),
     (":plot", ["which experiment?"]),
     (":analyze --from digits best effects --save t.csv", ["one topic"]),
     (":analyse --from digits", ["did you mean `:analyze`?"]),

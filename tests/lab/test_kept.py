@@ -63,7 +63,7 @@ def test_pods_experiments_and_kernels_go_and_what_they_taught_stays(lab, kubectl
     # The experiment goes, by a magic or otherwise.
     deleted, = lab.run(":experiment delete fleeting --yes")
     assert "`:trials fleeting --deleted` still shows what it left" in deleted
-    kubectl("delete", "experiment", "outside", "-n", NAMESPACE)
+    kubectl("delete", "experiment", "outside", "failing", "-n", NAMESPACE)
     wait_until(lambda: not kubectl("get", "trials", "-n", NAMESPACE, "-o", "name"), 30, "the end of the trials")
     listed, table, one, values, plot, analysis, compared, taken = lab.run(
         ":trials --deleted", ":trials fleeting --deleted --sort -accuracy", f":trial {trial} --deleted",
@@ -94,7 +94,7 @@ def test_pods_experiments_and_kernels_go_and_what_they_taught_stays(lab, kubectl
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700, folder
     shown, plan, freed, rest, empty = lab.run(
         ":lab", ":lab clean", ":lab clean fleeting --yes", ":trials --deleted", ":lab clean --older-than 7d")
-    assert re.search(r"Kept +\S+ of 500MB in 2 experiments", shown)
+    assert re.search(r"Kept +\S+ of 500MB in 3 experiments", shown)
     assert "fleeting" in plan and "outside" in plan and "nothing was done; add --yes" in plan
     assert re.search(r"freed \S+ of 1 experiment", freed)
     assert "fleeting" not in rest and "outside" in rest

@@ -62,7 +62,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts an engine and waits until it answers; with [`Library::Later`] it infers no types
+    /// Starts an engine and waits until it answers; with `Library::Later` it infers no types
     /// before it has a dependency.
     ///
     /// # Errors

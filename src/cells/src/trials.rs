@@ -540,7 +540,7 @@ pub struct MetricPoint {
     pub metric: String,
     /// Its value
     pub value: Value,
-    /// The how manieth value of its metric this is, from 1
+    /// Which value of its metric this is, counted from 1
     pub step: usize,
     /// When it was written; `None` for a line without a time
     pub time: Option<Time>,

@@ -12,6 +12,7 @@ use crate::event::Bundle;
 use crate::magics::analysis::{
     SourceArgs, deleted, deleted_trial, folder_source, kept_files, kept_instead,
 };
+use crate::magics::kubernetes::logs::kept_lines;
 use crate::magics::kubernetes::{elsewhere, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
@@ -154,12 +155,9 @@ fn kept_end(store: &Store, cluster: &Cluster, trial: &str) -> Option<(String, Ve
     let found = store.find_trial(&kept::identity(cluster), &cluster.namespace, trial);
     let (entry, trial) = found.ok()?;
     let note = entry.index.logs.get(&trial)?;
-    let text = std::fs::read(entry.log(&trial)).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    let end = &lines[lines.len().saturating_sub(LINES)..];
+    let end = kept_lines(&entry, &trial, Some(LINES)).ok()?;
     let whose = format!("pod {}, as katlab kept its log", note.pod);
-    Some((whose, end.iter().map(|line| (*line).to_owned()).collect()))
+    Some((whose, end.into()))
 }
 
 /// Whether an error proposes a name.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use katlab_lab::cluster::{Cluster, Error};
+use katlab_lab::katib::kept::Entry;
 use katlab_lab::kubernetes::logs::{self, Extent, Line};
 
 use super::{NamespaceArgs, quoted};
@@ -245,17 +246,13 @@ pub async fn kept_log(
             ),
         );
     };
-    let path = entry.log(&trial);
-    let text = std::fs::read(&path).map_err(|error| {
+    let tail = tail.and_then(|tail| usize::try_from(tail).ok());
+    let lines = kept_lines(&entry, &trial, tail).map_err(|error| {
         MagicError::new(format!(
             "the kept log of trial {trial} cannot be read: {error}"
         ))
-        .hint(format!("look at {}", path.display()))
+        .hint(format!("look at {}", entry.log(&trial).display()))
     })?;
-    let text = String::from_utf8_lossy(&text);
-    let mut lines: VecDeque<String> = text.lines().map(str::to_owned).collect();
-    let tail = tail.and_then(|tail| usize::try_from(tail).ok());
-    lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
     let since = crate::render::age::since(entry.index.kept, jiff::Timestamp::now());
     Ok(KeptLog {
         told: format!(
@@ -266,6 +263,22 @@ pub async fn kept_log(
         lines,
         trial,
     })
+}
+
+/// The lines that are kept of a trial's log; with `tail` only so many of its end.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn kept_lines(
+    entry: &Entry,
+    trial: &str,
+    tail: Option<usize>,
+) -> std::io::Result<VecDeque<String>> {
+    let text = std::fs::read(entry.log(trial))?;
+    let text = String::from_utf8_lossy(&text);
+    let mut lines: VecDeque<String> = text.lines().map(str::to_owned).collect();
+    lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
+    Ok(lines)
 }
 
 #[cfg(test)]

@@ -221,6 +221,18 @@ pub(super) fn conclude_trial(
         return;
     }
     if let Some(container) = culprit {
+        let ended = |found: &mut Diagnosis, state: Option<&State>| match state {
+            Some(State::Terminated {
+                code,
+                reason,
+                message,
+            }) => {
+                let again = again(trial, container);
+                terminated(found, container, (*code, reason, message), &again);
+                true
+            }
+            _ => false,
+        };
         match &container.state {
             State::Waiting { reason, message } => {
                 let image = &container.image;
@@ -251,18 +263,7 @@ pub(super) fn conclude_trial(
                     found.advise(lack.advice(trial, place));
                     return;
                 }
-                if let Some(State::Terminated {
-                    code,
-                    reason,
-                    message,
-                }) = &container.last
-                {
-                    terminated(
-                        found,
-                        container,
-                        (*code, reason, message),
-                        &again(trial, container),
-                    );
+                if ended(found, container.last.as_ref()) {
                     return found.advise(TRIED_AGAIN);
                 }
                 found.conclude(
@@ -273,32 +274,11 @@ pub(super) fn conclude_trial(
                     ),
                 );
             }
-            State::Terminated {
-                code,
-                reason,
-                message,
-            } => {
-                terminated(
-                    found,
-                    container,
-                    (*code, reason, message),
-                    &again(trial, container),
-                );
+            State::Terminated { .. } => {
+                ended(found, Some(&container.state));
             }
             State::Running { .. } => {
-                if let Some(State::Terminated {
-                    code,
-                    reason,
-                    message,
-                }) = &container.last
-                {
-                    terminated(
-                        found,
-                        container,
-                        (*code, reason, message),
-                        &again(trial, container),
-                    );
-                }
+                ended(found, container.last.as_ref());
             }
         }
         // A container that cannot be made has not failed, and its job waits for it for ever.

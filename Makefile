@@ -67,6 +67,8 @@ lint:
 	cargo clippy $(CARGO_OPTIONS) --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc $(CARGO_OPTIONS) --workspace --no-deps --quiet
 	@test -x $(DENY) || cargo install --debug --quiet --locked --no-default-features --root $(TARGET)/tools cargo-deny@$(DENY_VERSION)
+	@# A build fetches what this machine's target needs; the check reads those of every target.
+	cargo fetch --locked --quiet
 	$(DENY) --offline check bans licenses sources
 
 # Speed, beside what a user would pick instead; medians and ratios, no thresholds.

@@ -25,7 +25,7 @@ pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, Mag
     match request.call.as_str() {
         "trials" => match request.argument("from") {
             Some(folder) => {
-                let source = analysis::folder_source(ctx, Path::new(folder))?;
+                let source = analysis::read_folder(ctx, Path::new(folder)).await?;
                 Ok(trials_json(&source.listed(), "", folder))
             }
             None => {
@@ -36,7 +36,7 @@ pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, Mag
         },
         "experiment" => match request.argument("from") {
             Some(folder) => {
-                let source = analysis::folder_source(ctx, Path::new(folder))?;
+                let source = analysis::read_folder(ctx, Path::new(folder)).await?;
                 Ok(experiment_json(&Summary::of(&source.experiment)))
             }
             None => {
@@ -70,7 +70,7 @@ pub(super) async fn answer(request: &Request, ctx: &Context) -> Result<Json, Mag
         "metrics" => {
             let trial = argument("trial")?;
             let points = match request.argument("from") {
-                Some(folder) => logged(analysis::folder_source(ctx, Path::new(folder))?, trial)?,
+                Some(folder) => logged(analysis::read_folder(ctx, Path::new(folder)).await?, trial)?,
                 None => {
                     let cluster = cluster(request, ctx).await?;
                     // A name that no trial has is an error, not an empty log.

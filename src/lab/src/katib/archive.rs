@@ -6,11 +6,12 @@
 //! DIR/jobs.json         when each trial's Job began and was done, while it was there
 //! DIR/metrics.csv       the observation logs: trial, metric, time, value
 //! DIR/export.json       versions of katlab, Kubernetes and Katib, and the images that ran, by digest
+//! DIR/evidence.json     pods and warnings of the trials that did not succeed, while they were there
 //! DIR/logs/TRIAL.log    what the trials printed, while their pods were there
 //! ```
 //!
-//! Reading takes the first five, of which the first two must be there, and the metrics by themselves since they
-//! are most of it; whatever else stands there is for people and other programs.
+//! Reading takes the first three and `export.json`, of which the first two must be there. Metrics, evidence and logs
+//! are read by themselves by those who need them; whatever else stands there is for people and other programs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use k8s_openapi::jiff::Timestamp;
 use katlab_katib::types::{self, Experiment, Trial};
 use serde::{Deserialize, Serialize};
 
+use super::evidence::{self, Evidence};
 use super::observations::{self, Point};
 use super::provenance::{self, Provenance};
 use super::{experiments, trials, value};
@@ -36,6 +38,8 @@ const METRICS: &str = "metrics.csv";
 const FIELDS: [&str; 4] = ["trial", "metric", "time", "value"];
 const PROVENANCE: &str = "export.json";
 const LOGS: &str = "logs";
+/// What pods and events said.
+pub(super) const EVIDENCE: &str = "evidence.json";
 /// Questions asked at once.
 const AT_ONCE: usize = 8;
 
@@ -46,6 +50,17 @@ pub struct Work {
     pub began: Option<String>,
     /// It was done, RFC 3339.
     pub done: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many of its pods failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: i32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 /// An experiment and all it left.
@@ -61,6 +76,8 @@ pub struct Archive {
     pub metrics: BTreeMap<String, Vec<Point>>,
     /// What it ran on; nothing in exports that do not say.
     pub provenance: Option<Provenance>,
+    /// What pods and events say of the trials that did not succeed.
+    pub evidence: Evidence,
     /// What each trial printed.
     pub logs: BTreeMap<String, String>,
     /// The trials that printed what could not be had: their pods are gone or have not started.
@@ -123,6 +140,8 @@ pub async fn work(cluster: &Cluster, trials: &[Trial]) -> BTreeMap<String, Work>
             let work = Work {
                 began: text(job.started),
                 done: text(job.ended),
+                reason: job.reason,
+                failed: job.failed,
             };
             (job.name, work)
         })
@@ -142,7 +161,10 @@ pub async fn collect(cluster: &Cluster, name: &str) -> cluster::Result<Archive> 
         trials::objects(cluster, namespace, name),
     )
     .await?;
-    let work = work(cluster, &objects).await;
+    let (work, evidence) = futures::join!(
+        work(cluster, &objects),
+        evidence::collect(cluster, &objects)
+    );
     let names: Vec<String> = objects
         .iter()
         .map(|trial| trial.metadata.name().to_owned())
@@ -151,6 +173,7 @@ pub async fn collect(cluster: &Cluster, name: &str) -> cluster::Result<Archive> 
         experiment,
         trials: objects,
         work,
+        evidence,
         ..Archive::default()
     };
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
@@ -250,6 +273,8 @@ impl Archive {
             let known = self.work.entry(trial).or_default();
             known.began = work.began.or_else(|| known.began.take());
             known.done = work.done.or_else(|| known.done.take());
+            known.reason = work.reason.or_else(|| known.reason.take());
+            known.failed = known.failed.max(work.failed);
         }
         for (trial, points) in later.metrics {
             let known = self.metrics.entry(trial).or_default();
@@ -257,6 +282,8 @@ impl Archive {
                 *known = points;
             }
         }
+        self.evidence.absorb(later.evidence);
+        self.evidence.keep_of(&self.trials);
         self.logs.extend(later.logs);
         self.missing = later.missing;
     }
@@ -276,11 +303,14 @@ impl Archive {
             .map_err(|error| failed(TRIALS, error.to_string()))?;
         let jobs = serde_json::to_string_pretty(&self.work)
             .map_err(|error| failed(JOBS, error.to_string()))?;
+        let evidence = serde_json::to_string_pretty(&self.evidence)
+            .map_err(|error| failed(EVIDENCE, error.to_string()))?;
         let mut files = vec![
             (EXPERIMENT.into(), experiment),
             (TRIALS.into(), trials + "\n"),
             (JOBS.into(), jobs + "\n"),
             (METRICS.into(), self.metrics_csv()),
+            (EVIDENCE.into(), evidence + "\n"),
         ];
         if let Some(provenance) = &self.provenance {
             let text = serde_json::to_string_pretty(provenance)
@@ -367,7 +397,7 @@ pub fn metrics(folder: &Path) -> Result<BTreeMap<String, Vec<Point>>, Error> {
     Ok(metrics)
 }
 
-/// Reads an export; logs and metrics are left where they are.
+/// Reads an export; logs, metrics and evidence are left where they are.
 ///
 /// # Errors
 /// [`Error`], when the folder is no export or a file cannot be read.
@@ -438,6 +468,7 @@ mod tests {
         };
         let archive = Archive {
             without_log: Vec::new(),
+            evidence: Evidence::default(),
             experiment: serde_json::from_value(json!({
                 "apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "metadata": {"name": "digits", "namespace": "lab"},
                 "spec": {"objective": {"type": "maximize", "objectiveMetricName": "accuracy"},
@@ -452,7 +483,7 @@ mod tests {
                 }))
                 .unwrap(),
             ],
-            work: [("digits-1".to_owned(), Work { began: Some("2026-01-01T00:00:00Z".into()), done: None })].into(),
+            work: [("digits-1".to_owned(), Work { began: Some("2026-01-01T00:00:00Z".into()), ..Work::default() })].into(),
             metrics: [("digits-1".to_owned(), vec![point(Some(Value::Number(0.5))), point(None)])].into(),
             provenance: Some(Provenance { katlab: "0.1.0".into(), ..Provenance::default() }),
             logs: [("digits-1".to_owned(), "accuracy=0.5".to_owned())].into(),

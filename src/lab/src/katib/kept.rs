@@ -21,6 +21,7 @@ use kube::api::ListParams;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{self, Archive};
+use super::evidence::Evidence;
 use super::experiments::Summary;
 use super::held;
 use crate::cluster::{self, Cluster, near_misses};
@@ -237,7 +238,7 @@ impl Entry {
 /// What was taken of an experiment.
 #[derive(Clone, Debug, Default)]
 pub struct Catch {
-    /// The experiment, trials, jobs, metrics and logs.
+    /// The experiment, trials, jobs, metrics, evidence and logs.
     pub archive: Archive,
     /// Whose logs they are.
     pub notes: BTreeMap<String, LogNote>,
@@ -323,6 +324,14 @@ impl Store {
         read_index(&self.place(whose)).filter(|index| index.whose == *whose)
     }
 
+    /// What is known of the pods of one experiment.
+    pub fn evidence(&self, whose: &Whose) -> Evidence {
+        match self.entry(whose) {
+            Some(_) => Evidence::read(&self.place(whose)),
+            None => Evidence::default(),
+        }
+    }
+
     /// Finds a deleted experiment by its name, or as `NAME@ID` among several of that name; the one made last
     /// comes first.
     ///
@@ -403,6 +412,7 @@ impl Store {
         let (folder, mut index) = self.begin(whose)?;
         let mut archive = archive::read(&folder).unwrap_or_default();
         archive.metrics = archive::metrics(&folder).unwrap_or_default();
+        archive.evidence = Evidence::read(&folder);
         catch
             .archive
             .trials

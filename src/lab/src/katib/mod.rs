@@ -9,6 +9,7 @@ pub mod budget;
 pub mod checks;
 pub mod creation;
 pub mod details;
+pub mod evidence;
 pub mod experiments;
 mod held;
 pub mod images;

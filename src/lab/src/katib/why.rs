@@ -7,17 +7,20 @@ mod facts;
 mod lacks;
 mod log;
 mod manifest;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod trial;
 
+use futures::future::BoxFuture;
 use katlab_katib::names::condition as kinds;
 use katlab_katib::types::Trial;
 
+use super::evidence::Evidence;
 use super::experiments::{self, Summary};
 use super::trials::{self, TrialRow};
 use crate::cluster::{Action, Cluster, Error, Result, near_misses};
-pub use archived::explain_archived;
+pub use archived::{Archived, explain_archived};
 use experiment::of_experiment;
 use trial::of_trial;
 
@@ -155,8 +158,17 @@ impl Diagnosis {
     }
 }
 
-/// Finds the log that was kept of a trial: whose it was, and its last lines.
-pub type KeptLog<'a> = dyn Fn(&str) -> Option<(String, Vec<String>)> + Send + Sync + 'a;
+/// What was kept of a trial.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Whose its log was, and the last lines of it.
+    pub log: Option<(String, Vec<String>)>,
+    /// What is known of the experiment's pods.
+    pub evidence: Evidence,
+}
+
+/// Finds what was kept of a trial.
+pub type Keeps<'a> = dyn Fn(String) -> BoxFuture<'a, Option<Kept>> + Send + Sync + 'a;
 
 /// Where something is looked for, and with what.
 #[derive(Clone, Copy)]
@@ -169,7 +181,7 @@ pub struct Asked<'a> {
     /// it is the chosen one.
     pub place: &'a str,
     /// For trials whose pods are gone.
-    pub kept: &'a KeptLog<'a>,
+    pub kept: &'a Keeps<'a>,
 }
 
 /// Explains a trial or an experiment, whichever has that name.

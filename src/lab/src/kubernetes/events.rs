@@ -82,7 +82,8 @@ pub async fn list(cluster: &Cluster, scope: &Scope, filter: &Filter) -> Result<V
     Ok(rows)
 }
 
-fn row(event: Event) -> EventRow {
+/// An event as a row.
+pub(crate) fn row(event: Event) -> EventRow {
     // Newer components write eventTime (and a series), older ones first/lastTimestamp and a count.
     let single = event.event_time.as_ref().map(|time| time.0);
     let series = event.series.as_ref();

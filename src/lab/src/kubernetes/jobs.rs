@@ -9,7 +9,7 @@ use super::Scope;
 use crate::cluster::{Cluster, Error, Result};
 
 /// One Job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobRow {
     /// Its namespace.
     pub namespace: String,

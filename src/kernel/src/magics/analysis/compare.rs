@@ -10,7 +10,7 @@ use katlab_lab::cluster::valid_name;
 use katlab_lab::katib::details::{self, Training};
 use katlab_lab::katib::experiments::Summary;
 
-use super::{Origin, Source, SourceArgs, folder_source, plot};
+use super::{Origin, Source, SourceArgs, plot, read_folder};
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, Magic, MagicError, katib};
 use crate::render::list::ListArgs;
@@ -59,7 +59,7 @@ impl Magic for Compare {
         let mut found: Vec<(&String, Source)> = Vec::new();
         for name in &self.names {
             let source = match place(name, &self.place, &directory) {
-                Place::Folder => folder_source(ctx, Path::new(name))?,
+                Place::Folder => read_folder(ctx, Path::new(name)).await?,
                 Place::Cluster(place, experiment) => {
                     let args = SourceArgs {
                         place,

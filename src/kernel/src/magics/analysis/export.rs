@@ -7,6 +7,7 @@ use katlab_lab::cluster::Cluster;
 use katlab_lab::file;
 use katlab_lab::katib::archive::{self, Archive};
 use katlab_lab::katib::experiments::Summary;
+use katlab_lab::katib::kept::Whose;
 use katlab_lab::katib::trials::TrialTable;
 use katlab_lab::katib::value::Value;
 
@@ -21,7 +22,8 @@ use crate::render::parquet::{self, Values};
 /// Write an experiment and all it left to a folder
 ///
 /// Its manifests, its trials as CSV, Parquet and JSON, every value of its metrics as CSV and Parquet, the
-/// logs of trials whose pods are still there or were kept, and in `export.json` the images they ran, by digest, with
+/// logs of trials whose pods are still there or were kept, how the pods of those fared that did not succeed
+/// (`evidence.json`), and in `export.json` the images they ran, by digest, with
 /// the versions of katlab, Kubernetes and Katib. `:trials --from DIR`, `:plot --from DIR` and `:analyze --from DIR` read it
 /// again, with no cluster.
 #[derive(Debug, Parser)]
@@ -64,6 +66,7 @@ impl Magic for Export {
             .or_interrupted(archive::collect(&cluster, &self.name))
             .await?;
         take_kept_logs(ctx, &cluster, &mut found).await;
+        take_kept_evidence(ctx, &cluster, &mut found);
         let redactor = ctx.session.redactor();
         let mut files: Vec<(PathBuf, Vec<u8>)> = found
             .files()?
@@ -156,6 +159,16 @@ async fn take_kept_logs(ctx: &Context, cluster: &Cluster, found: &mut Archive) {
             "logs of {}, whose pods are gone or have not started",
             counted(without, "trial")
         ));
+    }
+}
+
+/// Takes pods that are gone from what katlab saw of them.
+fn take_kept_evidence(ctx: &Context, cluster: &Cluster, found: &mut Archive) {
+    if let Ok(store) = ctx.session.kept() {
+        let mut known = store.evidence(&Whose::of(cluster, &found.experiment));
+        known.absorb(std::mem::take(&mut found.evidence));
+        known.keep_of(&found.trials);
+        found.evidence = known;
     }
 }
 

@@ -254,7 +254,7 @@ pub fn kept_instead(
     }
 }
 
-/// As [`folder_source`], of an export that may be large.
+/// Reads an exported experiment.
 ///
 /// # Errors
 /// When there is no export, or the person interrupts.
@@ -263,8 +263,7 @@ pub async fn read_folder(ctx: &Context, folder: &std::path::Path) -> Result<Sour
     ctx.compute(move || folder_source(&context, &folder)).await
 }
 
-/// Reads an exported experiment.
-pub fn folder_source(ctx: &Context, folder: &std::path::Path) -> Result<Source, MagicError> {
+fn folder_source(ctx: &Context, folder: &std::path::Path) -> Result<Source, MagicError> {
     let path = ctx.session.resolve(folder);
     let mut archive = archive::read(&path)?;
     Ok(Source {

@@ -14,7 +14,7 @@ use katlab_lab::kubernetes::logs::{self, Extent};
 use tokio_util::sync::CancellationToken;
 
 use super::stacked;
-use crate::magics::analysis::{SourceArgs, deleted_trial, folder_source, kept_files};
+use crate::magics::analysis::{SourceArgs, deleted_trial, kept_files, read_folder};
 use crate::magics::kubernetes::quoted;
 use crate::magics::{Context, Magic, MagicError, nearest};
 use crate::render::captures::{self, Mark, Marked};
@@ -162,7 +162,7 @@ impl Test {
                 .await?;
             return Ok((trial, Log::Lines(lines)));
         };
-        let source = folder_source(ctx, folder)?;
+        let source = read_folder(ctx, folder).await?;
         let trial = source.trial(&self.log, folder)?;
         let path = ctx
             .session

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 
 use self::container::{Heard, Primary};
 use super::proposal::ProposalArgs;
-use crate::magics::analysis::{Origin, SourceArgs, deleted_trial, folder_source};
+use crate::magics::analysis::{Origin, SourceArgs, deleted_trial, read_folder};
 use crate::magics::images::run::{Run, command_line, finish, follow};
 use crate::magics::images::{EngineArgs, engine, short};
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
@@ -151,7 +151,7 @@ impl Rerun {
     async fn of_folder(&self, ctx: &Context) -> Result<Found, MagicError> {
         let source = if self.source.deleted && self.trial != BEST {
             let entry = deleted_trial(ctx, &self.source.place, &self.trial).await?.0;
-            folder_source(ctx, &entry.folder)?
+            read_folder(ctx, &entry.folder).await?
         } else {
             self.source.read(ctx, self.experiment.as_deref()).await?
         };

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::{cell, metric_cell, stacked};
 use crate::event::Bundle;
-use crate::magics::analysis::{deleted_trial, folder_source, kept_files};
+use crate::magics::analysis::{deleted_trial, kept_files, read_folder};
 use crate::magics::kubernetes::{NamespaceArgs, describe, jobs::took, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
@@ -99,7 +99,7 @@ impl Trial {
     /// Shows what is kept of it.
     async fn of_deleted(&self, ctx: &Context) -> Result<(), MagicError> {
         let (entry, name) = deleted_trial(ctx, &self.place, &self.name).await?;
-        let source = folder_source(ctx, &entry.folder)?;
+        let source = read_folder(ctx, &entry.folder).await?;
         let found = source.trials.iter().find(|one| one.metadata.name() == name);
         let Some(trial) = found else {
             return Err(

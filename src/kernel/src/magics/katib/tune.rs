@@ -19,7 +19,7 @@ use katlab_lab::cluster::valid_name;
 use serde_json::{Value as Json, json};
 
 use super::proposal::ProposalArgs;
-use crate::magics::analysis::{Source, SourceArgs, folder_source};
+use crate::magics::analysis::{Source, SourceArgs, read_folder};
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, Magic, MagicError, line, nearest};
 use crate::render::counted;
@@ -202,7 +202,7 @@ impl Tune {
 
     async fn earlier(&self, ctx: &Context, name: &str) -> Result<Source, MagicError> {
         if name.contains('/') {
-            return folder_source(ctx, Path::new(name));
+            return read_folder(ctx, Path::new(name)).await;
         }
         let args = SourceArgs {
             place: self.place.clone(),

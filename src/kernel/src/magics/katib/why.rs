@@ -1,16 +1,18 @@
 //! `:why`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Parser;
+use futures::FutureExt as _;
 use katlab_lab::cluster::Cluster;
-use katlab_lab::katib::kept::{self, Store};
-use katlab_lab::katib::why::{self, Asked, Diagnosis, Mood};
+use katlab_lab::katib::evidence::Evidence;
+use katlab_lab::katib::why::{self, Archived, Asked, Diagnosis, Kept, Mood};
 
 use super::stacked;
 use crate::event::Bundle;
 use crate::magics::analysis::{
-    SourceArgs, deleted, deleted_trial, folder_source, kept_files, kept_instead,
+    Origin, SourceArgs, deleted, deleted_trial, kept_files, kept_instead, kept_trial, read_folder,
 };
 use crate::magics::kubernetes::logs::kept_lines;
 use crate::magics::kubernetes::{elsewhere, quoted};
@@ -21,8 +23,8 @@ use crate::render::table::Cell;
 
 /// Explain why a trial or an experiment does not do what it should, and what to do about it
 ///
-/// Conditions, Job, Pods, containers, events and the end of the log are read together. Of an experiment that
-/// was exported or deleted there are conditions and logs.
+/// Conditions, Job, Pods, containers, events and the end of the log are read together, also from what was kept or
+/// exported of them.
 #[derive(Debug, Parser)]
 pub struct Why {
     /// The trial or the experiment; with --from the exported experiment when left out
@@ -51,9 +53,7 @@ impl Magic for Why {
         } else {
             let cluster = self.source.place.cluster(ctx).await?;
             let place = elsewhere(ctx, &cluster.namespace).await;
-            let store = ctx.session.kept().ok();
-            ctx.session.settle_kept().await;
-            let kept = |trial: &str| kept_end(store.as_deref()?, &cluster, trial);
+            let kept = |trial: String| kept(ctx, &cluster, trial).boxed();
             let asked = Asked {
                 cluster: &cluster,
                 namespace: &cluster.namespace,
@@ -109,7 +109,7 @@ impl Why {
             (Some(folder), name) => (folder.clone(), name.clone()),
             (None, name) => self.kept(ctx, name.as_deref().unwrap_or_default()).await?,
         };
-        let source = folder_source(ctx, &folder)?;
+        let source = read_folder(ctx, &folder).await?;
         let experiment = source.experiment.metadata.name();
         let trial = match trial.filter(|name| name != experiment) {
             Some(name) => Some(source.trial(&name, &folder)?),
@@ -119,13 +119,26 @@ impl Why {
             Some(folder) => format!(" --from {}", quoted(&folder.display().to_string())),
             None => format!(" --deleted{}", self.source.place.kubectl()),
         };
-        Ok(why::explain_archived(
-            &source.experiment,
-            &source.trials,
-            trial,
-            &ctx.session.resolve(&folder),
-            &from,
-        ))
+        let path = ctx.session.resolve(&folder);
+        let trial = trial.cloned();
+        let place = self.source.place.kubectl();
+        ctx.compute(move || {
+            let work = match &source.origin {
+                Origin::Folder { archive, .. } => archive.work.clone(),
+                Origin::Cluster(_) => BTreeMap::new(),
+            };
+            let archived = Archived {
+                experiment: &source.experiment,
+                trials: &source.trials,
+                work: &work,
+                evidence: &Evidence::read(&path),
+                folder: &path,
+                from: &from,
+                place: &place,
+            };
+            Ok(why::explain_archived(&archived, trial.as_ref()))
+        })
+        .await
     }
 
     /// The folder of what is kept under a name, and the trial if it is one's.
@@ -150,14 +163,19 @@ impl Why {
 /// So many lines of the end of a log tell how a trial ended.
 const LINES: usize = 1000;
 
-/// The end of the log that is kept of a trial, and whose it was.
-fn kept_end(store: &Store, cluster: &Cluster, trial: &str) -> Option<(String, Vec<String>)> {
-    let found = store.find_trial(&kept::identity(cluster), &cluster.namespace, trial);
-    let (entry, trial) = found.ok()?;
-    let note = entry.index.logs.get(&trial)?;
-    let end = kept_lines(&entry, &trial, Some(LINES)).ok()?;
-    let whose = format!("pod {}, as katlab kept its log", note.pod);
-    Some((whose, end.into()))
+/// What is kept of a trial whose pods are gone.
+async fn kept(ctx: &Context, cluster: &Cluster, trial: String) -> Option<Kept> {
+    let (entry, trial) = kept_trial(ctx, cluster, &trial).await.ok()?;
+    let read = move || {
+        let log = entry.index.logs.get(&trial).and_then(|note| {
+            let end = kept_lines(&entry, &trial, Some(LINES)).ok()?;
+            let whose = format!("pod {}, as katlab kept its log", note.pod);
+            Some((whose, end.into()))
+        });
+        let evidence = Evidence::read(&entry.folder);
+        Ok(Kept { log, evidence })
+    };
+    ctx.compute(read).await.ok()
 }
 
 /// Whether an error proposes a name.

@@ -1,9 +1,9 @@
 //! Follows an experiment in the background, and keeps what its trials print and report while they can be
 //! asked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -12,6 +12,7 @@ use katlab_katib::names::{LABEL_EXPERIMENT, LABEL_TRIAL};
 use katlab_katib::types::{Experiment, Trial};
 use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use super::tail::Tail;
 use super::{Catch, Error, LogNote, Store, Whose};
 use crate::cluster::{self, Cluster};
 use crate::katib::archive::{self, Archive};
+use crate::katib::evidence::{self, Evidence};
 use crate::katib::observations::{self, Observations};
 use crate::katib::trials::TrialRow;
 use crate::katib::watch::{self, Snapshot, Update};
@@ -62,6 +64,10 @@ struct Keeper {
     stop: CancellationToken,
     /// The experiment, once it was seen.
     whose: tokio::sync::watch::Sender<Option<Whose>>,
+    /// The pods as they were seen last before they were deleted, by name.
+    pods: Mutex<HashMap<String, Pod>>,
+    /// A pod has come into trouble, of which its trial may never hear.
+    troubled: Notify,
 }
 
 /// Follows an experiment of the cluster's namespace to its end, or until it is stopped, and keeps logs and
@@ -80,6 +86,8 @@ pub async fn follow(
         store,
         stop,
         whose: tokio::sync::watch::Sender::new(None),
+        pods: Mutex::default(),
+        troubled: Notify::new(),
     };
     let over = CancellationToken::new();
     let experiment = async {
@@ -89,8 +97,11 @@ pub async fn follow(
     };
     let (last, ()) = tokio::join!(experiment, keeper.pods(&over));
     match last {
-        // Only now every log is here that was to be had.
-        Ok(Some((whose, catch))) => drop(keeper.keep(&whose, catch).await),
+        // Only now every log and every pod's end is here that was to be had.
+        Ok(Some((whose, mut catch))) => {
+            catch.archive.evidence = keeper.evidence(&catch.archive.trials).await;
+            drop(keeper.keep(&whose, catch).await);
+        }
         Ok(None) => {}
         Err(error) if error.is_not_found() => {}
         Err(error) => keeper.trouble(&error),
@@ -111,16 +122,17 @@ pub async fn capture(cluster: &Cluster, name: &str, store: &Arc<Store>) -> Resul
     let (experiment, objects) = reading.await.map_err(|error| error.to_string())?;
     let whose = Whose::of(cluster, &experiment);
     let objects = own(&experiment, objects.iter());
-    let (work, logs) = futures::future::join(
+    let (work, evidence, logs) = futures::join!(
         archive::work(cluster, &objects),
+        evidence::collect(cluster, &objects),
         logs_of_pods(cluster, name),
-    )
-    .await;
+    );
     let mut catch = Catch {
         archive: Archive {
             experiment,
             trials: objects,
             work,
+            evidence,
             ..Archive::default()
         },
         ..Catch::default()
@@ -231,6 +243,10 @@ impl Keeper {
             let update = tokio::select! {
                 () = self.stop.cancelled() => None,
                 update = watch.next() => Some(update?),
+                () = self.troubled.notified() => {
+                    pending = true;
+                    None
+                }
                 () = at(patience) => {
                     if away.is_some() {
                         // Those who follow logs would try for ever.
@@ -299,7 +315,10 @@ impl Keeper {
             pending = false;
             let began = Instant::now();
             let mut archive = self.taken(experiment, watch.trials());
-            archive.work = archive::work(&self.cluster, &archive.trials).await;
+            (archive.work, archive.evidence) = futures::join!(
+                archive::work(&self.cluster, &archive.trials),
+                self.evidence(&archive.trials),
+            );
             let ended = archive
                 .trials
                 .iter()
@@ -352,6 +371,42 @@ impl Keeper {
         }
     }
 
+    /// Notes how a pod fares. What its deletion does to it says nothing about its work.
+    fn see(&self, pod: &Pod) {
+        let Some(name) = pod.metadata.name.clone() else {
+            return;
+        };
+        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = pods.get(&name);
+        if pod.metadata.deletion_timestamp.is_some() && before.is_some() {
+            return;
+        }
+        let is_new = is_troubled(pod) && !before.is_some_and(is_troubled);
+        pods.insert(name, evidence::essence(pod));
+        if is_new {
+            self.troubled.notify_one();
+        }
+    }
+
+    /// What was seen of the pods of trials that have not succeeded, and what is warned of them.
+    async fn evidence(&self, trials: &[Trial]) -> Evidence {
+        let wanted = evidence::wanting(trials);
+        let known: HashSet<&str> = trials.iter().map(|trial| trial.metadata.name()).collect();
+        let pods: Vec<Pod> = {
+            let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those of trials that succeeded are asked for no more; a trial may be seen after its pod.
+            pods.retain(|_, pod| {
+                evidence::trial_of(pod)
+                    .is_some_and(|trial| wanted.contains(trial) || !known.contains(trial))
+            });
+            pods.values().cloned().collect()
+        };
+        if wanted.is_empty() {
+            return Evidence::default();
+        }
+        evidence::with_warnings(&self.cluster, &wanted, pods).await
+    }
+
     /// Follows the log of each pod. When the experiment is over, those are read to their end that have begun.
     async fn pods(&self, over: &CancellationToken) {
         let labels = format!("{LABEL_TRIAL},{LABEL_EXPERIMENT}={}", self.name);
@@ -372,7 +427,11 @@ impl Keeper {
             };
             let pod = match event {
                 Ok(Event::InitApply(pod) | Event::Apply(pod)) => pod,
-                Ok(Event::Init | Event::Delete(_)) => continue,
+                Ok(Event::Delete(pod)) => {
+                    self.see(&pod);
+                    continue;
+                }
+                Ok(Event::Init) => continue,
                 Ok(Event::InitDone) => {
                     is_listed = true;
                     continue;
@@ -387,6 +446,7 @@ impl Keeper {
                     continue;
                 }
             };
+            self.see(&pod);
             let Some(run) = begun(&pod) else { continue };
             let uid = pod.metadata.uid.clone().unwrap_or_default();
             if followers.len() < LOGS_AT_ONCE && followed.insert((uid, run)) {
@@ -492,6 +552,11 @@ fn begun(pod: &Pod) -> Option<i32> {
         .filter(|one| matches!(one.state, State::Running { .. } | State::Terminated { .. }))
         .map(|one| one.restarts)
         .max()
+}
+
+fn is_troubled(pod: &Pod) -> bool {
+    let row = pods::row(pod);
+    row.states.iter().any(|one| one.state.is_trouble())
 }
 
 fn is_running(pod: &Pod) -> bool {

@@ -1,44 +1,65 @@
 //! Why an experiment or a trial did not go as hoped, told from what was written down of it: its Job,
 //! its pods and their events are gone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use katlab_katib::types::{Experiment, Trial};
 
 use super::experiment::{completed, trouble, unhappy};
+use super::seen::Seen;
 use super::trial::{READ, conclude_trial};
 use super::{Diagnosis, Mood};
-use crate::katib::archive;
+use crate::katib::archive::{self, Work};
+use crate::katib::evidence::Evidence;
 use crate::katib::experiments::Summary;
 use crate::katib::trials::{TrialRow, TrialTable};
 
-/// Explains an archived experiment, or one trial of it. `folder` holds the logs; `from` is what
-/// the magics need to read it, with a blank before: ` --from DIR`.
-pub fn explain_archived(
-    experiment: &Experiment,
-    trials: &[Trial],
-    trial: Option<&Trial>,
-    folder: &Path,
-    from: &str,
-) -> Diagnosis {
+/// An experiment that was written down.
+#[derive(Clone, Copy)]
+pub struct Archived<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// Its trials.
+    pub trials: &'a [Trial],
+    /// How the trials' Jobs went, by trial.
+    pub work: &'a BTreeMap<String, Work>,
+    /// What is known of their pods.
+    pub evidence: &'a Evidence,
+    /// The folder with the logs.
+    pub folder: &'a Path,
+    /// What the magics need to read it, with a blank before: ` --from DIR`.
+    pub from: &'a str,
+    /// What they need to do something in its namespace: ` -n team-b`, or nothing.
+    pub place: &'a str,
+}
+
+/// Explains an archived experiment, or one trial of it.
+pub fn explain_archived(archived: &Archived<'_>, trial: Option<&Trial>) -> Diagnosis {
     match trial {
-        Some(trial) => of_trial(trial, folder, from),
-        None => of_experiment(experiment, trials, folder, from),
+        Some(trial) => of_trial(archived, trial),
+        None => of_experiment(archived),
     }
 }
 
-fn of_trial(trial: &Trial, folder: &Path, from: &str) -> Diagnosis {
+fn of_trial(archived: &Archived<'_>, trial: &Trial) -> Diagnosis {
     let row = TrialRow::of(trial, &[]);
     let mut found = Diagnosis::of_trial(&row);
-    if row.is_ended() {
-        conclude_trial(&mut found, trial, &row, None, None, None, &[], from);
-    } else {
-        found.conclude(Mood::Waiting, "it was under way when this was written down");
+    let work = archived.work.get(&row.name);
+    let seen = Seen::archived(&row.name, work, archived.evidence);
+    seen.facts(&mut found);
+    conclude_trial(&mut found, trial, &row, &seen, archived.place);
+    if !row.is_ended() {
+        let so_far = match found.mood {
+            Mood::Trouble => format!(": {}", found.verdict),
+            Mood::Well | Mood::Waiting => String::new(),
+        };
+        found.verdict = format!("it was under way when this was written down{so_far}");
     }
     if found.mood == Mood::Trouble {
         // Whoever made the export may have named a trial so that its log lies elsewhere.
         let name = Path::new(&row.name).file_name().unwrap_or_default();
-        let log = std::fs::read(archive::log_file(folder, &name.to_string_lossy()));
+        let log = std::fs::read(archive::log_file(archived.folder, &name.to_string_lossy()));
         let log = log.unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let mut lines: Vec<String> = log
@@ -50,19 +71,15 @@ fn of_trial(trial: &Trial, folder: &Path, from: &str) -> Diagnosis {
         lines.reverse();
         if !lines.is_empty() {
             let whose = format!("trial {}", row.name);
-            found.read_log(trial, &row.status, (whose, &lines), from);
+            found.read_log(trial, &row.status, (whose, &lines), archived.from);
         }
     }
     found
 }
 
-fn of_experiment(
-    experiment: &Experiment,
-    trials: &[Trial],
-    folder: &Path,
-    from: &str,
-) -> Diagnosis {
-    let summary = Summary::of(experiment);
+fn of_experiment(archived: &Archived<'_>) -> Diagnosis {
+    let Archived { trials, from, .. } = *archived;
+    let summary = Summary::of(archived.experiment);
     let table = TrialTable::of(Some(summary.clone()), trials);
     let mut found = Diagnosis::of_experiment(&summary);
     let unhappy = unhappy(&table);
@@ -70,7 +87,7 @@ fn of_experiment(
         let first = unhappy
             .first()
             .and_then(|row| trials.iter().find(|one| one.metadata.name() == row.name));
-        let inner = first.map(|trial| of_trial(trial, folder, from));
+        let inner = first.map(|trial| of_trial(archived, trial));
         trouble(&mut found, &summary, &table, &unhappy, inner, from);
     } else if summary.is_completed() {
         completed(&mut found, &summary);

@@ -1,12 +1,15 @@
 use super::lacks::Lack;
 use super::log::{comma, told};
-use super::trial::{conclude_trial, culprit};
-use super::{Diagnosis, Mood, explain_archived};
+use super::seen::Seen;
+use super::trial::conclude_trial;
+use super::{Archived, Diagnosis, Mood, explain_archived};
+use crate::katib::evidence::Evidence;
 use crate::katib::trials::TrialRow;
 use crate::kubernetes::events::EventRow;
 use crate::kubernetes::pods::{ContainerState, PodRow, State};
 use katlab_katib::types::{Experiment, MetricsCollectorSpec, Trial};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 fn trial(status: &str) -> Trial {
     serde_json::from_value(json!({
@@ -59,17 +62,12 @@ fn diagnosed(status: &str, pod: Option<&PodRow>, warnings: &[EventRow]) -> Diagn
     let trial = trial(status);
     let row = TrialRow::of(&trial, &[]);
     let mut found = Diagnosis::new("trial t".into());
-    let culprit = pod.and_then(|pod| culprit(pod, "training"));
-    conclude_trial(
-        &mut found,
-        &trial,
-        &row,
-        None,
-        pod,
-        culprit,
-        warnings,
-        " -n team-b",
-    );
+    let seen = Seen {
+        job: None,
+        pods: pod.cloned().into_iter().collect(),
+        warnings: warnings.to_vec(),
+    };
+    conclude_trial(&mut found, &trial, &row, &seen, " -n team-b");
     found
 }
 
@@ -390,9 +388,31 @@ fn what_was_written_down_explains_without_a_cluster() {
     .unwrap();
     let mut trials = [trial("MetricsUnavailable"), trial("Running")];
     trials[0].spec.metrics_collector = MetricsCollectorSpec::default();
-    let explain = |one: Option<&Trial>| {
-        explain_archived(&experiment, &trials, one, folder.path(), " --from d")
+    let work = BTreeMap::new();
+    let evidence: Evidence = serde_json::from_value(json!({
+        "pods": [{"metadata": {"name": "o-1", "labels": {"katib.kubeflow.org/trial": "o"}}, "status": {"phase": "Failed",
+            "containerStatuses": [{"name": "training", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}},
+                 {"metadata": {"name": "p-1", "labels": {"katib.kubeflow.org/trial": "p"}}, "status": {"phase": "Pending",
+            "containerStatuses": [{"name": "training", "image": "r.example/i:1", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no basic auth credentials"}}}]}}],
+        "events": [{"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p-1"}, "type": "Warning",
+            "reason": "Failed", "message": "Failed to pull image \"r.example/i:1\": no basic auth credentials"}]
+    }))
+    .unwrap();
+    let of = |experiment: &Experiment, trials: &[Trial], one: Option<&Trial>| {
+        let archived = Archived {
+            experiment,
+            trials,
+            work: &work,
+            evidence: &evidence,
+            folder: folder.path(),
+            from: " --from d",
+            place: "",
+        };
+        explain_archived(&archived, one)
     };
+    let explain = |one: Option<&Trial>| of(&experiment, &trials, one);
     let found = explain(trials.first());
     assert_eq!(found.mood, Mood::Trouble);
     assert!(
@@ -415,24 +435,39 @@ fn what_was_written_down_explains_without_a_cluster() {
         "{found:?}"
     );
     assert!(found.log.is_some());
-    let killed = explain_archived(
-        &experiment,
-        &[],
-        Some(&trial("Killed")),
-        folder.path(),
-        " --from d",
-    );
+    let killed = of(&experiment, &[], Some(&trial("Killed")));
     assert_eq!(
         (killed.mood, killed.verdict.as_str()),
         (Mood::Trouble, "it was killed: said so")
     );
-    let empty = explain_archived(&experiment, &[], None, folder.path(), " --from d");
+    let empty = of(&experiment, &[], None);
     assert_eq!(
         (empty.mood, empty.verdict.as_str()),
         (Mood::Trouble, "it ended without a best trial")
     );
     let mut refused = experiment.clone();
     refused.status.as_mut().unwrap().conditions[0].kind = "Failed".into();
-    let refused = explain_archived(&refused, &[], None, folder.path(), " --from d");
+    let refused = of(&refused, &[], None);
     assert_eq!(refused.verdict, "it failed: done");
+    let mut starved = trial("Failed");
+    starved.metadata.name = Some("o".into());
+    let starved = of(&experiment, &[], Some(&starved));
+    assert!(
+        starved.verdict.contains("needed more memory"),
+        "{starved:?}"
+    );
+    let mut unpulled = trial("Running");
+    unpulled.metadata.name = Some("p".into());
+    let unpulled = of(&experiment, &[], Some(&unpulled));
+    assert_eq!(unpulled.mood, Mood::Trouble);
+    assert!(
+        unpulled
+            .verdict
+            .starts_with("it was under way when this was written down: its image cannot be pulled"),
+        "{unpulled:?}"
+    );
+    assert!(
+        unpulled.advice[0].contains("`:secret create NAME --from-login r.example`"),
+        "{unpulled:?}"
+    );
 }

@@ -4,18 +4,15 @@ use katlab_katib::names::{RECONCILE_ERROR, condition as kinds};
 use katlab_katib::types::Trial;
 
 use super::advice::{collector_advice, missing_logins, pull_advice, pull_reason, terminated};
-use super::facts::{self, event_text, pod_facts};
 use super::lacks::Lack;
 use super::log::comma;
 use super::manifest::again;
+use super::seen::Seen;
 use super::{Asked, Diagnosis, Mood, NO_PLACE};
 use crate::cluster::Result;
 use crate::katib::trials::TrialRow;
-use crate::kubernetes::Scope;
-use crate::kubernetes::events::EventRow;
-use crate::kubernetes::jobs::{self, JobRow};
 use crate::kubernetes::logs::{self, Extent};
-use crate::kubernetes::pods::{self, ContainerState, PodRow, State, TRIAL_LABEL};
+use crate::kubernetes::pods::{PodRow, State};
 
 /// How much of the end of a log is looked through.
 pub(super) const READ: u32 = 1000;
@@ -34,87 +31,46 @@ pub(super) async fn of_trial(asked: &Asked<'_>, trial: &Trial) -> Result<Diagnos
         kept,
     } = *asked;
     let row = TrialRow::of(trial, &[]);
-    let name = row.name.clone();
-    let scope = Scope::from(namespace);
+    let name = &row.name;
     let mut found = Diagnosis::of_trial(&row);
+    let mut seen = Seen::on(cluster, namespace, name).await;
+    let is_there = !seen.pods.is_empty();
+    let kept = match is_there {
+        true => None,
+        false => kept(name.clone()).await,
+    };
+    if let Some(kept) = &kept {
+        seen.recall(name, &kept.evidence);
+    }
+    seen.facts(&mut found);
+    conclude_trial(&mut found, trial, &row, &seen, place);
 
-    let job = jobs::list(cluster, &scope, None)
-        .await
-        .unwrap_or_default()
-        .into_iter()
-        .find(|job| job.name == name);
-    if let Some(job) = &job {
-        let reason = job
-            .reason
-            .as_ref()
-            .map(|reason| format!(" ({reason})"))
-            .unwrap_or_default();
-        found.fact(
-            format!("job {name}"),
-            format!("{}{reason}, {} failed", job.status, pods_text(job.failed)),
-        );
-    }
-    let pods = pods::list(cluster, &scope, Some(&format!("{TRIAL_LABEL}={name}")))
-        .await
-        .unwrap_or_default();
-    for pod in &pods {
-        pod_facts(&mut found, pod);
-    }
-    let mut warnings = facts::warnings(cluster, namespace, &name, &["Trial", "Job"]).await;
-    for pod in &pods {
-        warnings.extend(facts::warnings(cluster, namespace, &pod.name, &["Pod"]).await);
-    }
-    for event in warnings.iter().rev().take(4) {
-        found.fact(
-            format!("{} {}", event.kind.to_lowercase(), event.object),
-            event_text(event),
-        );
-    }
-
-    let primary = &trial.spec.primary_container_name;
-    let youngest = pods.last();
-    let culprit = youngest.and_then(|pod| culprit(pod, primary));
-    conclude_trial(
-        &mut found,
-        trial,
-        &row,
-        job.as_ref(),
-        youngest,
-        culprit,
-        &warnings,
-        place,
-    );
-
-    let is_overdue = job
+    let is_overdue = seen
+        .job
         .as_ref()
         .is_some_and(|job| job.reason.as_deref() == Some(OVERDUE));
-    let kept = match youngest {
-        Some(_) => None,
-        None => kept(&name),
-    };
-    if row.status == kinds::FAILED && youngest.is_none() && kept.is_none() && !is_overdue {
+    let kept_log = kept.and_then(|kept| kept.log);
+    if row.status == kinds::FAILED && seen.pods.is_empty() && kept_log.is_none() && !is_overdue {
         found.advise("its pods are gone; set retain: true in the trial template to keep them");
     }
-    let has_log = culprit.is_none_or(|container| {
+    let has_log = seen.culprit(trial).is_none_or(|container| {
         container.last.is_some() || !matches!(container.state, State::Waiting { .. })
     });
     // A value may have been misread where all seems well.
     let wants_log = has_log && (found.mood == Mood::Trouble || row.status == kinds::SUCCEEDED);
-    if let Some((whose, lines)) = kept.filter(|_| wants_log) {
+    if !wants_log {
+        return Ok(found);
+    }
+    if let Some((whose, lines)) = kept_log {
         said(&mut found, trial, &row, (whose, &lines), place);
     }
-    if wants_log && youngest.is_some() {
-        let target = logs::find(cluster, namespace, &name, None).await;
-        if let Ok(target) = target
-            && let Ok(lines) = logs::read(
-                cluster,
-                &target,
-                Extent {
-                    tail: Some(READ),
-                    ..Extent::default()
-                },
-            )
-            .await
+    if is_there {
+        let end = Extent {
+            tail: Some(READ),
+            ..Extent::default()
+        };
+        if let Ok(target) = logs::find(cluster, namespace, name, None).await
+            && let Ok(lines) = logs::read(cluster, &target, end).await
         {
             let whose = format!("pod {}, container {}", target.pod, target.container);
             said(&mut found, trial, &row, (whose, &lines), place);
@@ -150,35 +106,15 @@ pub(super) fn pods_text(count: i32) -> String {
     }
 }
 
-/// The container that explains the pod: one that cannot be pulled, else the training's own, else
-/// any that failed.
-pub(super) fn culprit<'a>(pod: &'a PodRow, primary: &str) -> Option<&'a ContainerState> {
-    let trouble = |container: &&ContainerState| {
-        container.state.is_trouble() || container.last.as_ref().is_some_and(State::is_trouble)
-    };
-    pod.states
-        .iter()
-        .find(|container| container.state.is_pull_failure())
-        .or_else(|| {
-            pod.states
-                .iter()
-                .find(|container| container.name == primary && trouble(container))
-        })
-        .or_else(|| pod.states.iter().find(trouble))
-}
-
-#[allow(clippy::too_many_arguments)]
 pub(super) fn conclude_trial(
     found: &mut Diagnosis,
     trial: &Trial,
     row: &TrialRow,
-    job: Option<&JobRow>,
-    pod: Option<&PodRow>,
-    culprit: Option<&ContainerState>,
-    warnings: &[EventRow],
+    seen: &Seen,
     place: &str,
 ) {
-    let event = |reason: &str| warnings.iter().rev().find(|event| event.reason == reason);
+    let (job, pod) = (seen.job.as_ref(), seen.youngest());
+    let event = |reason: &str| seen.warning(reason);
     if row.status == kinds::SUCCEEDED {
         let missing: Vec<&str> = row
             .metrics
@@ -220,7 +156,7 @@ pub(super) fn conclude_trial(
         );
         return;
     }
-    if let Some(container) = culprit {
+    if let Some(container) = seen.culprit(trial) {
         let ended = |found: &mut Diagnosis, state: Option<&State>| match state {
             Some(State::Terminated {
                 code,
@@ -237,7 +173,8 @@ pub(super) fn conclude_trial(
             State::Waiting { reason, message } => {
                 let image = &container.image;
                 if container.state.is_pull_failure() {
-                    let detail = warnings
+                    let detail = seen
+                        .warnings
                         .iter()
                         .rev()
                         .find(|event| event.message.contains("ull image"))

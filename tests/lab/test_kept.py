@@ -23,6 +23,13 @@ def write(lab, name, command, **spec):
     (lab.directory / f"{name}.json").write_text(json.dumps(made))
 
 
+def change_container(lab, name, **fields):
+    path = lab.directory / f"{name}.json"
+    made = json.loads(path.read_text())
+    made["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"][0].update(fields)
+    path.write_text(json.dumps(made))
+
+
 def kept_logs(lab, name):
     return {path.stem: path.read_text() for path in (lab.home / "kept").glob(f"sandbox/{NAMESPACE}/{name}.*/logs/*.log")}
 
@@ -59,6 +66,7 @@ def test_pods_experiments_and_kernels_go_and_what_they_taught_stays(lab, kubectl
     wait_until(lambda: not pods(kubectl, "failing"), 30, "the end of the pods")
     why, = lab.run(":why failing")
     assert "the reason" in why and "as katlab kept its log" in why, why
+    assert "ended with exit code 3" in why, why
 
     # The experiment goes, by a magic or otherwise.
     deleted, = lab.run(":experiment delete fleeting --yes")
@@ -132,3 +140,31 @@ def test_what_runs_is_kept_before_it_is_deleted_and_after_an_interrupt(lab, kube
         [(trial, _)] = wait_until(lambda: kept_logs(lab, "slow"), 10).items()
         outcome = kernel.run(f':logs {trial}')
         assert "as katlab kept its log" in outcome.shown and "accuracy=" in outcome.shown, outcome
+
+
+def test_how_pods_fared_is_told_when_they_are_gone(lab, kubectl):  # noqa: F811
+    eats = "import sys; print('begun', flush=True); x = bytearray(300 << 20); print(len(x), sys.argv)"
+    write(lab, "hungry", ["python3", "-c", eats, "${trialParameters.lr}"], **ONE)
+    change_container(lab, "hungry", resources={"limits": {"memory": "64Mi"}})
+    write(lab, "pulling", ["sh", "-c", "echo ${trialParameters.lr}"], **ONE)
+    change_container(lab, "pulling", image="127.0.0.1:1/nothing/here:1")
+    lab.fails(":experiment create hungry.json", ":experiment wait hungry")
+    wait_until(lambda: not pods(kubectl, "hungry"), 30, "the end of the pods")
+    starved = "container main needed more memory than it may have and was killed"
+    why, exported = lab.run(":why hungry", ":experiment export hungry -o hungry")
+    assert starved in why and "OOMKilled" in why and "begun" in why, why
+    evidence = json.loads((lab.directory / "hungry/evidence.json").read_text())
+    assert [pod["status"]["phase"] for pod in evidence["pods"]] == ["Failed"] and "OOMKilled" in json.dumps(evidence)
+
+    # A pod whose image cannot be had, whose experiment somebody deletes while a kernel follows it.
+    with Kernel(lab.home, cwd=lab.directory) as kernel:
+        kernel.run(":experiment create pulling.json")
+        seen = lambda: [path for path in (lab.home / "kept").glob(f"sandbox/{NAMESPACE}/pulling.*/evidence.json")  # noqa: E731
+                        if "ImagePull" in path.read_text()]
+        wait_until(seen, 60, "what is kept of the failed pull")
+    kubectl("delete", "experiment", "hungry", "pulling", "-n", NAMESPACE)
+    wait_until(lambda: not kubectl("get", "trials", "-n", NAMESPACE, "-l",
+                                   "katib.kubeflow.org/experiment in (hungry,pulling)", "-o", "name"), 30, "the end of the trials")
+    hungry, pulling, read = lab.run(":why hungry --deleted", ":why pulling --deleted", ":why --from hungry")
+    assert starved in hungry and starved in read, (hungry, read)
+    assert "its image cannot be pulled: 127.0.0.1:1/nothing/here:1" in pulling, pulling

@@ -9,7 +9,7 @@ use katlab_katib::types::{Experiment, Trial};
 use super::experiment::{completed, trouble, unhappy};
 use super::seen::Seen;
 use super::trial::{READ, conclude_trial};
-use super::{Diagnosis, Mood};
+use super::{Diagnosis, LOOKED_AT, Mood};
 use crate::katib::archive::{self, Work};
 use crate::katib::evidence::Evidence;
 use crate::katib::experiments::Summary;
@@ -89,16 +89,29 @@ fn of_experiment(archived: &Archived<'_>) -> Diagnosis {
             .and_then(|row| trials.iter().find(|one| one.metadata.name() == row.name));
         let inner = first.map(|trial| of_trial(archived, trial));
         trouble(&mut found, &summary, &table, &unhappy, inner, from);
-    } else if summary.is_completed() {
-        completed(&mut found, &summary);
-    } else {
-        found.conclude(
-            Mood::Waiting,
-            format!(
-                "it was under way when this was written down: {} of its trials had ended",
-                summary.counts.ended()
-            ),
-        );
+        return found;
     }
+    if summary.is_completed() {
+        completed(&mut found, &summary);
+        return found;
+    }
+    // The first that has trouble explains the rest, as of one that is there.
+    let open = table.rows.iter().filter(|row| !row.is_ended());
+    for row in open.take(LOOKED_AT) {
+        let trial = trials.iter().find(|one| one.metadata.name() == row.name);
+        if let Some(mut inner) = trial.map(|trial| of_trial(archived, trial))
+            && inner.mood == Mood::Trouble
+        {
+            inner.verdict = format!("trial {}: {}", row.name, inner.verdict);
+            return found.explained_by(inner);
+        }
+    }
+    found.conclude(
+        Mood::Waiting,
+        format!(
+            "it was under way when this was written down: {} of its trials had ended",
+            summary.counts.ended()
+        ),
+    );
     found
 }

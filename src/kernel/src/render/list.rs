@@ -110,31 +110,43 @@ impl ListArgs {
     /// The format asked for: by `--output`, else by the ending of the file.
     ///
     /// # Errors
-    /// When the ending of the file says nothing.
+    /// When the ending of the file says nothing, or something else than `--output`.
     pub fn format(&self) -> Result<Format, MagicError> {
         let Some(path) = &self.save else {
             return Ok(self.output.unwrap_or_default());
         };
-        if let Some(format) = self.output {
-            return Ok(format);
-        }
         let ending = path.extension().and_then(|ending| ending.to_str());
-        Ok(match ending.map(str::to_lowercase).as_deref() {
-            Some("csv") => Format::Csv,
-            Some("parquet") => Format::Parquet,
-            Some("json") => Format::Json,
-            Some("yaml" | "yml") => Format::Yaml,
-            Some("txt") => Format::Table,
-            _ => {
-                return Err(MagicError::usage(format!(
-                    "the name {} does not say what to write",
-                    path.display()
+        let told = match ending.map(str::to_lowercase).as_deref() {
+            Some("csv") => Some(Format::Csv),
+            Some("parquet") => Some(Format::Parquet),
+            Some("json") => Some(Format::Json),
+            Some("yaml" | "yml") => Some(Format::Yaml),
+            Some("txt") => Some(Format::Table),
+            _ => None,
+        };
+        match (self.output, told) {
+            // A text file takes any text.
+            (Some(asked), Some(told)) if asked != told && told != Format::Table => {
+                let word = |format: Format| {
+                    let value = format.to_possible_value();
+                    value.map_or_else(String::new, |value| value.get_name().to_owned())
+                };
+                Err(MagicError::usage(format!(
+                    "{} would hold {}, and -o asks for {}",
+                    path.display(),
+                    word(told),
+                    word(asked)
                 ))
-                .hint(
-                    "end it in .csv, .parquet, .json, .yaml or .txt, or name the format with -o",
-                ));
+                .hint("leave out -o, or choose another ending"))
             }
-        })
+            (Some(asked), _) => Ok(asked),
+            (None, Some(told)) => Ok(told),
+            (None, None) => Err(MagicError::usage(format!(
+                "the name {} does not say what to write",
+                path.display()
+            ))
+            .hint("end it in .csv, .parquet, .json, .yaml or .txt, or name the format with -o")),
+        }
     }
 
     /// The rows for which every condition holds, by their numbers.

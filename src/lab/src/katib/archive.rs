@@ -228,6 +228,20 @@ pub fn log_file(folder: &Path, trial: &str) -> PathBuf {
     log_folder(folder).join(format!("{trial}.log"))
 }
 
+/// What a trial of an export printed. Whoever made the export may have named a trial so that its log would
+/// lie elsewhere; only those in the folder are read.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn read_log(folder: &Path, trial: &str) -> std::io::Result<String> {
+    let name = Path::new(trial).file_name().unwrap_or_default();
+    let text = std::fs::read(log_file(folder, &name.to_string_lossy()))?;
+    Ok(match String::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
+}
+
 /// Where the logs are in the folder of an export.
 pub(super) fn log_folder(folder: &Path) -> PathBuf {
     folder.join(LOGS)

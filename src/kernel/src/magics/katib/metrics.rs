@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stacked;
 use crate::magics::analysis::{SourceArgs, deleted_trial, kept_files, read_folder};
+use crate::magics::kubernetes::logs::{exported_lines, kept_log};
 use crate::magics::kubernetes::quoted;
 use crate::magics::{Context, Magic, MagicError, nearest};
 use crate::render::captures::{self, Mark, Marked};
@@ -159,25 +160,28 @@ impl Test {
                     let target = logs::find(&cluster, namespace, &self.log, None).await?;
                     logs::read(&cluster, &target, Extent::default()).await
                 })
-                .await?;
+                .await;
+            let lines = match lines {
+                Ok(lines) => lines,
+                // Its pod may be gone.
+                Err(error) => match kept_log(ctx, &cluster, &self.log, None).await {
+                    Ok(kept) => kept.lines.into(),
+                    Err(_) => return Err(error),
+                },
+            };
             return Ok((trial, Log::Lines(lines)));
         };
         let source = read_folder(ctx, folder).await?;
         let trial = source.trial(&self.log, folder)?;
-        let path = ctx
-            .session
-            .resolve(folder.join("logs").join(format!("{}.log", self.log)));
-        let text = std::fs::read(&path).map_err(|error| {
+        let lines = exported_lines(ctx, folder, &self.log, None).await;
+        let lines = lines.map_err(|error| {
             if self.source.deleted {
-                return MagicError::new(format!("no log of {} is kept: {error}", self.log))
+                return MagicError::new(format!("no log of {} is kept", self.log))
                     .hint("name another trial");
             }
-            MagicError::new(format!("the export has no log of {}: {error}", self.log))
-                .hint("its pod was gone when it was exported")
+            error
         })?;
-        let text = String::from_utf8_lossy(&text);
-        let lines = text.lines().map(str::to_owned).collect();
-        Ok((trial.clone(), Log::Lines(lines)))
+        Ok((trial.clone(), Log::Lines(lines.into())))
     }
 
     /// The filters and the metrics that are tried.

@@ -14,7 +14,7 @@ use crate::event::Bundle;
 use crate::magics::analysis::{
     Origin, SourceArgs, deleted, deleted_trial, kept_files, kept_instead, kept_trial, read_folder,
 };
-use crate::magics::kubernetes::logs::kept_lines;
+use crate::magics::kubernetes::logs::lines;
 use crate::magics::kubernetes::{elsewhere, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
@@ -168,7 +168,7 @@ async fn kept(ctx: &Context, cluster: &Cluster, trial: String) -> Option<Kept> {
     let (entry, trial) = kept_trial(ctx, cluster, &trial).await.ok()?;
     let read = move || {
         let log = entry.index.logs.get(&trial).and_then(|note| {
-            let end = kept_lines(&entry, &trial, Some(LINES)).ok()?;
+            let end = lines(&entry.folder, &trial, Some(LINES)).ok()?;
             let whose = format!("pod {}, as katlab kept its log", note.pod);
             Some((whose, end.into()))
         });

@@ -1,11 +1,13 @@
 //! `:logs`.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
 use katlab_lab::cluster::{Cluster, Error};
-use katlab_lab::katib::kept::Entry;
+use katlab_lab::katib::archive;
 use katlab_lab::kubernetes::logs::{self, Extent, Line};
 
 use super::{NamespaceArgs, quoted};
@@ -21,7 +23,7 @@ use crate::magics::{Context, Magic, MagicError};
 /// Without `-c` the container is the one that matters for a trial: the collector where it prints what
 /// the training wrote, else the training itself. With `-f` the log is followed until the container
 /// ends; interrupting the cell stops the following only. Where the pod is gone, what katlab kept of the
-/// trial's log is shown.
+/// trial's log is shown; `--from DIR` shows logs of an export.
 #[derive(Debug, Parser)]
 pub struct Logs {
     /// The Pod, trial, Job or experiment
@@ -48,6 +50,14 @@ pub struct Logs {
     /// Show what was kept of a trial's log, whether or not its pod is there
     #[arg(long, conflicts_with_all = ["container", "follow", "since", "previous", "timestamps"])]
     deleted: bool,
+    /// Read an exported experiment from this folder; no cluster is needed then
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_hint = clap::ValueHint::DirPath,
+        conflicts_with_all = ["container", "follow", "since", "previous", "timestamps", "deleted", "namespace"]
+    )]
+    from: Option<PathBuf>,
     #[command(flatten)]
     place: NamespaceArgs,
 }
@@ -89,6 +99,9 @@ impl Magic for Logs {
     const NAME: &'static str = "logs";
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
+        if let Some(folder) = &self.from {
+            return self.exported(ctx, folder).await;
+        }
         let cluster = self.place.cluster(ctx).await?;
         if self.deleted {
             return self.kept(ctx, &cluster).await;
@@ -144,6 +157,10 @@ impl Magic for Logs {
     }
 
     fn explain(&self) -> Vec<String> {
+        if let Some(folder) = &self.from {
+            let folder = quoted(&folder.display().to_string());
+            return vec![format!("cat {folder}/logs/{}.log", quoted(&self.name))];
+        }
         if self.deleted {
             let file = format!("logs/{}.log", quoted(&self.name));
             return vec![format!("cat {}", kept_files(None, &file))];
@@ -216,6 +233,32 @@ impl Logs {
     }
 }
 
+/// The lines of a trial's log in an export; with `tail` only so many of its end.
+///
+/// # Errors
+/// When it is not there, or the person interrupts.
+pub async fn exported_lines(
+    ctx: &Context,
+    folder: &Path,
+    trial: &str,
+    tail: Option<u32>,
+) -> Result<VecDeque<String>, MagicError> {
+    let (path, name) = (ctx.session.resolve(folder), trial.to_owned());
+    let tail = tail.and_then(|tail| usize::try_from(tail).ok());
+    ctx.compute(move || {
+        lines(&path, &name, tail).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => MagicError::new(format!("the export has no log of {name}"))
+                .hint("its pod was gone when it was exported"),
+            _ => MagicError::new(format!(
+                "{} cannot be read: {error}",
+                archive::log_file(&path, &name).display()
+            ))
+            .hint("look at its permissions"),
+        })
+    })
+    .await
+}
+
 /// A log that was kept.
 pub struct KeptLog {
     /// The trial.
@@ -247,7 +290,7 @@ pub async fn kept_log(
         );
     };
     let tail = tail.and_then(|tail| usize::try_from(tail).ok());
-    let lines = kept_lines(&entry, &trial, tail).map_err(|error| {
+    let lines = lines(&entry.folder, &trial, tail).map_err(|error| {
         MagicError::new(format!(
             "the kept log of trial {trial} cannot be read: {error}"
         ))
@@ -265,17 +308,12 @@ pub async fn kept_log(
     })
 }
 
-/// The lines that are kept of a trial's log; with `tail` only so many of its end.
+/// The lines of a trial's log in the folder of an export; with `tail` only so many of its end.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn kept_lines(
-    entry: &Entry,
-    trial: &str,
-    tail: Option<usize>,
-) -> std::io::Result<VecDeque<String>> {
-    let text = std::fs::read(entry.log(trial))?;
-    let text = String::from_utf8_lossy(&text);
+pub fn lines(folder: &Path, trial: &str, tail: Option<usize>) -> std::io::Result<VecDeque<String>> {
+    let text = archive::read_log(folder, trial)?;
     let mut lines: VecDeque<String> = text.lines().map(str::to_owned).collect();
     lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
     Ok(lines)

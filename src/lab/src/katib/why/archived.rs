@@ -57,11 +57,7 @@ fn of_trial(archived: &Archived<'_>, trial: &Trial) -> Diagnosis {
         found.verdict = format!("it was under way when this was written down{so_far}");
     }
     if found.mood == Mood::Trouble {
-        // Whoever made the export may have named a trial so that its log lies elsewhere.
-        let name = Path::new(&row.name).file_name().unwrap_or_default();
-        let log = std::fs::read(archive::log_file(archived.folder, &name.to_string_lossy()));
-        let log = log.unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = archive::read_log(archived.folder, &row.name).unwrap_or_default();
         let mut lines: Vec<String> = log
             .lines()
             .rev()

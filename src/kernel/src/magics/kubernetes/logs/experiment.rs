@@ -1,12 +1,15 @@
 //! The logs of an experiment: those of its trials, one after the other.
 
+use std::path::Path;
+
 use futures::StreamExt as _;
 use katlab_lab::cluster::{Cluster, Error};
 use katlab_lab::katib::trials;
 use katlab_lab::kubernetes::logs::{self, Extent, Line, Lines};
 
-use super::{Logs, kept_log};
+use super::{Logs, exported_lines, kept_log};
 use crate::event::Stream;
+use crate::magics::analysis::read_folder;
 use crate::magics::{Context, MagicError};
 use crate::render::counted;
 
@@ -92,6 +95,50 @@ impl Logs {
                 counted(more.len(), "other trial")
             )),
             _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Logs {
+    /// Shows logs of an export: a trial's, or those of all its trials where the experiment is named.
+    pub(super) async fn exported(&self, ctx: &Context, folder: &Path) -> Result<(), MagicError> {
+        let source = read_folder(ctx, folder).await?;
+        if self.name != source.experiment.metadata.name() {
+            source.trial(&self.name, folder)?;
+            let lines = exported_lines(ctx, folder, &self.name, self.tail).await?;
+            if lines.is_empty() {
+                ctx.output.note("the log is empty");
+            }
+            for line in lines {
+                ctx.output.stream(Stream::Stdout, format!("{line}\n"));
+            }
+            return Ok(());
+        }
+        let mut trials: Vec<_> = source.trials.iter().map(|one| &one.metadata).collect();
+        trials.sort_by_key(|one| (one.creation_timestamp.as_deref(), one.name()));
+        let (mut shown, mut why) = (0, None);
+        for trial in &trials {
+            match exported_lines(ctx, folder, trial.name(), self.tail).await {
+                Ok(lines) => {
+                    shown += 1;
+                    for line in lines {
+                        let text = format!("[{}] {line}\n", trial.name());
+                        ctx.output.stream(Stream::Stdout, text);
+                    }
+                }
+                Err(error) => drop(why.get_or_insert(error)),
+            }
+        }
+        match why {
+            Some(error) if shown == 0 => return Err(error),
+            Some(error) => ctx.output.note(format!(
+                "{} of {}: {}",
+                shown,
+                counted(trials.len(), "log"),
+                error.message
+            )),
+            None => {}
         }
         Ok(())
     }

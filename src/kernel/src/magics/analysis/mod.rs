@@ -13,7 +13,7 @@ use katlab_lab::katib::observations::Point;
 use katlab_lab::katib::{trials, trials::TrialTable as Listed};
 use katlab_lab::kubernetes::Scope;
 
-use crate::magics::kubernetes::{NamespaceArgs, quoted};
+use crate::magics::kubernetes::{NamespaceArgs, elsewhere, quoted};
 use crate::magics::{Context, MagicError, katib, nearest};
 use crate::render::list::ListArgs;
 
@@ -97,7 +97,10 @@ impl SourceArgs {
                     trials::objects(&cluster, &cluster.namespace, name),
                 );
                 let reading = async {
-                    reading.await.map_err(|error| kept_instead(ctx, &cluster, name, error))
+                    match reading.await {
+                        Ok(read) => Ok(read),
+                        Err(error) => Err(kept_instead(ctx, &cluster, name, error).await),
+                    }
                 };
                 let (experiment, trials) = ctx.or_interrupted(reading).await?;
                 Ok(Source {
@@ -237,7 +240,7 @@ pub fn is_kept(ctx: &Context, cluster: &Cluster, name: &str) -> bool {
 }
 
 /// An error about an experiment that is not there, with what to do where it was deleted and is kept.
-pub fn kept_instead(
+pub async fn kept_instead(
     ctx: &Context,
     cluster: &Cluster,
     name: &str,
@@ -246,8 +249,9 @@ pub fn kept_instead(
     let is_gone = error.is_not_found();
     let error = MagicError::from(error);
     if is_gone && is_kept(ctx, cluster, name) {
+        let place = elsewhere(ctx, &cluster.namespace).await;
         error.hint(format!(
-            "if it was deleted, --deleted shows what is kept of it: `:trials {name} --deleted`"
+            "if it was deleted, --deleted shows what is kept of it: `:trials {name} --deleted{place}`"
         ))
     } else {
         error

@@ -89,9 +89,11 @@ impl Magic for Trials {
             }
             let (cluster, _) = self.scope.cluster(ctx).await?;
             let reading = async {
-                trials::of_experiment(&cluster, &cluster.namespace, experiment)
-                    .await
-                    .map_err(|error| kept_instead(ctx, &cluster, experiment, error))
+                let found = trials::of_experiment(&cluster, &cluster.namespace, experiment);
+                match found.await {
+                    Ok(found) => Ok(found),
+                    Err(error) => Err(kept_instead(ctx, &cluster, experiment, error).await),
+                }
             };
             let found = ctx.or_interrupted(reading).await?;
             let empty = format!("experiment {experiment} has no trials yet");

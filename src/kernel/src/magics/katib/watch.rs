@@ -10,7 +10,8 @@ use katlab_lab::katib::watch::{self, Snapshot, Update};
 
 use super::{assignment, counts, goal, stacked};
 use crate::event::Bundle;
-use crate::magics::kubernetes::{NamespaceArgs, jobs::took, quoted};
+use crate::magics::analysis::is_kept;
+use crate::magics::kubernetes::{NamespaceArgs, elsewhere, jobs::took, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::counted;
 use crate::render::key_values::Details;
@@ -47,6 +48,10 @@ impl Magic for Watch {
             .or_interrupted(watch::open(&cluster, &cluster.namespace, &self.name))
             .await?;
         ctx.keep(&cluster, &self.name);
+        let place = elsewhere(ctx, &cluster.namespace).await;
+        let picture = |snapshot: &Snapshot, note: Option<&str>| {
+            picture(snapshot, jiff::Timestamp::now(), note, &place)
+        };
         let mut display: Option<Live> = None;
         let mut last: Option<Snapshot> = None;
         let mut trouble: Option<String> = None;
@@ -56,10 +61,10 @@ impl Magic for Watch {
                 biased;
                 () = ctx.cancel.cancelled() => {
                     if let (Some(display), Some(last)) = (&display, &last) {
-                        display.finish(picture(last, jiff::Timestamp::now(), Some("no longer watched; the experiment goes on")));
+                        display.finish(picture(last, Some("no longer watched; the experiment goes on")));
                     }
                     return Err(MagicError::interrupted().hint(format!(
-                        "the experiment goes on; :experiment watch {} takes it up again", self.name)));
+                        "the experiment goes on; :experiment watch {}{place} takes it up again", self.name)));
                 }
                 update = watch.next() => Some(update?),
                 _ = ticks.tick() => None,
@@ -74,21 +79,24 @@ impl Magic for Watch {
                 }
                 Some(Update::Gone) => {
                     if let (Some(display), Some(last)) = (&display, &last) {
-                        display.finish(picture(
-                            last,
-                            jiff::Timestamp::now(),
-                            Some("the experiment was deleted"),
-                        ));
+                        display.finish(picture(last, Some("the experiment was deleted")));
                     }
-                    return Err(MagicError::new(format!(
+                    let error = MagicError::new(format!(
                         "experiment {} was deleted while it was watched",
                         self.name
-                    )));
+                    ));
+                    return Err(match is_kept(ctx, &cluster, &self.name) {
+                        true => error.hint(format!(
+                            "`:trials {}{place} --deleted` shows what is kept of it",
+                            self.name
+                        )),
+                        false => error,
+                    });
                 }
                 None => {}
             }
             let Some(snapshot) = &last else { continue };
-            let shown = picture(snapshot, jiff::Timestamp::now(), trouble.as_deref());
+            let shown = picture(snapshot, trouble.as_deref());
             let ended = snapshot.experiment.is_completed();
             match &display {
                 Some(display) if ended => display.finish(shown),
@@ -113,7 +121,8 @@ impl Magic for Watch {
 }
 
 /// How it stands: bar, counts, best so far, and the trials that matter most now.
-fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bundle {
+/// `place` is what a magic needs to look in the experiment's namespace: ` -n team-b`, or nothing.
+fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>, place: &str) -> Bundle {
     let summary = &snapshot.experiment;
     let ended = summary.is_completed();
     let mut details = Details::new(
@@ -150,7 +159,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
             );
         }
     }
-    for line in held_up(&snapshot.trials.rows) {
+    for line in held_up(&snapshot.trials.rows, place) {
         details.row("Held up", Cell::text(line).with_status(Status::Warn));
     }
     let reached = match summary.goal_reached() {
@@ -195,7 +204,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
     let (shown, hidden) = chosen(&snapshot.trials);
     let mut table = super::trials::Listing::new(&shown, now).whole();
     if hidden > 0 {
-        table = table.footer(format!("{hidden} more: :trials {}", summary.name));
+        table = table.footer(format!("{hidden} more: :trials {}{place}", summary.name));
     }
     let narrow: Vec<usize> = (0..table.columns.len())
         .filter(|at| !table.columns[*at].wide)
@@ -206,7 +215,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>) -> Bun
 
 /// What keeps trials from their work, a line for each cause. Trials of one experiment share their
 /// template, so there are few; a failed pull goes by two names in turn, and counts as one.
-fn held_up(rows: &[TrialRow]) -> Vec<String> {
+fn held_up(rows: &[TrialRow], place: &str) -> Vec<String> {
     let mut causes: BTreeMap<&str, Vec<(&str, &Obstacle)>> = BTreeMap::new();
     for row in rows {
         if let Some(obstacle) = &row.obstacle {
@@ -224,7 +233,7 @@ fn held_up(rows: &[TrialRow]) -> Vec<String> {
             _ => "cannot start",
         };
         Some(format!(
-            "{} {what}: {}; `:why {trial}`",
+            "{} {what}: {}; `:why {trial}{place}`",
             counted(held.len(), "trial"),
             obstacle.told()
         ))
@@ -282,13 +291,13 @@ mod tests {
             trial("e", Some(("Error", None))),
         ];
         assert_eq!(
-            held_up(&rows),
+            held_up(&rows, " -n b"),
             [
-                "1 trial fails and is tried again: Error (no CPU is left); `:why e`",
-                "1 trial waits for room: Unschedulable (no CPU is left); `:why c`",
-                "2 trials cannot start: ErrImagePull (image i:1); `:why a`",
+                "1 trial fails and is tried again: Error (no CPU is left); `:why e -n b`",
+                "1 trial waits for room: Unschedulable (no CPU is left); `:why c -n b`",
+                "2 trials cannot start: ErrImagePull (image i:1); `:why a -n b`",
             ]
         );
-        assert!(held_up(&rows[1..2]).is_empty());
+        assert!(held_up(&rows[1..2], "").is_empty());
     }
 }

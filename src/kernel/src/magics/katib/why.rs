@@ -61,9 +61,10 @@ impl Magic for Why {
                 kept: &kept,
             };
             let reading = async {
-                why::explain(&asked, name)
-                    .await
-                    .map_err(|error| kept_instead(ctx, &cluster, name, error))
+                match why::explain(&asked, name).await {
+                    Ok(found) => Ok(found),
+                    Err(error) => Err(kept_instead(ctx, &cluster, name, error).await),
+                }
             };
             ctx.or_interrupted(reading).await?
         };

@@ -1,6 +1,6 @@
 //! What lasts from cell to cell: settings, the working directory, the clients, what `:use` chose.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,6 +45,8 @@ pub struct Listed {
     pub columns: Vec<String>,
     /// What its first column has, of so many rows as a person looks through.
     pub names: Vec<String>,
+    /// The words of the columns that have few, such as those of a status.
+    pub values: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Session {

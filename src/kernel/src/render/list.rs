@@ -1,5 +1,6 @@
 //! The flags that every list has, and what they do to a table.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -26,6 +27,8 @@ const END: usize = 100;
 const LONGEST: usize = 2 << 20;
 /// So many names are completed.
 const LOOKED_THROUGH: usize = 1000;
+/// A column with at most so many words completes them.
+const FEW: usize = 12;
 /// So many rows that stand out are shown wherever they are.
 const MARKED: usize = 10;
 
@@ -369,10 +372,33 @@ pub fn noted(rows: &impl Rows) -> Listed {
     let columns = rows.columns().iter().map(|column| column.key.clone());
     let first = (0..rows.count().min(LOOKED_THROUGH)).filter(|_| !rows.columns().is_empty());
     let names = first.filter_map(|row| rows.key(row, 0).value.as_str().map(str::to_owned));
+    let others = rows.columns().iter().enumerate().skip(1);
+    let values = others.filter_map(|(at, column)| Some((column.key.clone(), few(rows, at)?)));
     Listed {
         columns: columns.collect(),
         names: names.collect(),
+        values: values.collect(),
     }
+}
+
+/// The words in a column, where they are few.
+fn few(rows: &impl Rows, column: usize) -> Option<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for row in 0..rows.count().min(LOOKED_THROUGH) {
+        let key = rows.key(row, column);
+        match key.value.as_str() {
+            Some(word) if !found.contains(word) => {
+                found.insert(word.to_owned());
+            }
+            // A number is not completed; nothing is said by a row without a value.
+            None if !key.value.is_null() => return None,
+            _ => {}
+        }
+        if found.len() > FEW {
+            return None;
+        }
+    }
+    Some(found).filter(|found| !found.is_empty())
 }
 
 fn rows_wanted(text: &str) -> Result<usize, &'static str> {

@@ -28,7 +28,14 @@ pub(super) fn of_list(
         _ => return None,
     };
     let begun = typed[at..].trim_start_matches('`');
-    let columns = session.listed(magic).columns;
+    let listed = session.listed(magic);
+    if flag == "conditions"
+        && let Some(values) = compared(&typed[..at]).and_then(|column| listed.values.get(column))
+    {
+        let values = values.iter().filter(|value| value.starts_with(begun));
+        return Some((values.map(|value| worded(value)).collect(), at));
+    }
+    let columns = listed.columns;
     let found = |begun: &str| -> Vec<String> {
         // `learn` finds the parameter `--learning_rate`.
         let is_begun = |column: &&String| {
@@ -56,6 +63,30 @@ fn word_start(typed: &str) -> usize {
     before.strip_suffix('`').map_or(before.len(), str::len)
 }
 
+/// The column whose value is written next, where a condition so far ends in `COLUMN =` or its like.
+fn compared(before: &str) -> Option<&str> {
+    let before = before.trim_end();
+    let column = before.trim_end_matches(['=', '!', '~']);
+    if column.len() == before.len() {
+        return None;
+    }
+    let column = column.trim_end();
+    match column.strip_suffix('`') {
+        Some(column) => column.rfind('`').map(|open| &column[open + 1..]),
+        None => Some(&column[word_start(column)..]),
+    }
+}
+
+/// A value as it stands in a condition.
+fn worded(value: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    match value.chars().all(is_plain) {
+        true => value.to_owned(),
+        // In single quotes stands the condition.
+        false => format!("\"{}\"", value.replace('"', "\\\"")),
+    }
+}
+
 /// A column as it stands in a condition.
 fn quoted(column: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
@@ -67,15 +98,26 @@ fn quoted(column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::magics::tests::session;
     use crate::session::Listed;
+
+    fn words(all: &[&str]) -> BTreeSet<String> {
+        all.iter().map(|word| (*word).to_owned()).collect()
+    }
 
     fn completed(flag: &str, typed: &str) -> Option<(Vec<String>, usize)> {
         let (_home, session) = session();
         let columns = ["name", "status", "--lr", "accuracy", "val loss"];
         let listed = Listed {
             columns: columns.map(str::to_owned).to_vec(),
+            values: [
+                ("status".to_owned(), words(&["Failed", "Succeeded"])),
+                ("val loss".to_owned(), words(&["none", "not yet"])),
+            ]
+            .into(),
             ..Listed::default()
         };
         session.note_list("trials", listed);
@@ -97,6 +139,20 @@ mod tests {
             ("conditions", "'va", &["`val loss`"], 1),
             ("conditions", "'`va", &["`val loss`"], 1),
             ("conditions", "'accuracy > 1 and zz", &[], 18),
+            ("conditions", "status=Fa", &["Failed"], 7),
+            (
+                "conditions",
+                "'accuracy > 1 and status != ",
+                &["Failed", "Succeeded"],
+                28,
+            ),
+            (
+                "conditions",
+                "'`val loss` = n",
+                &["none", "\"not yet\""],
+                14,
+            ),
+            ("conditions", "'accuracy = st", &["status"], 12),
         ] {
             let names = names.iter().map(|name| (*name).to_owned()).collect();
             assert_eq!(completed(flag, typed), Some((names, at)), "{flag} {typed}");

@@ -16,7 +16,7 @@ use super::trials::TrialRow;
 use crate::cluster::Cluster;
 use crate::kubernetes::Scope;
 use crate::kubernetes::events::{self, EventRow};
-use crate::kubernetes::pods::{self, PodRow, TRIAL_LABEL};
+use crate::kubernetes::pods::{self, ContainerState, PodRow, State, TRIAL_LABEL};
 
 /// Pods and warnings, as the cluster had them, of trials that have not succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,16 @@ pub(super) async fn with_warnings(
     mut pods: Vec<Pod>,
 ) -> Evidence {
     pods.retain(|pod| trial_of(pod).is_some_and(|trial| wanted.contains(trial)));
+    // Of those that work there is nothing to warn, and a namespace may have many events.
+    let working: HashSet<&str> = pods
+        .iter()
+        .filter(|pod| works(pod))
+        .filter_map(trial_of)
+        .collect();
+    if wanted.is_subset(&working) {
+        let events = Vec::new();
+        return Evidence { pods, events };
+    }
     let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let listed = api
         .list(&ListParams::default().fields("type=Warning"))
@@ -103,6 +113,13 @@ pub(super) async fn with_warnings(
         event.metadata.managed_fields = None;
     }
     Evidence { pods, events }
+}
+
+/// Whether every container of a pod runs.
+fn works(pod: &Pod) -> bool {
+    let states = pods::row(pod).states;
+    let runs = |one: &ContainerState| matches!(one.state, State::Running { .. });
+    !states.is_empty() && states.iter().all(runs)
 }
 
 fn name(pod: &Pod) -> Option<&str> {

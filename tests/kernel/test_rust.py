@@ -292,7 +292,7 @@ def test_without_the_crate_a_cell_that_names_it_says_why_and_others_work(katlab_
     (tmp_path / "home").mkdir()
     (tmp_path / "home/cells").write_text("in the way")
     with Kernel(tmp_path / "home", cwd=tmp_path) as kernel:
-        assert "could not be unpacked" in kernel.fails('katlab::env("NO_SUCH")').shown
+        assert "could not be written to" in kernel.fails('katlab::env("NO_SUCH")').shown
         kernel.run('let names = vec![String::from("a")];')
         assert kernel.run("names.len()").result == "1"
 

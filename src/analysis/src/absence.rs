@@ -22,9 +22,9 @@ impl TrialTable {
     /// `--from DIR`.
     pub fn asked(&self) -> String {
         match self.flags.as_str() {
-            "" => self.experiment.clone(),
+            "" => self.known_as.clone(),
             from if from.starts_with("--from ") => from.to_owned(),
-            flags => format!("{} {flags}", self.experiment),
+            flags => format!("{} {flags}", self.known_as),
         }
     }
 
@@ -32,10 +32,6 @@ impl TrialTable {
     pub(crate) fn log_of(&self, trial: &str) -> String {
         match self.flags.as_str() {
             "" => format!("`:logs {trial}`"),
-            // The magic asks a cluster.
-            from if from.starts_with("--from ") => {
-                format!("the file `logs/{trial}.log` of the export")
-            }
             flags => format!("`:logs {trial} {flags}`"),
         }
     }
@@ -238,5 +234,7 @@ mod tests {
         assert!(said(&table).0.contains("has no objective"));
         table.flags = "--deleted".to_owned();
         assert_eq!(table.asked(), "digits --deleted");
+        table.known_as = "digits@a1b2".to_owned();
+        assert_eq!(table.asked(), "digits@a1b2 --deleted");
     }
 }

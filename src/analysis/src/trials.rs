@@ -153,6 +153,8 @@ impl Row {
 pub struct TrialTable {
     /// Name of the experiment.
     pub experiment: String,
+    /// Its name in a magic's line, which is `NAME@ID` for one of several that were deleted.
+    pub known_as: String,
     /// What a magic's line needs to read the same trials again, such as `--from DIR` or `--deleted`;
     /// empty for the experiment of the current namespace.
     pub flags: String,
@@ -251,6 +253,7 @@ impl TrialTable {
         rows.sort_by(|left, right| (&left.created, &left.name).cmp(&(&right.created, &right.name)));
         Self {
             experiment: experiment.metadata.name().to_owned(),
+            known_as: experiment.metadata.name().to_owned(),
             flags: String::new(),
             objective: metric,
             minimize,

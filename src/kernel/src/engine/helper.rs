@@ -67,13 +67,18 @@ impl Helper {
         }
     }
 
+    /// Where this version's sources are.
+    pub fn directory(&self) -> PathBuf {
+        self.all.join(&*DIGEST).join("source")
+    }
+
     /// Writes the sources and returns their directory. Files that are right already stay
     /// untouched, so that cargo need not build again.
     ///
     /// # Errors
     /// When the directory cannot be written.
     pub fn unpack(&self) -> std::io::Result<PathBuf> {
-        let directory = self.all.join(&*DIGEST).join("source");
+        let directory = self.directory();
         std::fs::create_dir_all(&directory)?;
         for (name, text) in SOURCES {
             let path = directory.join(name);

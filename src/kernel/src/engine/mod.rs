@@ -465,7 +465,10 @@ impl Engine {
         let directory = helper.unpack().map_err(|error| {
             Failure::new(
                 "EngineError",
-                format!("the crate `katlab` could not be unpacked: {error}"),
+                format!(
+                    "its sources could not be written to {}: {error}",
+                    helper.directory().display()
+                ),
             )
         })?;
         let directory = directory.display().to_string();

@@ -329,7 +329,6 @@ async fn a_client_pushes_lists_pulls_and_deletes() {
 }
 
 #[tokio::test]
-#[ignore = "needs Debian's docker-registry and htpasswd"]
 async fn the_reference_registry_passes_the_same_table() {
     let root = tempfile::tempdir().expect("directory");
     let hashed = Command::new("htpasswd")

@@ -429,6 +429,7 @@ mod tests {
         Source {
             experiment,
             trials: trials.collect(),
+            known_as: name.to_owned(),
             flags: String::new(),
             origin: Origin::Folder {
                 path: "x".into(),

@@ -42,6 +42,8 @@ pub struct Source {
     pub experiment: Experiment,
     /// Its Trials.
     pub trials: Vec<Trial>,
+    /// The experiment's name in a magic's line, which is `NAME@ID` for one of several that were deleted.
+    pub known_as: String,
     /// What a line needs besides a name to read the same: `--from DIR`, `--deleted` or `-n NAMESPACE`.
     pub flags: String,
     /// Where more can be asked.
@@ -72,10 +74,12 @@ impl SourceArgs {
         if self.deleted || is_deleted {
             let folder = deleted(ctx, &self.place, name).await?.folder;
             let flags = format!("--deleted{}", self.place.kubectl());
-            return Ok(Source {
-                flags,
-                ..read_folder(ctx, &folder).await?
-            });
+            let mut source = read_folder(ctx, &folder).await?;
+            source.flags = flags;
+            if let Some(name) = name {
+                name.clone_into(&mut source.known_as);
+            }
+            return Ok(source);
         }
         match (&self.from, name) {
             (Some(folder), name) => {
@@ -104,6 +108,7 @@ impl SourceArgs {
                 };
                 let (experiment, trials) = ctx.or_interrupted(reading).await?;
                 Ok(Source {
+                    known_as: experiment.metadata.name().to_owned(),
                     experiment,
                     trials,
                     flags: self.place.kubectl().trim().to_owned(),
@@ -272,6 +277,7 @@ fn folder_source(ctx: &Context, folder: &std::path::Path) -> Result<Source, Magi
     let mut archive = archive::read(&path)?;
     Ok(Source {
         flags: from(folder),
+        known_as: archive.experiment.metadata.name().to_owned(),
         experiment: std::mem::take(&mut archive.experiment),
         trials: std::mem::take(&mut archive.trials),
         origin: Origin::Folder {
@@ -313,6 +319,7 @@ impl Source {
     pub fn table(&self) -> TrialTable {
         TrialTable {
             flags: self.flags.clone(),
+            known_as: self.known_as.clone(),
             ..TrialTable::new(&self.experiment, &self.trials)
         }
     }

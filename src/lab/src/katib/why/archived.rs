@@ -48,7 +48,8 @@ fn of_trial(archived: &Archived<'_>, trial: &Trial) -> Diagnosis {
     let work = archived.work.get(&row.name);
     let seen = Seen::archived(&row.name, work, archived.evidence);
     seen.facts(&mut found);
-    conclude_trial(&mut found, trial, &row, &seen, archived.place);
+    let reach = (archived.place, archived.from);
+    conclude_trial(&mut found, trial, &row, &seen, reach);
     if !row.is_ended() {
         let so_far = match found.mood {
             Mood::Trouble => format!(": {}", found.verdict),

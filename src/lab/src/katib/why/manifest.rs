@@ -6,9 +6,6 @@ use serde_json::Value;
 use crate::kubernetes::pods::ContainerState;
 use crate::words::quoted;
 
-/// A longer command is not written out.
-const LINE: usize = 160;
-
 /// All values below a key, wherever it stands.
 fn below<'v>(value: &'v Value, key: &str, found: &mut Vec<&'v Value>) {
     match value {
@@ -52,43 +49,25 @@ pub(super) fn keys<'t>(trial: &'t Trial, reference: &str, name: &str) -> Vec<&'t
     keys
 }
 
-/// The magic that runs on the engine of this machine what a container of the trial runs.
-pub(super) fn again(trial: &Trial, container: &ContainerState) -> String {
-    let lists = ["containers", "initContainers"].map(|key| all(trial, key));
-    let spec = lists
-        .iter()
-        .flatten()
-        .filter_map(|list| list.as_array())
-        .flatten()
-        .find(|one| one.get("name").and_then(Value::as_str) == Some(&container.name));
-    let text = |key: &str| spec.and_then(|spec| spec.get(key)?.as_str());
-    let image = quoted(text("image").unwrap_or(&container.image));
-    let words = |key: &str| -> Vec<String> {
-        let list = spec.and_then(|spec| spec.get(key)?.as_array());
-        let words = list.into_iter().flatten().filter_map(Value::as_str);
-        words.map(quoted).collect()
-    };
-    let (command, arguments) = (words("command"), words("args"));
-    // As in a pod, the command takes the place of the image's entrypoint.
-    let line = match command.split_first() {
-        Some((program, rest)) => format!(
-            ":run --entrypoint {program} {}",
-            [std::slice::from_ref(&image), rest, &arguments]
-                .concat()
-                .join(" ")
-        ),
-        None => format!(
-            ":run {}",
-            [std::slice::from_ref(&image), &arguments]
-                .concat()
-                .join(" ")
-        ),
-    };
-    if line.contains('\n') || line.chars().count() > LINE {
-        format!(
-            "`:run {image}` with the template's command behind it runs the same on the engine of this machine"
-        )
-    } else {
-        format!("`{line}` runs the same on the engine of this machine")
+/// The magic that runs on the engine of this machine what a container of the trial runs; `from` is what a
+/// magic needs to find the trial, with a blank before.
+pub(super) fn again(trial: &Trial, container: &ContainerState, from: &str) -> String {
+    if container.name == trial.spec.primary_container_name {
+        let trial = quoted(trial.metadata.name());
+        return format!(
+            "`:rerun {trial} --container{from}` runs the same on the engine of this machine"
+        );
     }
+    let mut lists = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|key| all(trial, key))
+        .filter_map(Value::as_array);
+    let image = lists.find_map(|list| {
+        let one = list.iter().find(|one| one["name"] == container.name)?;
+        one.get("image")?.as_str()
+    });
+    let image = quoted(image.unwrap_or(&container.image));
+    format!(
+        "`:run {image}` with the template's command behind it runs the same on the engine of this machine"
+    )
 }

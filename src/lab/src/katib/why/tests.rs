@@ -67,7 +67,13 @@ fn diagnosed(status: &str, pod: Option<&PodRow>, warnings: &[EventRow]) -> Diagn
         pods: pod.cloned().into_iter().collect(),
         warnings: warnings.to_vec(),
     };
-    conclude_trial(&mut found, &trial, &row, &seen, " -n team-b");
+    conclude_trial(
+        &mut found,
+        &trial,
+        &row,
+        &seen,
+        (" -n team-b", " --from out"),
+    );
     found
 }
 
@@ -299,25 +305,13 @@ fn the_magic_that_runs_a_container_again_is_written_out() {
         message: String::new(),
     });
     let mut trial = trial("Failed");
-    let mut with = |container: serde_json::Value| {
-        trial.spec.run_spec = Some(
-            json!({"kind": "Job", "spec": {"template": {"spec": {"containers": [container]}}}}),
-        );
-        super::manifest::again(&trial, &failed.states[1])
-    };
-    let told = with(json!({"name": "training", "image": "mnist:1",
-        "command": ["python", "train.py"], "args": ["--note", "two words"]}));
-    assert!(
-        told.starts_with("`:run --entrypoint python mnist:1 train.py --note 'two words'`"),
-        "{told}"
-    );
-    let told = with(json!({"name": "training", "image": "mnist:1", "args": ["--lr=0.1"]}));
-    assert!(told.starts_with("`:run mnist:1 --lr=0.1`"), "{told}");
-    let told =
-        with(json!({"name": "training", "image": "mnist:1", "command": ["sh", "-c", "a\nb"]}));
-    assert!(told.starts_with("`:run mnist:1` with"), "{told}");
-    let told = with(json!({"name": "other"}));
-    assert!(told.starts_with("`:run r.example/i:1`"), "{told}");
+    let again = |trial: &Trial| super::manifest::again(trial, &failed.states[1], " --from out");
+    assert!(again(&trial).starts_with("`:rerun t --container --from out`"));
+    trial.spec.primary_container_name = "other".into();
+    assert!(again(&trial).starts_with("`:run r.example/i:1` with"));
+    trial.spec.run_spec = Some(json!({"kind": "Job", "spec": {"template": {"spec": {
+        "initContainers": [{"name": "training", "image": "mnist:1"}]}}}}));
+    assert!(again(&trial).starts_with("`:run mnist:1` with"));
     let killed = pod(State::Terminated {
         code: 137,
         reason: "Error".into(),

@@ -43,7 +43,7 @@ pub(super) async fn of_trial(asked: &Asked<'_>, trial: &Trial) -> Result<Diagnos
         seen.recall(name, &kept.evidence);
     }
     seen.facts(&mut found);
-    conclude_trial(&mut found, trial, &row, &seen, place);
+    conclude_trial(&mut found, trial, &row, &seen, (place, place));
 
     let is_overdue = seen
         .job
@@ -106,12 +106,14 @@ pub(super) fn pods_text(count: i32) -> String {
     }
 }
 
+/// Concludes from what was seen. What magics need, with a blank before: `place` to do something in the
+/// trial's namespace, `from` to find the trial.
 pub(super) fn conclude_trial(
     found: &mut Diagnosis,
     trial: &Trial,
     row: &TrialRow,
     seen: &Seen,
-    place: &str,
+    (place, from): (&str, &str),
 ) {
     let (job, pod) = (seen.job.as_ref(), seen.youngest());
     let event = |reason: &str| seen.warning(reason);
@@ -163,7 +165,7 @@ pub(super) fn conclude_trial(
                 reason,
                 message,
             }) => {
-                let again = again(trial, container);
+                let again = again(trial, container, from);
                 terminated(found, container, (*code, reason, message), &again);
                 true
             }

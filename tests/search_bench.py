@@ -212,10 +212,6 @@ def importances(binary):
         beside = f", fANOVA {fanova:.0f} ms" if fanova else ""
         print(f"{label:13}{count:6} trials  ranks agree {agreement:+.2f}  {shares}  "
               f"{ours['milliseconds']:.1f} ms with its intervals beside {spent:.1f} ms{beside}", flush=True)
-        # Of few trials the small shares are noise to both; of many the orders must be one.
-        assert agreement >= {100: 0.4, 1000: 0.7, 10000: 0.9}[count], (ours["shares"], theirs)
-        if count >= 1000:
-            assert max(ours["shares"], key=ours["shares"].get) == names[0], (ours["shares"], theirs)
 
 
 def rank_agreement(ours, theirs):

@@ -9,7 +9,10 @@ from datetime import datetime
 import duckdb
 import nbformat
 import pytest
+from optuna import importance
 
+import many_trials
+import optuna_figures
 from cells import Lab
 from screenshot import opened
 
@@ -215,6 +218,17 @@ def test_the_analysis_says_on_what_it_rests(here):
     assert shares[0]["parameter"] == "--lr" and shares[0]["share"] > 0.5, shares
     assert abs(sum(row["share"] for row in shares) - 1) < 1e-6
     assert "too few" in here.run(":analyze --from one").shown
+
+
+@pytest.mark.parametrize("count", [60, 1000])
+def test_importances_are_those_of_optunas_evaluator(here, work, count):
+    folder = work / f"of-{count}"
+    many_trials.export(folder, count)
+    study, _ = optuna_figures.studies(folder)
+    theirs = importance.get_param_importances(study, evaluator=importance.PedAnovaImportanceEvaluator())
+    ours = {row["parameter"]: row["share"] for row in rows(here, f":analyze --from {folder.name} importance")}
+    assert list(ours) == list(theirs), (ours, theirs)
+    assert ours == pytest.approx(theirs, abs=0.01)
 
 
 def test_experiments_stand_side_by_side(here):

@@ -4,7 +4,8 @@
 //! Arbitrary Subspaces*, IJCAI 2023. The importance of a parameter for being among the best tenth of the
 //! trials is the Pearson divergence of the parameter's density among those from its density among all
 //! trials, both estimated in one dimension. No model of the objective is fitted, so the cost grows with
-//! the number of trials and not with its square.
+//! the number of trials and not with its square. Axes, kernels and their widths are chosen as Optuna's evaluator
+//! chooses them, so that both say the same of the same trials.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
@@ -255,8 +256,13 @@ fn density(places: &Places, sample: &[usize]) -> Vec<f64> {
             }
         }
     } else {
+        // A choice says a little for every other, or the chance that a few trials fell on it would weigh
+        // more than what the kernels of a numeric axis smooth away. How little, Optuna's evaluator says.
+        let chosen = counts.iter().filter(|count| **count > 0.0).count();
+        let spill = 1.0 / (chosen + 1) as f64;
+        let whole = 1.0 + spill * places.count as f64;
         for (density, count) in density.iter_mut().zip(&counts) {
-            *density += count;
+            *density += (count + sample.len() as f64 * spill) / whole;
         }
     }
     let weight = sample.len() as f64 + 1.0;
@@ -284,23 +290,21 @@ fn bandwidth(counts: &[f64], size: usize) -> f64 {
     let square = |(at, count): (usize, &f64)| count * (at as f64 - mean).powi(2);
     let deviation =
         (counts.iter().enumerate().map(square).sum::<f64>() / (size - 1.0).max(1.0)).sqrt();
-    let position = |share: f64| {
-        let mut left = share * size;
-        counts
-            .iter()
-            .position(|count| {
-                left -= count;
-                left <= 0.0
-            })
-            .unwrap_or(counts.len() - 1) as f64
-    };
-    let quartiles = (position(0.75) - position(0.25)) / 1.34;
-    let spread = if quartiles > 0.0 {
-        deviation.min(quartiles)
-    } else {
-        deviation
-    };
+    let quartiles = (cell_of(counts, (size * 0.75).floor() + 1.0)
+        - cell_of(counts, (size * 0.25).floor().max(1.0)))
+        / 1.34;
+    let spread = deviation.min(quartiles);
     (1.059 * spread * size.powf(-0.2)).max(0.5 / 1.64)
+}
+
+/// The cell of the trial with that rank on the axis.
+fn cell_of(counts: &[f64], rank: f64) -> f64 {
+    let mut left = rank;
+    let reached = counts.iter().position(|count| {
+        left -= count;
+        left <= 0.0
+    });
+    reached.unwrap_or(counts.len() - 1) as f64
 }
 
 /// Puts the values into cells; `None` where there is only one value.
@@ -337,13 +341,9 @@ fn places(parameter: &Parameter, values: &[&Value]) -> Option<Places> {
     let count = steps.map_or(CELLS, |steps| steps.clamp(2, CELLS));
     let (start, end) = (scaled(low), scaled(high));
     let cell = |value: &f64| {
+        // Each level has a cell of its own, centred on it.
         let place = (scaled(*value) - start) / (end - start);
-        // Of few levels each has a cell of its own, centred on it.
-        let cell = if steps.is_some_and(|steps| steps <= CELLS) {
-            (place * (count - 1) as f64).round()
-        } else {
-            (place * count as f64).floor()
-        };
+        let cell = (place * (count - 1) as f64).round();
         (cell.max(0.0) as usize).min(count - 1)
     };
     Some(Places {

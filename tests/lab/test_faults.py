@@ -55,6 +55,30 @@ def test_trials_that_exit_1_fail_the_experiment_and_why_says_so(kubectl, lab):  
     assert "1" in text and "the reason" in text
 
 
+def test_a_job_beyond_its_deadline_fails_and_holds_up_nobody(kubectl, lab):  # noqa: F811
+    # The first process of a container that catches no signal ends only when it is killed.
+    made = experiment("overdue", "katlab/base:1", ["python3", "-c", "import time; time.sleep(600)  # ${trialParameters.lr}"],
+                      maxTrialCount=1, parallelTrialCount=1, maxFailedTrialCount=1)
+    job = made["spec"]["trialTemplate"]["trialSpec"]["spec"]
+    job["activeDeadlineSeconds"] = 3
+    job["template"]["spec"]["terminationGracePeriodSeconds"] = 10
+    kubectl("create", "-f", "-", input=json.dumps(made))
+
+    def stopping():
+        pods = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-l", "katib.kubeflow.org/experiment=overdue", "-o", "json"))["items"]
+        return [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
+
+    wait_until(stopping, 60, "a pod that is being stopped")
+    create(kubectl, "meanwhile", "katlab/base:1", GOOD, maxTrialCount=1, parallelTrialCount=1, maxFailedTrialCount=1)
+    wait_until(lambda: trials(kubectl, "meanwhile"), 30, "a trial of another experiment")
+    assert not finished(kubectl, "overdue")
+    condition, _ = wait_until(lambda: finished(kubectl, "overdue"), 60)
+    assert condition["type"] == "Failed"
+    text, = lab.run(":why overdue")
+    assert "ran longer than its activeDeadlineSeconds" in text, text
+    wait_until(lambda: finished(kubectl, "meanwhile"), 120)
+
+
 def test_a_metric_that_never_comes_makes_the_trial_unavailable(kubectl):  # noqa: F811
     create(kubectl, "silent", "katlab/base:1", ["sh", "-c", "echo nothing ${trialParameters.lr}"])
     wait_until(lambda: finished(kubectl, "silent"), 120)

@@ -51,10 +51,7 @@ pub async fn reconcile(context: &Context, key: &Key) -> Result<Again> {
 async fn advance(context: &Context, job: &Job, mut pods: Vec<Arc<Pod>>) -> Result<Again> {
     let now = Timestamp::now();
     let need = progress::need(job, &refs(&pods), now);
-    let mut again = progress::deadline(job).map(|deadline| {
-        // A moment late rather than early: times in objects are whole seconds.
-        Duration::try_from(deadline.duration_since(now)).unwrap_or_default()
-    });
+    let mut again = progress::time_left(job, now);
     let mut end = None;
     let mut refused = None;
     match need {

@@ -47,6 +47,9 @@ pub fn queue() -> (Waker, Queue) {
     (Waker(sender), Queue(receiver))
 }
 
+/// A key that wants to be looked at again does not keep the others from their turn.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// When a key wants to be looked at again, if nothing happens to it before.
 pub type Again = Option<Duration>;
 
@@ -152,7 +155,7 @@ pub async fn work<F, R>(
                     Ok(again) => {
                         failures.remove(&key);
                         if let Some(delay) = again {
-                            pending.schedule(key, now + delay);
+                            pending.schedule(key, now + delay.max(SHORTEST_PAUSE));
                         }
                     }
                     Err(Retry(first)) => {

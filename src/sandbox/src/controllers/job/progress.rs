@@ -362,8 +362,14 @@ pub fn need(job: &Job, pods: &[&Pod], now: Timestamp) -> Need {
     }
 }
 
+/// How long a Job may still run; nothing where it has no deadline, and where that has passed.
+pub fn time_left(job: &Job, now: Timestamp) -> Option<Duration> {
+    let left = Duration::try_from(deadline(job)?.duration_since(now)).ok()?;
+    Some(left).filter(|left| !left.is_zero())
+}
+
 /// When a Job's time is up.
-pub fn deadline(job: &Job) -> Option<Timestamp> {
+fn deadline(job: &Job) -> Option<Timestamp> {
     let seconds = job.spec.as_ref()?.active_deadline_seconds?;
     let started = job.status.as_ref()?.start_time.as_ref()?.0;
     started

@@ -179,6 +179,10 @@ fn the_deadline_fails_the_job_and_waits_for_its_pods_to_stop() {
     let job = job(json!({"activeDeadlineSeconds": 8}), started);
     let mut live = pod(&job, 0, "Running", None);
     assert_eq!(need(&job, &[&live], at(7)), Need::Nothing);
+    assert_eq!(time_left(&job, at(7)), Some(Duration::from_secs(1)));
+    // Its pods may take their time to stop: nothing is to be done until they have.
+    assert_eq!(time_left(&job, at(8)), None);
+    assert_eq!(time_left(&job, at(9)), None);
     assert_eq!(
         need(&job, &[&live], at(8)),
         Need::Wind(End::DeadlineExceeded)

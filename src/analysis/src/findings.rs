@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use katlab_katib::names::condition::{FAILED, METRICS_UNAVAILABLE};
+
 use crate::scale::label;
 use crate::stats::{median, quantile, spread};
 use crate::trials::{Row, TrialTable, Value};
@@ -81,6 +83,7 @@ pub fn suspicious(table: &TrialTable) -> (Vec<Suspicion>, Option<String>) {
         not_a_number(table, row, &mut found);
         outside(table, row, &mut found);
     }
+    failing(table, &mut found);
     let observed: Vec<(&Row, f64)> = table.observed().collect();
     stuck(table, &observed, &mut found);
     let warning = if observed.len() < USUAL {
@@ -156,6 +159,70 @@ fn outside(table: &TrialTable, row: &Row, found: &mut Vec<Suspicion>) {
                 "the space was changed, or the trial was made by hand",
             ));
         }
+    }
+}
+
+/// Trials that brought no result, and what they alone have in common.
+fn failing(table: &TrialTable, found: &mut Vec<Suspicion>) {
+    let (failed, others): (Vec<&Row>, Vec<&Row>) = table
+        .rows
+        .iter()
+        .filter(|row| row.is_ended() && row.not_finite.is_none() && row.unread.is_none())
+        .partition(|row| matches!(row.status.as_str(), FAILED | METRICS_UNAVAILABLE));
+    let Some(first) = failed.first() else { return };
+    let what = match failed.iter().all(|row| row.status == FAILED) {
+        true => "failed",
+        false => "brought no result",
+    };
+    let common: Vec<String> = (0..table.parameters.len())
+        .filter_map(|at| in_common(table, at, &failed, &others))
+        .collect();
+    let common = match common.as_slice() {
+        [] => String::new(),
+        all => format!("; each of them, and no other, has {}", all.join(" and ")),
+    };
+    let (count, all) = (failed.len(), table.rows.len());
+    let trials = if all == 1 { "trial" } else { "trials" };
+    let why = format!("`:why {} {}", first.name, table.flags);
+    found.push(suspect(
+        first,
+        format!("{count} of {all} {trials} {what}{common}"),
+        format!("{}` says why", why.trim_end()),
+    ));
+}
+
+/// What tells some rows from all others on one axis, unless chance would do so in one case of ten.
+fn in_common(table: &TrialTable, at: usize, some: &[&Row], others: &[&Row]) -> Option<String> {
+    let name = &table.parameters[at].name;
+    let values = |rows: &[&Row]| -> Option<Vec<Value>> {
+        rows.iter().map(|row| row.parameters[at].clone()).collect()
+    };
+    let (some, others) = (values(some)?, values(others)?);
+    if some.len() < 2 {
+        return None;
+    }
+    // In so many ways as many rows are drawn from all.
+    let ways: f64 = (0..others.len())
+        .map(|drawn| (some.len() + drawn + 1) as f64 / (drawn + 1) as f64)
+        .product();
+    if some.iter().all(|value| *value == some[0]) && !others.contains(&some[0]) {
+        return (ways > 10.0).then(|| format!("`{name}` = {}", some[0]));
+    }
+    let numbers = |values: &[Value]| -> Option<Vec<f64>> {
+        let mut numbers: Vec<f64> = values.iter().map(Value::number).collect::<Option<_>>()?;
+        numbers.sort_by(f64::total_cmp);
+        Some(numbers)
+    };
+    let (some, others) = (numbers(&some)?, numbers(&others)?);
+    let (&[low, ..], &[.., high]) = (some.as_slice(), some.as_slice()) else {
+        return None;
+    };
+    match (others.first(), others.last()) {
+        // They may lie at either end.
+        _ if ways <= 20.0 => None,
+        (_, Some(most)) if low > *most => Some(format!("`{name}` > {}", label(*most))),
+        (Some(least), _) if high < *least => Some(format!("`{name}` < {}", label(*least))),
+        _ => None,
     }
 }
 
@@ -291,6 +358,43 @@ mod tests {
             "{said:?}"
         );
         assert!(said[3].1.starts_with("it took 1 s"), "{said:?}");
+    }
+
+    #[test]
+    fn failed_trials_are_told_with_what_they_alone_have_in_common() {
+        let mut table = space(40, |lr, _, _| 0.5 + lr * 0.1);
+        let said = |table: &TrialTable| {
+            let (found, _) = suspicious(table);
+            let one = found.into_iter().next().unwrap();
+            (one.why, one.next)
+        };
+        let fail = |row: &mut Row| {
+            row.status = FAILED.to_owned();
+            row.objective = None;
+        };
+        fail(&mut table.rows[3]);
+        let why = "1 of 40 trials failed".to_owned();
+        assert_eq!(said(&table), (why, "`:why digits-3` says why".to_owned()));
+        let adam = |row: &&mut Row| row.parameters[2] == Some(Value::Text("adam".into()));
+        table.rows.iter_mut().filter(adam).for_each(fail);
+        table.rows[3].status = METRICS_UNAVAILABLE.to_owned();
+        let (why, _) = said(&table);
+        assert!(why.contains("trials brought no result"), "{why}");
+        let mut table = space(40, |lr, _, _| 0.5 + lr * 0.1);
+        table.rows.iter_mut().filter(adam).for_each(fail);
+        let (why, _) = said(&table);
+        assert!(
+            why.ends_with("failed; each of them, and no other, has `optimizer` = adam"),
+            "{why}"
+        );
+        let mut table = space(40, |lr, _, _| 0.5 + lr * 0.1);
+        let large =
+            |row: &&mut Row| row.parameters[1].as_ref().and_then(Value::number) > Some(100.0);
+        table.rows.iter_mut().filter(large).for_each(fail);
+        let (why, _) = said(&table);
+        assert!(why.contains("has `units` > "), "{why}");
+        table.rows.iter_mut().for_each(fail);
+        assert_eq!(said(&table).0, "40 of 40 trials failed");
     }
 
     #[test]

@@ -444,7 +444,7 @@ impl Error {
             Self::LogOfExperiment { name } => {
                 format!("List them with :trials {name}, then :logs TRIAL; :why {name} reads the log that matters.")
             }
-            Self::TimedOut { .. } => "It goes on without this cell; look again later, or give it a longer timeout.".into(),
+            Self::TimedOut { .. } => "It goes on without this cell; look again later.".into(),
             Self::Observations(_) => {
                 "Inside the cluster it is reached by name, from outside through a port-forward, which needs the right to pods/portforward where Katib runs.".into()
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::io::{AsyncBufRead, AsyncBufReadExt as _};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, LogParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -27,7 +27,7 @@ pub struct Target {
     pub namespace: String,
     /// The container.
     pub container: String,
-    /// All containers of the pod.
+    /// All containers of the pod, those that run before the others last.
     pub containers: Vec<String>,
     /// The Trial it belongs to.
     pub trial: Option<String>,
@@ -60,7 +60,8 @@ pub enum Line {
 /// Finds the pod and container meant by the name of a pod, a Trial or a Job.
 ///
 /// Without a container named, the one Katib's own page shows is chosen: the collector for StdOut
-/// (it prints the training's output, which was redirected to it), else the primary container.
+/// (it prints the training's output, which was redirected to it), else the primary container; where an init
+/// container has failed, that one.
 pub async fn find(
     cluster: &Cluster,
     namespace: &str,
@@ -83,8 +84,11 @@ pub async fn find(
             let target = named(namespace, &pod);
             if !target.containers.iter().any(|name| name == wanted) {
                 return Err(Error::Input {
-                    what: format!("the container {wanted}"),
-                    reason: format!("the pod has {}", target.containers.join(", ")),
+                    what: format!("container {wanted} of pod {}", target.pod),
+                    reason: format!(
+                        "there is none of that name; it has {}",
+                        target.containers.join(", ")
+                    ),
                 });
             }
             Target {
@@ -98,10 +102,33 @@ pub async fn find(
 /// The container of a pod whose log is meant where none is named.
 pub(crate) async fn of_pod(cluster: &Cluster, namespace: &str, pod: &Pod) -> Target {
     let mut target = named(namespace, pod);
-    if let (Some(trial), [_, _, ..]) = (&target.trial, target.containers.as_slice()) {
+    if let Some(container) = failed_before(pod) {
+        target.container = container.to_owned();
+    } else if let (Some(trial), [_, _, ..]) = (&target.trial, target.containers.as_slice()) {
         target.container = primary(cluster, namespace, trial, &target.containers).await;
     }
     target
+}
+
+/// The init container that failed, so that those of the pod's work have not begun.
+pub(crate) fn failed_before(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let has_begun = |one: &ContainerStatus| {
+        let state = one.state.as_ref();
+        state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+    };
+    if status.container_statuses.iter().flatten().any(has_begun) {
+        return None;
+    }
+    let has_failed = |one: &&ContainerStatus| {
+        let mut ended = [&one.state, &one.last_state]
+            .into_iter()
+            .flatten()
+            .filter_map(|state| state.terminated.as_ref());
+        ended.next().is_some_and(|ended| ended.exit_code != 0)
+    };
+    let mut first = status.init_container_statuses.iter().flatten();
+    first.find(has_failed).map(|one| one.name.as_str())
 }
 
 /// A pod and its first container.
@@ -109,7 +136,10 @@ fn named(namespace: &str, pod: &Pod) -> Target {
     let containers: Vec<String> = pod
         .spec
         .iter()
-        .flat_map(|spec| &spec.containers)
+        .flat_map(|spec| {
+            let before = spec.init_containers.iter().flatten();
+            spec.containers.iter().chain(before)
+        })
         .map(|container| container.name.clone())
         .collect();
     let labels = pod.metadata.labels.as_ref();

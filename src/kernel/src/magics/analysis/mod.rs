@@ -100,13 +100,7 @@ impl SourceArgs {
                     experiments::get(&cluster, &cluster.namespace, name),
                     trials::objects(&cluster, &cluster.namespace, name),
                 );
-                let reading = async {
-                    match reading.await {
-                        Ok(read) => Ok(read),
-                        Err(error) => Err(kept_instead(ctx, &cluster, name, error).await),
-                    }
-                };
-                let (experiment, trials) = ctx.or_interrupted(reading).await?;
+                let (experiment, trials) = or_kept(ctx, &cluster, name, reading).await?;
                 Ok(Source {
                     known_as: experiment.metadata.name().to_owned(),
                     experiment,
@@ -182,6 +176,35 @@ pub async fn deleted(
     Ok(entry)
 }
 
+/// What was kept of a deleted experiment or of a trial, whichever has that name; and the trial, if it is one.
+///
+/// # Errors
+/// When nothing of that name is kept, or it is an experiment that is still there.
+pub async fn deleted_of_either(
+    ctx: &Context,
+    place: &NamespaceArgs,
+    name: &str,
+) -> Result<(Entry, Option<String>), MagicError> {
+    let cluster = place.cluster(ctx).await?;
+    let of_trial = match kept_trial(ctx, &cluster, name).await {
+        Ok((entry, trial)) => return Ok((entry, Some(trial))),
+        Err(error) => error,
+    };
+    match deleted(ctx, place, Some(name)).await {
+        Ok(entry) => Ok((entry, None)),
+        // Whichever knows a name that is nearly right.
+        Err(error) if is_near(&error) || is_kept(ctx, &cluster, name) => Err(error),
+        Err(error) if !is_near(&of_trial) => Err(error),
+        Err(_) => Err(of_trial),
+    }
+}
+
+/// Whether an error proposes a name.
+fn is_near(error: &MagicError) -> bool {
+    let hint = error.hint.as_deref().unwrap_or_default();
+    hint.to_lowercase().contains("did you mean")
+}
+
 /// What was kept of a trial, deleted or not, and the trial's name.
 ///
 /// # Errors
@@ -244,8 +267,27 @@ pub fn is_kept(ctx: &Context, cluster: &Cluster, name: &str) -> bool {
     here.iter().any(|entry| entry.index.whose.name == name)
 }
 
-/// An error about an experiment that is not there, with what to do where it was deleted and is kept.
-pub async fn kept_instead(
+/// The answer to a question about an experiment. Where it is not there, but was deleted and is kept, the error
+/// says so.
+///
+/// # Errors
+/// That of the question, or when the person interrupts.
+pub async fn or_kept<T>(
+    ctx: &Context,
+    cluster: &Cluster,
+    name: &str,
+    answer: impl Future<Output = Result<T, cluster::Error>>,
+) -> Result<T, MagicError> {
+    let asking = async {
+        match answer.await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(kept_instead(ctx, cluster, name, error).await),
+        }
+    };
+    ctx.or_interrupted(asking).await
+}
+
+async fn kept_instead(
     ctx: &Context,
     cluster: &Cluster,
     name: &str,

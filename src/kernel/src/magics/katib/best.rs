@@ -5,6 +5,7 @@ use katlab_lab::katib::experiments;
 
 use super::{cell, goal, metric_cell};
 use crate::event::Bundle;
+use crate::magics::analysis::or_kept;
 use crate::magics::kubernetes::{NamespaceArgs, elsewhere, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
@@ -29,13 +30,9 @@ impl Magic for Best {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let summary = ctx
-            .or_interrupted(experiments::summary(
-                &cluster,
-                &cluster.namespace,
-                &self.experiment,
-            ))
-            .await?;
+        let name = &self.experiment;
+        let summary = experiments::summary(&cluster, &cluster.namespace, name);
+        let summary = or_kept(ctx, &cluster, name, summary).await?;
         let Some(best) = &summary.best else {
             let error =
                 MagicError::new(format!("experiment {} has no best trial", self.experiment));

@@ -18,7 +18,7 @@ use super::lint::{Checked, options};
 use super::proposal::MEND;
 use crate::magics::images::store;
 use crate::magics::kubernetes::apply::text_of;
-use crate::magics::kubernetes::{NamespaceArgs, quoted, target};
+use crate::magics::kubernetes::{NamespaceArgs, elsewhere, quoted, target};
 use crate::magics::{Body, Context, Magic, MagicError, nearest};
 use crate::render::key_values::Details;
 use crate::render::status::Status;
@@ -187,7 +187,8 @@ impl Create {
                 count(summary.parallel)
             ),
         );
-        details.row("Next", format!(":experiment watch {}", summary.name));
+        let place = elsewhere(ctx, &cluster.namespace).await;
+        details.row("Next", format!(":experiment watch {}{place}", summary.name));
         ctx.output.show(details.bundle());
         Ok(Some(summary))
     }

@@ -5,6 +5,7 @@ use katlab_katib::types::{Experiment, ParameterSpec};
 use katlab_lab::katib::details::training;
 use katlab_lab::katib::experiments;
 
+use crate::magics::analysis::or_kept;
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details as View;
@@ -25,9 +26,8 @@ impl Magic for Details {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let experiment = ctx
-            .or_interrupted(experiments::get(&cluster, &cluster.namespace, &self.name))
-            .await?;
+        let experiment = experiments::get(&cluster, &cluster.namespace, &self.name);
+        let experiment = or_kept(ctx, &cluster, &self.name, experiment).await?;
         ctx.output.show(view(&experiment).bundle());
         ctx.output.table(&space(&experiment.spec.parameters));
         Ok(())

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 
 use self::container::{Heard, Primary};
 use super::proposal::ProposalArgs;
-use crate::magics::analysis::{Origin, SourceArgs, deleted_trial, read_folder};
+use crate::magics::analysis::{Origin, SourceArgs, deleted_trial, or_kept, read_folder};
 use crate::magics::images::run::{Run, command_line, finish, follow};
 use crate::magics::images::{EngineArgs, engine, short};
 use crate::magics::kubernetes::{NamespaceArgs, quoted};
@@ -193,7 +193,8 @@ impl Rerun {
         let found = async {
             let (experiment, name) = match &self.experiment {
                 Some(experiment) => {
-                    let experiment = experiments::get(&cluster, namespace, experiment).await?;
+                    let found = experiments::get(&cluster, namespace, experiment);
+                    let experiment = or_kept(ctx, &cluster, experiment, found).await?;
                     let name = best_of(&experiment)?;
                     (Some(experiment), name)
                 }

@@ -6,6 +6,7 @@ use katlab_lab::kubernetes::objects;
 
 use super::{cell, counts, goal, metric_cell, stacked};
 use crate::event::Bundle;
+use crate::magics::analysis::or_kept;
 use crate::magics::kubernetes::{NamespaceArgs, describe, jobs::took, quoted, yaml};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::key_values::Details;
@@ -42,13 +43,8 @@ impl Magic for Show {
                 .show(Bundle::text(yaml(&objects::readable(object))?));
             return Ok(());
         }
-        let summary = ctx
-            .or_interrupted(experiments::summary(
-                &cluster,
-                &cluster.namespace,
-                &self.name,
-            ))
-            .await?;
+        let summary = experiments::summary(&cluster, &cluster.namespace, &self.name);
+        let summary = or_kept(ctx, &cluster, &self.name, summary).await?;
         ctx.output.show(bundle(&summary, jiff::Timestamp::now()));
         Ok(())
     }

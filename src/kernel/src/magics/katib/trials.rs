@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::assignment;
 use crate::bridge::trials_json;
-use crate::magics::analysis::{SourceArgs, deleted, gone, kept_files, kept_instead, read_folder};
+use crate::magics::analysis::{SourceArgs, deleted, gone, kept_files, or_kept, read_folder};
 use crate::magics::binding::Given;
 use crate::magics::kubernetes::{
     NamespaceArgs, ScopeArgs, age, elsewhere, jobs::took, place, quoted,
@@ -88,14 +88,8 @@ impl Magic for Trials {
                 return self.of_deleted(ctx, experiment).await;
             }
             let (cluster, _) = self.scope.cluster(ctx).await?;
-            let reading = async {
-                let found = trials::of_experiment(&cluster, &cluster.namespace, experiment);
-                match found.await {
-                    Ok(found) => Ok(found),
-                    Err(error) => Err(kept_instead(ctx, &cluster, experiment, error).await),
-                }
-            };
-            let found = ctx.or_interrupted(reading).await?;
+            let found = trials::of_experiment(&cluster, &cluster.namespace, experiment);
+            let found = or_kept(ctx, &cluster, experiment, found).await?;
             let empty = format!("experiment {experiment} has no trials yet");
             let namespace = &cluster.namespace;
             return self

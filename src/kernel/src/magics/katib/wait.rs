@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use katlab_lab::cluster::Error;
 use katlab_lab::katib::experiments::Summary;
-use katlab_lab::katib::watch::{self, Until, Update};
+use katlab_lab::katib::watch::{self, Snapshot, Until, Update};
 
+use super::watch::held_up;
 use super::{counts, goal};
 use crate::magics::analysis::is_kept;
 use crate::magics::kubernetes::{NamespaceArgs, elsewhere, logs::duration, quoted};
@@ -78,8 +80,13 @@ impl Wait {
         let progress =
             Progress::start(&ctx.output, format!("waiting for experiment {}", self.name));
         let report = progress.clone();
-        let gone = AtomicBool::new(false);
-        let is_gone = &gone;
+        let place = elsewhere(ctx, &cluster.namespace).await;
+        let held_up = |snapshot: &Snapshot| {
+            let lines = held_up(&snapshot.trials.rows, &place).into_iter();
+            lines.map(|line| format!("; {line}")).collect::<String>()
+        };
+        let (gone, late) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (is_gone, is_late) = (&gone, &late);
         let seen = move |update: &Update| match update {
             Update::Changed(snapshot) => {
                 let summary = &snapshot.experiment;
@@ -94,9 +101,10 @@ impl Wait {
                     })
                     .unwrap_or_default();
                 report.detail(format!(
-                    "{}; {}{best}",
+                    "{}; {}{best}{}",
                     summary.status,
-                    counts(&summary.counts)
+                    counts(&summary.counts),
+                    held_up(snapshot)
                 ));
                 if let Some(max) = summary.max_trials {
                     report.bar(summary.counts.ended().into(), max.into());
@@ -114,6 +122,7 @@ impl Wait {
                     .await
                     .inspect_err(|error| {
                         is_gone.fetch_or(error.is_not_found(), Ordering::Relaxed);
+                        is_late.store(matches!(error, Error::TimedOut { .. }), Ordering::Relaxed);
                     })
             })
             .await;
@@ -136,15 +145,22 @@ impl Wait {
             }
             Err(error) => {
                 if error.kind == crate::magics::ErrorKind::Interrupted {
-                    return Err(error.hint("the experiment goes on"));
+                    return Err(error.hint(format!(
+                        "the experiment goes on; :experiment wait {}{place} takes it up again",
+                        self.name
+                    )));
                 }
                 progress.failed(error.message.clone());
                 ctx.tell_kept();
-                let place = elsewhere(ctx, &cluster.namespace).await;
+                let is_late = late.load(Ordering::Relaxed);
                 let is_gone = gone.load(Ordering::Relaxed);
                 Err(match error.hint {
                     _ if is_gone && is_kept(ctx, &cluster, &self.name) => error.hint(format!(
                         ":why {}{place} --deleted explains what is kept of it",
+                        self.name
+                    )),
+                    _ if is_late => error.hint(format!(
+                        "it goes on without this cell; :why {}{place} says how it stands, and --timeout waits longer",
                         self.name
                     )),
                     None if !is_gone => error.hint(format!(":why {}{place} explains", self.name)),

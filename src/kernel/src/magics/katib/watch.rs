@@ -10,7 +10,7 @@ use katlab_lab::katib::watch::{self, Snapshot, Update};
 
 use super::{assignment, counts, goal, stacked};
 use crate::event::Bundle;
-use crate::magics::analysis::is_kept;
+use crate::magics::analysis::{is_kept, or_kept};
 use crate::magics::kubernetes::{NamespaceArgs, elsewhere, jobs::took, quoted};
 use crate::magics::{Context, Magic, MagicError};
 use crate::render::counted;
@@ -44,9 +44,8 @@ impl Magic for Watch {
 
     async fn run(self, ctx: &Context) -> Result<(), MagicError> {
         let cluster = self.place.cluster(ctx).await?;
-        let mut watch = ctx
-            .or_interrupted(watch::open(&cluster, &cluster.namespace, &self.name))
-            .await?;
+        let watch = watch::open(&cluster, &cluster.namespace, &self.name);
+        let mut watch = or_kept(ctx, &cluster, &self.name, watch).await?;
         ctx.keep(&cluster, &self.name);
         let place = elsewhere(ctx, &cluster.namespace).await;
         let picture = |snapshot: &Snapshot, note: Option<&str>| {
@@ -215,7 +214,7 @@ fn picture(snapshot: &Snapshot, now: jiff::Timestamp, note: Option<&str>, place:
 
 /// What keeps trials from their work, a line for each cause. Trials of one experiment share their
 /// template, so there are few; a failed pull goes by two names in turn, and counts as one.
-fn held_up(rows: &[TrialRow], place: &str) -> Vec<String> {
+pub(super) fn held_up(rows: &[TrialRow], place: &str) -> Vec<String> {
     let mut causes: BTreeMap<&str, Vec<(&str, &Obstacle)>> = BTreeMap::new();
     for row in rows {
         if let Some(obstacle) = &row.obstacle {

@@ -1,7 +1,6 @@
 //! `:why`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use clap::Parser;
 use futures::FutureExt as _;
@@ -12,7 +11,7 @@ use katlab_lab::katib::why::{self, Archived, Asked, Diagnosis, Kept, Mood};
 use super::stacked;
 use crate::event::Bundle;
 use crate::magics::analysis::{
-    Origin, SourceArgs, deleted, deleted_trial, kept_files, kept_instead, kept_trial, read_folder,
+    Origin, SourceArgs, deleted_of_either, kept_files, kept_trial, or_kept, read_folder,
 };
 use crate::magics::kubernetes::logs::lines;
 use crate::magics::kubernetes::{elsewhere, quoted};
@@ -60,13 +59,7 @@ impl Magic for Why {
                 place: &place,
                 kept: &kept,
             };
-            let reading = async {
-                match why::explain(&asked, name).await {
-                    Ok(found) => Ok(found),
-                    Err(error) => Err(kept_instead(ctx, &cluster, name, error).await),
-                }
-            };
-            ctx.or_interrupted(reading).await?
+            or_kept(ctx, &cluster, name, why::explain(&asked, name)).await?
         };
         ctx.output.show(bundle(&found));
         Ok(())
@@ -108,7 +101,11 @@ impl Why {
     async fn archived(&self, ctx: &Context) -> Result<Diagnosis, MagicError> {
         let (folder, trial) = match (&self.source.from, &self.name) {
             (Some(folder), name) => (folder.clone(), name.clone()),
-            (None, name) => self.kept(ctx, name.as_deref().unwrap_or_default()).await?,
+            (None, name) => {
+                let name = name.as_deref().unwrap_or_default();
+                let (entry, trial) = deleted_of_either(ctx, &self.source.place, name).await?;
+                (entry.folder, trial)
+            }
         };
         let source = read_folder(ctx, &folder).await?;
         let experiment = source.experiment.metadata.name();
@@ -141,24 +138,6 @@ impl Why {
         })
         .await
     }
-
-    /// The folder of what is kept under a name, and the trial if it is one's.
-    async fn kept(
-        &self,
-        ctx: &Context,
-        name: &str,
-    ) -> Result<(PathBuf, Option<String>), MagicError> {
-        let of_trial = deleted_trial(ctx, &self.source.place, name).await;
-        if let Ok((entry, trial)) = of_trial {
-            return Ok((entry.folder, Some(trial)));
-        }
-        match deleted(ctx, &self.source.place, Some(name)).await {
-            Ok(entry) => Ok((entry.folder, None)),
-            // Whichever knows a name that is nearly right.
-            Err(error) if is_near(&error) => Err(error),
-            Err(error) => Err(of_trial.err().filter(is_near).unwrap_or(error)),
-        }
-    }
 }
 
 /// So many lines of the end of a log tell how a trial ended.
@@ -177,12 +156,6 @@ async fn kept(ctx: &Context, cluster: &Cluster, trial: String) -> Option<Kept> {
         Ok(Kept { log, evidence })
     };
     ctx.compute(read).await.ok()
-}
-
-/// Whether an error proposes a name.
-fn is_near(error: &MagicError) -> bool {
-    let hint = error.hint.as_deref().unwrap_or_default();
-    hint.to_lowercase().contains("did you mean")
 }
 
 fn bundle(found: &Diagnosis) -> Bundle {

@@ -12,7 +12,7 @@ use katlab_lab::kubernetes::logs::{self, Extent, Line};
 
 use super::{NamespaceArgs, quoted};
 use crate::event::Stream;
-use crate::magics::analysis::{kept_files, kept_trial};
+use crate::magics::analysis::{deleted_of_either, kept_files, kept_trial, or_kept, read_folder};
 use crate::magics::{Context, Magic, MagicError};
 
 /// Show the log of a Pod, a trial, a Job or an experiment
@@ -47,7 +47,7 @@ pub struct Logs {
     /// With the time before each line
     #[arg(long)]
     timestamps: bool,
-    /// Show what was kept of a trial's log, whether or not its pod is there
+    /// Show what was kept of the log of a trial, whether or not its pod is there, or of those of a deleted experiment
     #[arg(long, conflicts_with_all = ["container", "follow", "since", "previous", "timestamps"])]
     deleted: bool,
     /// Read an exported experiment from this folder; no cluster is needed then
@@ -102,6 +102,14 @@ impl Magic for Logs {
         if let Some(folder) = &self.from {
             return self.exported(ctx, folder).await;
         }
+        if self.deleted {
+            let (entry, trial) = deleted_of_either(ctx, &self.place, &self.name).await?;
+            if trial.is_none() {
+                return self
+                    .of_trials(ctx, &read_folder(ctx, &entry.folder).await?, &entry.folder)
+                    .await;
+            }
+        }
         let cluster = self.place.cluster(ctx).await?;
         if self.deleted {
             return self.kept(ctx, &cluster).await;
@@ -118,7 +126,8 @@ impl Magic for Logs {
                 if is_gone && self.container.is_none() && self.kept(ctx, &cluster).await.is_ok() {
                     return Ok(());
                 }
-                return Err(error.into());
+                let failed = std::future::ready(Err(error));
+                return or_kept(ctx, &cluster, &self.name, failed).await;
             }
         };
         if target.pod != self.name || (self.container.is_none() && target.containers.len() > 1) {

@@ -414,7 +414,7 @@ impl Keeper {
         let config = watcher::Config::default().labels(&labels);
         let mut events = watch::events(pods::api(&self.cluster, &scope), config);
         let mut followers = JoinSet::new();
-        let mut followed: HashSet<(String, i32)> = HashSet::new();
+        let mut followed: HashSet<(String, String, i32)> = HashSet::new();
         let mut is_listed = false;
         loop {
             let event = tokio::select! {
@@ -449,7 +449,8 @@ impl Keeper {
             self.see(&pod);
             let Some(run) = begun(&pod) else { continue };
             let uid = pod.metadata.uid.clone().unwrap_or_default();
-            if followers.len() < LOGS_AT_ONCE && followed.insert((uid, run)) {
+            let before = logs::failed_before(&pod).unwrap_or_default().to_owned();
+            if followers.len() < LOGS_AT_ONCE && followed.insert((uid, before, run)) {
                 followers.spawn(follow_log(
                     self.cluster.clone(),
                     Arc::clone(&self.store),

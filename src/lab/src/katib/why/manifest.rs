@@ -68,6 +68,7 @@ pub(super) fn again(trial: &Trial, container: &ContainerState, from: &str) -> St
     });
     let image = quoted(image.unwrap_or(&container.image));
     format!(
-        "`:run {image}` with the template's command behind it runs the same on the engine of this machine"
+        "`:run {image}` with the command of container {} behind it runs the same on the engine of this machine",
+        container.name
     )
 }

@@ -9,7 +9,7 @@ use katlab_lab::kubernetes::logs::{self, Extent, Line, Lines};
 
 use super::{Logs, exported_lines, kept_log};
 use crate::event::Stream;
-use crate::magics::analysis::read_folder;
+use crate::magics::analysis::{Source, read_folder};
 use crate::magics::{Context, MagicError};
 use crate::render::counted;
 
@@ -115,6 +115,16 @@ impl Logs {
             }
             return Ok(());
         }
+        self.of_trials(ctx, &source, folder).await
+    }
+
+    /// Shows the logs of all trials in the folder of an export.
+    pub(super) async fn of_trials(
+        &self,
+        ctx: &Context,
+        source: &Source,
+        folder: &Path,
+    ) -> Result<(), MagicError> {
         let mut trials: Vec<_> = source.trials.iter().map(|one| &one.metadata).collect();
         trials.sort_by_key(|one| (one.creation_timestamp.as_deref(), one.name()));
         let (mut shown, mut why) = (0, None);

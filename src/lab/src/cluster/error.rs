@@ -422,7 +422,7 @@ impl Error {
                 near => format!("Did you mean {}?", near.join(" or ")),
             },
             Self::NoNamespace { namespace, near } => match near.as_slice() {
-                [] => format!("Choose another with -n or :use -n, or have somebody create {namespace}."),
+                [] => format!("Choose another with -n or :use -n, or create it where you may: `:apply` takes a Namespace."),
                 near => format!("Did you mean {}?", near.join(" or ")),
             },
             Self::Invalid { action, reason } if reason.contains("RFC 1123") => {

@@ -85,10 +85,14 @@ pub fn pull_secrets(pod: &Json) -> Vec<String> {
 
 /// The images of a pod's containers.
 pub fn images(pod: &Json) -> Vec<String> {
-    ["initContainers", "containers"]
-        .iter()
-        .filter_map(|part| pod.get(part)?.as_array())
-        .flatten()
-        .filter_map(|one| Some(one.get("image")?.as_str()?.to_owned()))
-        .collect()
+    let mut images = Vec::new();
+    for part in ["initContainers", "containers"] {
+        let containers = pod.get(part).and_then(Json::as_array).into_iter().flatten();
+        for image in containers.filter_map(|one| one.get("image")?.as_str()) {
+            if !images.iter().any(|known| known == image) {
+                images.push(image.to_owned());
+            }
+        }
+    }
+    images
 }

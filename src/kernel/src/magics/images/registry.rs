@@ -32,7 +32,8 @@ pub struct TlsArgs {
 ///
 /// The password is asked for and not shown, or taken from a setting with `--password-from`. It is first
 /// tried at the registry, then kept where `docker login` keeps it: in the store of a credential helper
-/// when one is configured, else in `~/.docker/config.json`.
+/// when one is configured, else in `~/.docker/config.json`. For the registry that REGISTRY names, the sandbox's
+/// own for instance, the settings REGISTRY_USERNAME and REGISTRY_PASSWORD are the login where none is given.
 #[derive(Debug, Parser)]
 pub struct Login {
     /// The registry, HOST or HOST:PORT; Docker Hub when left out
@@ -106,6 +107,9 @@ pub struct Inspect {
     tls: TlsArgs,
 }
 
+/// The setting with the password of the registry that `REGISTRY` names.
+const PASSWORD: &str = "REGISTRY_PASSWORD";
+
 impl Magic for Login {
     const NAME: &'static str = "registry login";
 
@@ -118,9 +122,11 @@ impl Magic for Login {
                 "a password that is written out in a cell is stored with the notebook; `--password-from NAME` takes it from a setting, and without either you are asked",
             );
         }
-        let username = match self.username {
-            Some(username) => username,
-            None => ctx
+        let known = known_login(ctx, &host).await?;
+        let username = match (self.username, &known) {
+            (Some(username), _) => username,
+            (None, Some((username, _))) => username.clone(),
+            (None, None) => ctx
                 .output
                 .ask(&format!("User name at {host}: "))
                 .await
@@ -138,6 +144,14 @@ impl Magic for Login {
                 Some(value) => SecretString::from(value),
                 None => return Err(ctx.session.unknown_setting(name)),
             },
+            (None, None)
+                if let Some((user, known)) = known
+                    && user == username =>
+            {
+                ctx.output
+                    .note(format!("with the password that {PASSWORD} holds"));
+                known
+            }
             (None, None) => ctx
                 .output
                 .ask_secret(&format!("Password of {username} at {host}: "))
@@ -339,6 +353,19 @@ impl Magic for Inspect {
             quoted(&self.image)
         )]
     }
+}
+
+/// The login that settings hold for the registry they name: the sandbox's own, or that of a lab's settings.
+async fn known_login(
+    ctx: &Context,
+    host: &str,
+) -> Result<Option<(String, SecretString)>, MagicError> {
+    if ctx.value("REGISTRY").await?.as_deref() != Some(host) {
+        return Ok(None);
+    }
+    let user = ctx.value("REGISTRY_USERNAME").await?;
+    let password = ctx.value(PASSWORD).await?;
+    Ok(user.zip(password.map(SecretString::from)))
 }
 
 /// Where nobody can be asked, the flags that say the same.

@@ -144,6 +144,7 @@ pub fn command_line(wanted: &Wanted) -> String {
         .option("-e", &env)
         .option("-w", &wanted.workdir)
         .option("-u", &wanted.user)
+        .option("--memory", wanted.memory)
         .option("--entrypoint", &wanted.entrypoint)
         .words([&wanted.image])
         .words(&wanted.command);

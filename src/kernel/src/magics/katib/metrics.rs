@@ -531,7 +531,10 @@ impl Seen {
             Column::number("MAX"),
         ])
         .title(title)
-        .empty("no line gave a value");
+        .empty(match self.names.is_empty() {
+            true => "no line gave a value; with --metric NAME lines that nearly give one are shown",
+            false => "no line gave a value",
+        });
         let unseen = self
             .names
             .iter()

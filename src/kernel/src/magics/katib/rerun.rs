@@ -30,9 +30,9 @@ use crate::magics::{Context, Magic, MagicError, nearest};
 /// more, the name is used, and that is said: it may stand for another image by now.
 ///
 /// `--container` runs the trial's primary container at once on the engine that `:run` uses, with its
-/// command, arguments, plain variables and working directory, and shows what the trial's metric filters
-/// read from what it prints beside what the trial had. Values of Secrets and ConfigMaps, volumes and limits
-/// are left out, and that is said.
+/// command, arguments, plain variables, working directory and limit of memory, and shows what the trial's metric filters
+/// read from what it prints beside what the trial had. Values of Secrets and ConfigMaps, volumes and other
+/// limits are left out, and that is said.
 #[derive(Debug, Parser)]
 pub struct Rerun {
     /// The trial, or `best`
@@ -262,7 +262,7 @@ async fn in_container(ctx: &Context, found: &Found) -> Result<(), MagicError> {
     wanted.image = image(ctx, &engine, &title, known).await?;
     if !left_out.is_empty() {
         ctx.output.warn(format!(
-            "only the cluster has what is left out: {}",
+            "left out, as only the cluster has it: {}",
             left_out.join(", ")
         ));
     }

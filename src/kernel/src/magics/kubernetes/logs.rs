@@ -10,7 +10,7 @@ use katlab_lab::cluster::{Cluster, Error};
 use katlab_lab::katib::archive;
 use katlab_lab::kubernetes::logs::{self, Extent, Line};
 
-use super::{NamespaceArgs, quoted};
+use super::{NamespaceArgs, elsewhere, quoted};
 use crate::event::Stream;
 use crate::magics::analysis::{deleted_of_either, kept_files, kept_trial, or_kept, read_folder};
 use crate::magics::{Context, Magic, MagicError};
@@ -150,7 +150,15 @@ impl Magic for Logs {
         let mut lines = logs::open(&cluster, &target, self.extent());
         let mut count = 0_usize;
         loop {
-            match ctx.or_interrupted(lines.next()).await? {
+            let next = async { Ok::<_, MagicError>(lines.next().await) };
+            let line = match ctx.or_interrupted(next).await? {
+                Ok(line) => line,
+                Err(error) => {
+                    let trial = target.trial.as_deref();
+                    return Err(no_log(ctx, &cluster, trial, error).await);
+                }
+            };
+            match line {
                 Some(Line::Text(line)) => {
                     count += 1;
                     ctx.output.stream(Stream::Stdout, format!("{line}\n"));
@@ -315,6 +323,19 @@ pub async fn kept_log(
         lines,
         trial,
     })
+}
+
+/// Why there is no log, of a trial or an experiment; what a container waits for, `:why` says.
+async fn no_log(ctx: &Context, cluster: &Cluster, whose: Option<&str>, error: Error) -> MagicError {
+    let waits = matches!(&error, Error::Invalid { .. } | Error::Ended(_));
+    let error = MagicError::from(error);
+    match whose.filter(|_| waits) {
+        Some(name) => {
+            let place = elsewhere(ctx, &cluster.namespace).await;
+            error.hint(format!("`:why {name}{place}` says what it waits for"))
+        }
+        None => error,
+    }
 }
 
 /// The lines of a trial's log in the folder of an export; with `tail` only so many of its end.

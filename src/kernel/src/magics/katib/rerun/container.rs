@@ -7,6 +7,7 @@ use katlab_katib::metrics::{MetricRow, MetricsError, TextReader, observe};
 use katlab_katib::types::{CollectorKind, MetricStrategy, ObjectiveSpec, Observation, Trial};
 use katlab_lab::docker::run::Run as Wanted;
 use katlab_lab::katib::trials::TrialRow;
+use katlab_sandbox::api::kinds::Quantity;
 use katlab_sandbox::runtime::expanded;
 use serde_json::Value as Json;
 
@@ -62,6 +63,7 @@ impl Primary {
             workdir: Some(text(container, "workingDir")).filter(|path| !path.is_empty()),
             entrypoint,
             user: user(pod, container),
+            memory: memory(container),
             ..Wanted::default()
         };
         left_out.extend(list(container, "volumeMounts").map(|mount| {
@@ -74,12 +76,15 @@ impl Primary {
         {
             let limits: Vec<String> = limits
                 .iter()
+                .filter(|(what, _)| *what != "memory" || wanted.memory.is_none())
                 .map(|(what, most)| match most.as_str() {
                     Some(most) => format!("{what} {most}"),
                     None => format!("{what} {most}"),
                 })
                 .collect();
-            left_out.push(format!("the limits ({})", limits.join(", ")));
+            if !limits.is_empty() {
+                left_out.push(format!("the limits ({})", limits.join(", ")));
+            }
         }
         left_out.extend(
             list(pod, "initContainers")
@@ -139,6 +144,17 @@ fn user(pod: &Json, container: &Json) -> Option<String> {
     };
     let (user, group) = (of("runAsUser")?, of("runAsGroup"));
     Some(group.map_or_else(|| user.to_string(), |group| format!("{user}:{group}")))
+}
+
+/// The limit of its memory, in bytes. One of processors may be more than this machine has, and changes nothing but
+/// how long it takes.
+fn memory(container: &Json) -> Option<i64> {
+    let limit = container.pointer("/resources/limits/memory")?;
+    let text = limit
+        .as_str()
+        .map_or_else(|| limit.to_string(), str::to_owned);
+    let billionths = Quantity::parse(&text)?.nanos();
+    i64::try_from(billionths / 1_000_000_000).ok()
 }
 
 /// The variables with plain values, in their order, and those whose values only the cluster has.
@@ -316,7 +332,7 @@ mod tests {
             ],
             "envFrom": [{"configMapRef": {"name": "sizes"}}],
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-            "resources": {"limits": {"memory": "1Gi"}},
+            "resources": {"limits": {"memory": "1Gi", "nvidia.com/gpu": 1}},
         })))
         .unwrap();
         let wanted = &made.wanted;
@@ -336,15 +352,15 @@ mod tests {
                 "the variable TOKEN of Secret keys",
                 "the variable POD of the pod",
                 "the volume data at /data",
-                "the limits (memory 1Gi)",
+                "the limits (nvidia.com/gpu 1)",
                 "the container fetch that runs before it",
                 "the container proxy beside it",
             ]
         );
         assert_eq!(
             crate::magics::images::run::command_line(wanted),
-            "docker run --rm -e SCRIPT=train.py -e COPY=train.py.bak -w /work -u 1000 --entrypoint python3 \
-             h:5/digits:1 train.py --lr=0.1 '$(TOKEN)' '$(date)'"
+            "docker run --rm -e SCRIPT=train.py -e COPY=train.py.bak -w /work -u 1000 --memory 1073741824 --entrypoint \
+             python3 h:5/digits:1 train.py --lr=0.1 '$(TOKEN)' '$(date)'"
         );
         let error = Primary::of(&trial(&json!({"name": "other"}))).unwrap_err();
         assert!(

@@ -7,7 +7,7 @@ use katlab_lab::cluster::{Cluster, Error};
 use katlab_lab::katib::trials;
 use katlab_lab::kubernetes::logs::{self, Extent, Line, Lines};
 
-use super::{Logs, exported_lines, kept_log};
+use super::{Logs, exported_lines, kept_log, no_log};
 use crate::event::Stream;
 use crate::magics::analysis::{Source, read_folder};
 use crate::magics::{Context, MagicError};
@@ -44,6 +44,7 @@ impl Logs {
             })
             .buffered(AHEAD);
         let (mut shown, mut kept_of, mut without) = (0, 0, Vec::new());
+        let mut is_empty = true;
         let mut why = None;
         while let Some((trial, log)) = ctx
             .or_interrupted(async { Ok::<_, MagicError>(opened.next().await) })
@@ -55,6 +56,7 @@ impl Logs {
                     while let Some(one) = line {
                         match one {
                             Line::Text(text) => {
+                                is_empty = false;
                                 let text = format!("[{trial}] {text}\n");
                                 ctx.output.stream(Stream::Stdout, text);
                             }
@@ -70,6 +72,7 @@ impl Logs {
                     {
                         shown += 1;
                         kept_of += 1;
+                        is_empty &= kept.lines.is_empty();
                         for line in kept.lines {
                             let text = format!("[{trial}] {line}\n");
                             ctx.output.stream(Stream::Stdout, text);
@@ -87,8 +90,14 @@ impl Logs {
             ctx.output
                 .note(format!("{logs} of pods that are gone, as katlab kept them"));
         }
+        if shown > 0 && is_empty {
+            let trials = counted(shown, "trial");
+            ctx.output.note(format!("nothing was printed by {trials}"));
+        }
         match (why, without.as_slice()) {
-            (Some(error), _) if shown == 0 => return Err(error.into()),
+            (Some(error), _) if shown == 0 => {
+                return Err(no_log(ctx, cluster, Some(name), error).await);
+            }
             (Some(error), [trial]) => ctx.output.note(format!("no log of {trial}: {error}")),
             (Some(error), [first, more @ ..]) => ctx.output.note(format!(
                 "no log of {first} and {}: {error}",

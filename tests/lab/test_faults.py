@@ -79,6 +79,20 @@ def test_a_job_beyond_its_deadline_fails_and_holds_up_nobody(kubectl, lab):  # n
     wait_until(lambda: finished(kubectl, "meanwhile"), 120)
 
 
+def test_the_log_of_an_init_container_that_failed_is_the_one_that_matters(kubectl, lab):  # noqa: F811
+    made = experiment("unfetched", "katlab/base:1", GOOD, maxTrialCount=1, parallelTrialCount=1, maxFailedTrialCount=1)
+    pod = made["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    pod["initContainers"] = [{"name": "fetch", "image": "katlab/base:1", "command": ["sh", "-c", "echo no credentials; exit 3"]}]
+    kubectl("create", "-f", "-", input=json.dumps(made))
+    wait_until(lambda: finished(kubectl, "unfetched"), 120)
+    [trial] = ended_trials(kubectl, "unfetched")
+    name = trial["metadata"]["name"]
+    why, log, named = lab.run(f":why {name}", f":logs {name}", f":logs {name} -c fetch")
+    assert "the program in container fetch ended with exit code 3" in why and "no credentials" in why, why
+    assert "container fetch" in log and "no credentials" in log and "no credentials" in named
+    assert "there is none of that name; it has main" in lab.fails(f":logs {name} -c fetsch")
+
+
 def test_a_metric_that_never_comes_makes_the_trial_unavailable(kubectl):  # noqa: F811
     create(kubectl, "silent", "katlab/base:1", ["sh", "-c", "echo nothing ${trialParameters.lr}"])
     wait_until(lambda: finished(kubectl, "silent"), 120)
@@ -113,6 +127,8 @@ def test_an_image_that_cannot_be_pulled_shows_within_seconds(kubectl, lab):  # n
 
     waiting = wait_until(reason, 20)
     assert waiting["message"]
+    assert ":why nopull says how it stands" in lab.fails(":experiment wait nopull --timeout 1s")
+    assert "`:why nopull` says what it waits for" in lab.fails(":logs nopull")
     lab.run(":experiment delete nopull --yes")
 
 

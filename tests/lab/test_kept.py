@@ -58,7 +58,12 @@ def test_pods_experiments_and_kernels_go_and_what_they_taught_stays(lab, kubectl
     assert all(f"[{one}] begun" in together for one in logs) and "4 logs of pods that are gone" in together
     assert "4 logs of fleeting" in exported and "left out: logs" not in exported
     assert (lab.directory / f"exported/logs/{trial}.log").read_text().startswith("begun")
-    assert "Leave out --deleted" in lab.fails(":trials fleeting --deleted")
+    for magic in (":trials", ":logs", ":why"):
+        assert "Leave out --deleted" in lab.fails(f"{magic} fleeting --deleted")
+    # What the trials ran is known although their pods are gone.
+    images = json.loads((lab.directory / "exported/export.json").read_text())["images"]
+    assert [set(image["trials"]) for image in images if image["container"] == "main"] == [set(logs)], images
+    assert "has an id (" in lab.run(":rerun best fleeting")[0]
 
     # Why a trial failed is told from what was kept as well.
     write(lab, "failing", ["sh", "-c", "echo the reason; exit 3 # ${trialParameters.lr}"], **ONE)
@@ -85,6 +90,11 @@ def test_pods_experiments_and_kernels_go_and_what_they_taught_stays(lab, kubectl
     assert "1 value in 1 of 2 lines" in compared
     assert sorted(taken.split()) == sorted(logs)
     assert logs[trial] in lab.run(f":logs {trial}")[0]
+
+    together, again = lab.run(":logs fleeting --deleted", ":rerun best fleeting --deleted")
+    assert all(f"[{one}] begun" in together for one in logs) and "has an id (" in again
+    for magic in (":best fleeting", ":experiment watch fleeting", ":experiment show fleeting", ":rerun best fleeting", ":logs fleeting"):
+        assert ":trials fleeting --deleted" in lab.fails(magic), magic
 
     explained, trial_explained = lab.run(":why fleeting --deleted", f":why {trial} --deleted")
     assert "it ended as it should" in explained and "it succeeded" in trial_explained

@@ -421,7 +421,7 @@ impl Error {
                 [] => format!("List what there is with {}.", list_magic(action)),
                 near => format!("Did you mean {}?", near.join(" or ")),
             },
-            Self::NoNamespace { namespace, near } => match near.as_slice() {
+            Self::NoNamespace { near, .. } => match near.as_slice() {
                 [] => format!("Choose another with -n or :use -n, or create it where you may: `:apply` takes a Namespace."),
                 near => format!("Did you mean {}?", near.join(" or ")),
             },

@@ -178,15 +178,7 @@ pub async fn collect(cluster: &Cluster, name: &str) -> cluster::Result<Archive> 
     };
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
     match provenance::collect(cluster, &known).await {
-        Ok(found) => {
-            let without = known.len() - found.known();
-            if without > 0 {
-                archive.missing.push(format!(
-                    "image digests of {without} trials, whose pods are gone or have not started"
-                ));
-            }
-            archive.provenance = Some(found);
-        }
+        Ok(found) => archive.provenance = Some(found),
         Err(error) => archive.missing.push(format!("image digests: {error}")),
     }
     match observations::open(cluster).await {
@@ -295,6 +287,11 @@ impl Archive {
             if points.len() >= known.len() {
                 *known = points;
             }
+        }
+        match (&mut self.provenance, later.provenance) {
+            (Some(known), Some(later)) => known.absorb(later),
+            (None, Some(later)) => self.provenance = Some(later),
+            (_, None) => {}
         }
         self.evidence.absorb(later.evidence);
         self.evidence.keep_of(&self.trials);

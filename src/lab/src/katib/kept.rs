@@ -24,6 +24,7 @@ use super::archive::{self, Archive};
 use super::evidence::Evidence;
 use super::experiments::Summary;
 use super::held;
+use super::provenance::Provenance;
 use crate::cluster::{self, Cluster, near_misses};
 use crate::file;
 use crate::home::{self, Home};
@@ -330,6 +331,12 @@ impl Store {
             Some(_) => Evidence::read(&self.place(whose)),
             None => Evidence::default(),
         }
+    }
+
+    /// What is known of the images that the trials of one experiment ran.
+    pub fn provenance(&self, whose: &Whose) -> Option<Provenance> {
+        self.entry(whose)?;
+        archive::read(&self.place(whose)).ok()?.provenance
     }
 
     /// Finds a deleted experiment by its name, or as `NAME@ID` among several of that name; the one made last

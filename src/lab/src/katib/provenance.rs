@@ -57,6 +57,20 @@ pub struct Image {
     pub trials: BTreeSet<String>,
 }
 
+impl Image {
+    /// Whether both are the same image in containers of one name.
+    fn is(&self, other: &Self) -> bool {
+        let key = |one: &Self| {
+            (
+                one.container.clone(),
+                one.image.clone(),
+                one.image_id.clone(),
+            )
+        };
+        key(self) == key(other)
+    }
+}
+
 impl Provenance {
     /// What the images of a trial's containers are known by, by container.
     pub fn ran(&self, trial: &str) -> BTreeMap<String, Identity> {
@@ -70,6 +84,33 @@ impl Provenance {
         known
             .filter(|(_, identity)| *identity != Identity::default())
             .collect()
+    }
+
+    /// What was seen of an experiment that is followed; versions are not asked for.
+    pub(super) fn seen(cluster: &Cluster, images: Vec<Image>) -> Self {
+        Self {
+            katlab: env!("CARGO_PKG_VERSION").to_owned(),
+            exported: format!("{:.0}", Timestamp::now()),
+            cluster: cluster.name.clone(),
+            images,
+            ..Self::default()
+        }
+    }
+
+    /// Adds what was seen later. Images of pods that are gone since then stay.
+    pub fn absorb(&mut self, later: Self) {
+        for image in later.images {
+            let known = self.images.iter_mut().find(|known| known.is(&image));
+            match known {
+                Some(known) => known.trials.extend(image.trials),
+                None => self.images.push(image),
+            }
+        }
+        self.katlab = later.katlab;
+        self.exported = later.exported;
+        self.cluster = later.cluster;
+        self.kubernetes = later.kubernetes.or_else(|| self.kubernetes.take());
+        self.katib = later.katib.or_else(|| self.katib.take());
     }
 
     /// How many of these trials ran an image that is known.
@@ -87,12 +128,9 @@ pub async fn collect(cluster: &Cluster, trials: &HashSet<&str>) -> Result<Proven
     let (images, kubernetes, katib) =
         futures::join!(images(cluster, trials), cluster.version(), katib(cluster));
     Ok(Provenance {
-        katlab: env!("CARGO_PKG_VERSION").to_owned(),
-        exported: format!("{:.0}", Timestamp::now()),
-        cluster: cluster.name.clone(),
         kubernetes: kubernetes.ok(),
         katib,
-        images: images?,
+        ..Provenance::seen(cluster, images?)
     })
 }
 
@@ -124,29 +162,26 @@ async fn images(cluster: &Cluster, trials: &HashSet<&str>) -> Result<Vec<Image>>
         let failed = |error| Error::from_kube(error, &action.clone().within(&cluster.namespace));
         let page = api.list(&params).await.map_err(failed)?;
         for pod in &page.items {
-            found.add(pod, trials);
+            found.add(pod);
         }
         match page.metadata.continue_ {
             Some(token) if !token.is_empty() => params.continue_token = Some(token),
-            _ => return Ok(found.list()),
+            _ => return Ok(found.of(trials)),
         }
     }
 }
 
 /// Trials by container, image and what the node knows it by.
 #[derive(Default)]
-struct Images(BTreeMap<(String, String, String), BTreeSet<String>>);
+pub(super) struct Images(BTreeMap<(String, String, String), BTreeSet<String>>);
 
 impl Images {
-    fn add(&mut self, pod: &Pod, trials: &HashSet<&str>) {
+    pub(super) fn add(&mut self, pod: &Pod) {
         let labels = pod.metadata.labels.as_ref();
         let trial = labels.and_then(|labels| labels.get(TRIAL_LABEL));
         let (Some(trial), Some(status)) = (trial, &pod.status) else {
             return;
         };
-        if !trials.contains(trial.as_str()) {
-            return;
-        }
         let containers = [&status.init_container_statuses, &status.container_statuses];
         for one in containers.into_iter().flatten().flatten() {
             // Empty until the image is there.
@@ -157,15 +192,23 @@ impl Images {
         }
     }
 
-    fn list(self) -> Vec<Image> {
-        let image = |((container, image, image_id), trials): ((String, String, String), _)| Image {
-            digest: by_digest(&image_id),
-            container,
-            image,
-            image_id,
-            trials,
+    /// The images that some of these trials ran.
+    pub(super) fn of(&self, trials: &HashSet<&str>) -> Vec<Image> {
+        let image = |((container, image, image_id), all): (
+            &(String, String, String),
+            &BTreeSet<String>,
+        )| {
+            let of = all.iter().filter(|trial| trials.contains(trial.as_str()));
+            Image {
+                digest: by_digest(image_id),
+                container: container.clone(),
+                image: image.clone(),
+                image_id: image_id.clone(),
+                trials: of.cloned().collect(),
+            }
         };
-        self.0.into_iter().map(image).collect()
+        let images = self.0.iter().map(image);
+        images.filter(|image| !image.trials.is_empty()).collect()
     }
 }
 
@@ -196,10 +239,10 @@ mod tests {
             ("a-4", ""),
             ("b-1", "docker-pullable://h:5/digits@sha256:12"),
         ] {
-            images.add(&pod(trial, id), &wanted);
+            images.add(&pod(trial, id));
         }
         let made = Provenance {
-            images: images.list(),
+            images: images.of(&wanted),
             ..Provenance::default()
         };
         let trials: Vec<Vec<&str>> = made

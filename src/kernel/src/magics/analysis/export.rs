@@ -67,6 +67,7 @@ impl Magic for Export {
             .await?;
         take_kept_logs(ctx, &cluster, &mut found).await;
         take_kept_evidence(ctx, &cluster, &mut found);
+        take_kept_images(ctx, &cluster, &mut found);
         let redactor = ctx.session.redactor();
         let mut files: Vec<(PathBuf, Vec<u8>)> = found
             .files()?
@@ -170,6 +171,25 @@ fn take_kept_evidence(ctx: &Context, cluster: &Cluster, found: &mut Archive) {
         known.keep_of(&found.trials);
         found.evidence = known;
     }
+}
+
+/// Takes the images of pods that are gone from what katlab saw of them.
+fn take_kept_images(ctx: &Context, cluster: &Cluster, found: &mut Archive) {
+    let Some(seen) = found.provenance.take() else {
+        return;
+    };
+    let kept = ctx.session.kept().ok();
+    let kept = kept.and_then(|store| store.provenance(&Whose::of(cluster, &found.experiment)));
+    let mut known = kept.unwrap_or_default();
+    known.absorb(seen);
+    let without = found.trials.len().saturating_sub(known.known());
+    if without > 0 {
+        found.missing.push(format!(
+            "image digests of {}, whose pods are gone or have not started",
+            counted(without, "trial")
+        ));
+    }
+    found.provenance = Some(known);
 }
 
 /// The columns of `metrics.csv`, as numbers and times. A value that is a word makes its column text.

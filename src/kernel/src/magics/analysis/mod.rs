@@ -186,23 +186,31 @@ pub async fn deleted_of_either(
     name: &str,
 ) -> Result<(Entry, Option<String>), MagicError> {
     let cluster = place.cluster(ctx).await?;
-    let of_trial = match kept_trial(ctx, &cluster, name).await {
-        Ok((entry, trial)) => return Ok((entry, Some(trial))),
+    if let Ok((entry, trial)) = kept_trial(ctx, &cluster, name).await {
+        return Ok((entry, Some(trial)));
+    }
+    let error = match deleted(ctx, place, Some(name)).await {
+        Ok(entry) => return Ok((entry, None)),
         Err(error) => error,
     };
-    match deleted(ctx, place, Some(name)).await {
-        Ok(entry) => Ok((entry, None)),
-        // Whichever knows a name that is nearly right.
-        Err(error) if is_near(&error) || is_kept(ctx, &cluster, name) => Err(error),
-        Err(error) if !is_near(&of_trial) => Err(error),
-        Err(_) => Err(of_trial),
+    // Of a trial it is where one has the name that is nearest.
+    let (store, known) = (ctx.session.kept()?, kept::identity(&cluster));
+    let of_trial = store.find_trial(&known, &cluster.namespace, name).err();
+    let of_experiment = store.find(&known, &cluster.namespace, name).err();
+    let near = |error: &Option<kept::Error>| match error {
+        Some(kept::Error::Unknown { near, .. }) => near.clone(),
+        _ => Vec::new(),
+    };
+    let trials = near(&of_trial);
+    let all = [near(&of_experiment), trials.clone()].concat();
+    let nearest = nearest::to(name, all.iter().map(String::as_str));
+    let is_trial = nearest
+        .first()
+        .is_some_and(|name| trials.iter().any(|one| one == name));
+    match of_trial.filter(|_| is_trial && !is_kept(ctx, &cluster, name)) {
+        Some(of_trial) => Err(of_trial.into()),
+        None => Err(error),
     }
-}
-
-/// Whether an error proposes a name.
-fn is_near(error: &MagicError) -> bool {
-    let hint = error.hint.as_deref().unwrap_or_default();
-    hint.to_lowercase().contains("did you mean")
 }
 
 /// What was kept of a trial, deleted or not, and the trial's name.

@@ -12,6 +12,7 @@ use katlab_katib::types::{
 };
 use katlab_lab::docker::Engine;
 use katlab_lab::katib::images::{self, Identity};
+use katlab_lab::katib::kept::Whose;
 use katlab_lab::katib::{experiments, trials};
 use serde_json::Value as Json;
 
@@ -208,7 +209,12 @@ impl Rerun {
                     experiments::get(&cluster, namespace, &of).await?
                 }
             };
-            let ran = images::ran(&cluster, namespace, &name).await?;
+            let mut ran = images::ran(&cluster, namespace, &name).await?;
+            if ran.is_empty() {
+                let store = ctx.session.kept()?;
+                let kept = store.provenance(&Whose::of(&cluster, &experiment));
+                ran = kept.map(|kept| kept.ran(&name)).unwrap_or_default();
+            }
             Ok::<_, MagicError>(Found {
                 experiment,
                 trial,

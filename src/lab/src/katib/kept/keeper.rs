@@ -23,6 +23,7 @@ use crate::cluster::{self, Cluster};
 use crate::katib::archive::{self, Archive};
 use crate::katib::evidence::{self, Evidence};
 use crate::katib::observations::{self, Observations};
+use crate::katib::provenance::{self, Images, Provenance};
 use crate::katib::trials::TrialRow;
 use crate::katib::watch::{self, Snapshot, Update};
 use crate::katib::{experiments, trials};
@@ -66,6 +67,8 @@ struct Keeper {
     whose: tokio::sync::watch::Sender<Option<Whose>>,
     /// The pods as they were seen last before they were deleted, by name.
     pods: Mutex<HashMap<String, Pod>>,
+    /// The images of all of them.
+    images: Mutex<Images>,
     /// A pod has come into trouble, of which its trial may never hear.
     troubled: Notify,
 }
@@ -87,6 +90,7 @@ pub async fn follow(
         stop,
         whose: tokio::sync::watch::Sender::new(None),
         pods: Mutex::default(),
+        images: Mutex::default(),
         troubled: Notify::new(),
     };
     let over = CancellationToken::new();
@@ -100,6 +104,7 @@ pub async fn follow(
         // Only now every log and every pod's end is here that was to be had.
         Ok(Some((whose, mut catch))) => {
             catch.archive.evidence = keeper.evidence(&catch.archive.trials).await;
+            catch.archive.provenance = Some(keeper.provenance(&catch.archive.trials));
             drop(keeper.keep(&whose, catch).await);
         }
         Ok(None) => {}
@@ -122,9 +127,11 @@ pub async fn capture(cluster: &Cluster, name: &str, store: &Arc<Store>) -> Resul
     let (experiment, objects) = reading.await.map_err(|error| error.to_string())?;
     let whose = Whose::of(cluster, &experiment);
     let objects = own(&experiment, objects.iter());
-    let (work, evidence, logs) = futures::join!(
+    let names = objects.iter().map(|trial| trial.metadata.name()).collect();
+    let (work, evidence, provenance, logs) = futures::join!(
         archive::work(cluster, &objects),
         evidence::collect(cluster, &objects),
+        provenance::collect(cluster, &names),
         logs_of_pods(cluster, name),
     );
     let mut catch = Catch {
@@ -133,6 +140,7 @@ pub async fn capture(cluster: &Cluster, name: &str, store: &Arc<Store>) -> Resul
             trials: objects,
             work,
             evidence,
+            provenance: provenance.ok(),
             ..Archive::default()
         },
         ..Catch::default()
@@ -319,6 +327,7 @@ impl Keeper {
                 archive::work(&self.cluster, &archive.trials),
                 self.evidence(&archive.trials),
             );
+            archive.provenance = Some(self.provenance(&archive.trials));
             let ended = archive
                 .trials
                 .iter()
@@ -376,6 +385,9 @@ impl Keeper {
         let Some(name) = pod.metadata.name.clone() else {
             return;
         };
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.add(pod);
+        drop(images);
         let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         let before = pods.get(&name);
         if pod.metadata.deletion_timestamp.is_some() && before.is_some() {
@@ -386,6 +398,13 @@ impl Keeper {
         if is_new {
             self.troubled.notify_one();
         }
+    }
+
+    /// What was seen of the images that trials ran.
+    fn provenance(&self, trials: &[Trial]) -> Provenance {
+        let names = trials.iter().map(|trial| trial.metadata.name()).collect();
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        Provenance::seen(&self.cluster, images.of(&names))
     }
 
     /// What was seen of the pods of trials that have not succeeded, and what is warned of them.

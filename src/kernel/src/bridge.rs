@@ -245,13 +245,14 @@ impl Bridge {
                     return Err(MagicError::interrupted());
                 }
                 self.come_by(request).await;
+                // What magics wait for is large, and each hand it goes through would have room for it on the stack.
                 let work = async {
-                    if let Some(answer) = begun.answer(request, &cell).await {
+                    if let Some(answer) = Box::pin(begun.answer(request, &cell)).await {
                         return answer;
                     }
-                    match deeds::answer(request, &cell).await {
+                    match Box::pin(deeds::answer(request, &cell)).await {
                         Some(answer) => answer,
-                        None => answers::answer(request, &cell).await,
+                        None => Box::pin(answers::answer(request, &cell)).await,
                     }
                 };
                 let answer = magics::supervised(work, GRACE, &cell).await;

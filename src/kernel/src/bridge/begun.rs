@@ -62,8 +62,7 @@ impl Begun {
         Some(match request.call.as_str() {
             "watch" => self.watch(request, ctx).await,
             "next" => self.next(ctx).await,
-            // What looks for a log is large, and the stacks of those that serve cells are small.
-            "logs" => Box::pin(self.logs(request, ctx)).await,
+            "logs" => self.logs(request, ctx).await,
             "lines" => self.lines(ctx).await,
             _ => return None,
         })

@@ -422,7 +422,7 @@ impl Error {
                 near => format!("Did you mean {}?", near.join(" or ")),
             },
             Self::NoNamespace { near, .. } => match near.as_slice() {
-                [] => format!("Choose another with -n or :use -n, or create it where you may: `:apply` takes a Namespace."),
+                [] => "Choose another with -n or :use -n, or create it where you may: `:apply` takes a Namespace.".into(),
                 near => format!("Did you mean {}?", near.join(" or ")),
             },
             Self::Invalid { action, reason } if reason.contains("RFC 1123") => {

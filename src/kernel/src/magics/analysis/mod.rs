@@ -287,7 +287,7 @@ pub async fn or_kept<T>(
     answer: impl Future<Output = Result<T, cluster::Error>>,
 ) -> Result<T, MagicError> {
     let asking = async {
-        match answer.await {
+        match Box::pin(answer).await {
             Ok(found) => Ok(found),
             Err(error) => Err(kept_instead(ctx, cluster, name, error).await),
         }

@@ -122,7 +122,7 @@ impl Magic for Login {
                 "a password that is written out in a cell is stored with the notebook; `--password-from NAME` takes it from a setting, and without either you are asked",
             );
         }
-        let known = known_login(ctx, &host).await?;
+        let known = known_login(ctx, &host)?;
         let username = match (self.username, &known) {
             (Some(username), _) => username,
             (None, Some((username, _))) => username.clone(),
@@ -356,15 +356,12 @@ impl Magic for Inspect {
 }
 
 /// The login that settings hold for the registry they name: the sandbox's own, or that of a lab's settings.
-async fn known_login(
-    ctx: &Context,
-    host: &str,
-) -> Result<Option<(String, SecretString)>, MagicError> {
-    if ctx.value("REGISTRY").await?.as_deref() != Some(host) {
+fn known_login(ctx: &Context, host: &str) -> Result<Option<(String, SecretString)>, MagicError> {
+    let value = |name: &str| ctx.session.value(name);
+    if value("REGISTRY")?.as_deref() != Some(host) {
         return Ok(None);
     }
-    let user = ctx.value("REGISTRY_USERNAME").await?;
-    let password = ctx.value(PASSWORD).await?;
+    let (user, password) = (value("REGISTRY_USERNAME")?, value(PASSWORD)?);
     Ok(user.zip(password.map(SecretString::from)))
 }
 

@@ -69,16 +69,17 @@ impl Lack {
             keys.push(self.key.as_deref().unwrap_or("KEY"));
         }
         let word = quoted(name);
-        let values: Vec<String> = keys
-            .iter()
-            .map(|key| format!(" --from-setting {}", quoted(key)))
-            .collect();
-        let values = values.concat();
+        let each = |what: &str, between: &str| -> String {
+            let lines = keys.iter().map(|key| format!("{what} {}", quoted(key)));
+            lines.collect::<Vec<_>>().join(between)
+        };
+        let values = each(" --from-setting", "");
         let soon = "the pod starts by itself then";
         match (self.is_secret, &self.key) {
             (true, None) => {
+                let asked = each("`:env ask", "`, ");
                 format!(
-                    "set its values with `:env ask`, then make it: `:secret create {word}{values}{place}`; {soon}"
+                    "set its values with {asked}`, then make it: `:secret create {word}{values}{place}`; {soon}"
                 )
             }
             (true, Some(key)) => format!(

@@ -332,10 +332,12 @@ impl Store {
                 source,
             },
         })?;
+        // From here on given up whatever fails.
+        let held = Lock(lock_file);
         // Signed, so that others know whom to signal.
         let pid = std::process::id().to_string();
-        let mut writer = &lock_file;
-        lock_file
+        let mut writer = &held.0;
+        held.0
             .set_len(0)
             .and_then(|()| writer.write_all(pid.as_bytes()))
             .map_err(io(&lock_path))?;
@@ -393,7 +395,7 @@ impl Store {
                 queue: Mutex::new(Some(queue)),
                 thread: Mutex::new(Some(thread)),
                 history: Mutex::new(history),
-                _lock: Lock(lock_file),
+                _lock: held,
             }),
         })
     }
